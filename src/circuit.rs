@@ -1,0 +1,376 @@
+//! One peer's circuit: an immutable value, and pure steps from one value to the next.
+//!
+//! ```text
+//!            trip                    wait over, first admission or report
+//!  Closed ---------> Open ------------------------------------------------> HalfOpen
+//!    ^                ^                                                      |   |
+//!    |                |   failed probe, rate reached, half_open_max          |   |
+//!    |                +------------------------------------------------------+   |
+//!    |                    enough successes, or rate not reached                  |
+//!    +---------------------------------------------------------------------------+
+//!  controls: any -> ForcedOpen | Disabled | MetricsOnly | Closed (reset); any -> Removed
+//! ```
+//!
+//! A step takes a [`Core`] and says what it becomes, what to answer, and which transitions that
+//! is; it reads no clock, keeps no lock and has no effect. Whoever installs the new value by a
+//! compare-and-swap has made the step, and alone reports its transitions (R13). Since all of a
+//! circuit is one value, admission, slot count, deadline and generation change together (R4), and
+//! a snapshot is one state.
+//!
+//! Every transition and every control begins a new phase with the next generation. A permit names
+//! the generation that gave it, so an outcome of a phase that is over is recognised as late (R9).
+
+use std::time::Duration;
+
+use crate::answer::{Reason, Recorded, Refused};
+use crate::error::Failure;
+use crate::rules::Rules;
+use crate::sync::Arc;
+use crate::time::{Tick, nanos};
+use crate::window::{Sample, Sliding};
+
+mod closed;
+mod control;
+mod trial;
+mod view;
+
+pub(crate) use control::Control;
+pub(crate) use trial::Trial;
+
+/// Everything about a circuit that must be seen together.
+#[derive(Debug, Clone)]
+pub(crate) struct Core {
+    pub(crate) generation: u64,
+    pub(crate) phase: Phase,
+    pub(crate) health: Health,
+}
+
+/// One stay in one status.
+#[derive(Debug, Clone)]
+pub(crate) enum Phase {
+    Closed(Option<Sliding>),
+    Open(Spell),
+    HalfOpen(Box<Trial>),
+    ForcedOpen,
+    Disabled,
+    MetricsOnly(Option<Sliding>),
+    /// The tracker is no longer the peer's; no phase follows.
+    Removed,
+}
+
+/// One stay in Open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Spell {
+    pub(crate) opened_at: Tick,
+    pub(crate) wait: u64,
+    /// Half-open phases that failed since the circuit was last closed (R16).
+    pub(crate) failed_trials: u32,
+}
+
+impl Spell {
+    pub(crate) fn ends(&self) -> Tick {
+        self.opened_at.plus(self.wait)
+    }
+
+    fn is_over(&self, now: Tick) -> bool {
+        now >= self.ends()
+    }
+}
+
+/// What is known of a peer besides its phase.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Health {
+    /// Consecutive failures; while Open and HalfOpen, those of the trip.
+    pub(crate) streak: u32,
+    /// When the last failure that counted came.
+    pub(crate) failed_at: Tick,
+    /// When `is_circuit_open` last said no, since the last failure (R14).
+    pub(crate) announced: Option<Tick>,
+    pub(crate) retry_attempt: u32,
+    /// All errors since the last reset, neutral ones too.
+    pub(crate) errors: u64,
+    /// The successes there had been when the last error came.
+    pub(crate) successes_before: u64,
+    pub(crate) last_error: Option<(Tick, Arc<Failure>)>,
+    /// All-time: failed permits, errors reported without a permit, transitions into Open.
+    pub(crate) failed: u64,
+    pub(crate) reported: u64,
+    pub(crate) opened: u64,
+}
+
+/// A permit's right: the phase it belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Ticket {
+    pub(crate) generation: u64,
+    /// When it was given; unknown where nobody was going to ask (R14).
+    pub(crate) start: Option<Tick>,
+    pub(crate) probe: Option<u32>,
+}
+
+/// What became of a call, or what was reported without one.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Outcome<'a> {
+    pub(crate) verdict: Verdict,
+    pub(crate) failure: Option<&'a Arc<Failure>>,
+    pub(crate) latency: Option<u64>,
+    /// Told without a permit.
+    pub(crate) reported: bool,
+    /// Successes so far, for display.
+    pub(crate) successes: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Success,
+    Failure,
+    Neutral,
+    Dropped,
+}
+
+impl Outcome<'_> {
+    pub(crate) fn asked_wait(&self) -> Option<u64> {
+        let failure = self.failure.filter(|_| self.verdict == Verdict::Failure)?;
+        failure.retry_after().map(nanos)
+    }
+}
+
+/// The circumstances of a step: one configuration (R18), one moment, and whose circuit it is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct At<'a> {
+    pub(crate) rules: &'a Arc<Rules>,
+    pub(crate) now: Tick,
+    /// A hash of the registry's seed and the peer.
+    pub(crate) salt: u64,
+}
+
+/// What a step would do.
+#[derive(Debug)]
+pub(crate) struct Step<R> {
+    /// The value to install; `None` if nothing changes.
+    pub(crate) next: Option<Core>,
+    pub(crate) reply: R,
+    pub(crate) turns: Turns,
+}
+
+/// The transitions of a step, each with the generation that it began; two at the most.
+pub(crate) type Turns = [Option<(u64, Turn)>; 2];
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Turn {
+    Opened { wait: Duration },
+    HalfOpened,
+    Closed,
+    Controlled(Control),
+    Removed,
+}
+
+impl<R> Step<R> {
+    fn stay(reply: R) -> Self {
+        Self { next: None, reply, turns: [None; 2] }
+    }
+
+    fn to(next: Core, reply: R) -> Self {
+        Self { next: Some(next), reply, turns: [None; 2] }
+    }
+
+    fn turn(next: Core, turn: Turn, reply: R) -> Self {
+        let turns = [Some((next.generation, turn)), None];
+        Self { next: Some(next), reply, turns }
+    }
+
+    /// The step after half-open has begun: both are one step (R4, R24).
+    fn from_trial(self, begun: Core) -> Self {
+        let turns = [Some((begun.generation, Turn::HalfOpened)), self.turns[0]];
+        Self { next: self.next.or(Some(begun)), reply: self.reply, turns }
+    }
+
+    pub(crate) fn map<S>(self, f: impl FnOnce(R) -> S) -> Step<S> {
+        Step { next: self.next, reply: f(self.reply), turns: self.turns }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Admission {
+    Admitted(Ticket),
+    Refused(Refused),
+    /// The tracker was removed; ask the peer's new one.
+    Gone,
+}
+
+/// The answer to an outcome, and what is to be added to the phase's window once the step is made.
+#[derive(Debug)]
+pub(crate) struct Settled {
+    pub(crate) recorded: Recorded,
+    pub(crate) feed: Option<(Sliding, Sample)>,
+}
+
+impl From<Recorded> for Settled {
+    fn from(recorded: Recorded) -> Self {
+        Self { recorded, feed: None }
+    }
+}
+
+/// The answer to a report (R23).
+#[derive(Debug)]
+pub(crate) enum Reported {
+    /// Taken as an outcome.
+    Settled(Settled),
+    /// The circuit is open and stays so.
+    Refused,
+    /// The wait was over: half-open began, and this was no verdict.
+    Now,
+    /// The tracker was removed; report to the peer's new one.
+    Gone,
+}
+
+impl Core {
+    pub(crate) fn new(generation: u64) -> Self {
+        Self { generation, phase: Phase::Closed(None), health: Health::default() }
+    }
+
+    /// The next phase.
+    fn turned(self, phase: Phase) -> Self {
+        Self { generation: self.generation.saturating_add(1), phase, health: self.health }
+    }
+
+    /// Whether `is_circuit_open` says so (R22).
+    pub(crate) fn refuses(&self, now: Tick) -> bool {
+        match &self.phase {
+            Phase::Open(spell) => !spell.is_over(now),
+            Phase::ForcedOpen => true,
+            _ => false,
+        }
+    }
+
+    /// Asks to be admitted (R2, R3, R5, R6).
+    pub(crate) fn admit(&self, at: At<'_>) -> Step<Admission> {
+        let refused = |reason| Step::stay(Admission::Refused(Refused::new(reason, None)));
+        match &self.phase {
+            Phase::Closed(_) | Phase::MetricsOnly(_) | Phase::Disabled => {
+                let generation = self.generation;
+                let ticket = Ticket { generation, start: Some(at.now), probe: None };
+                Step::stay(Admission::Admitted(ticket))
+            }
+            Phase::Open(spell) if spell.is_over(at.now) => {
+                let begun = self.half_open(*spell, at);
+                begun.admit(at).from_trial(begun)
+            }
+            Phase::Open(spell) => {
+                let rest = Duration::from_nanos(spell.ends().since(at.now));
+                Step::stay(Admission::Refused(Refused::new(Reason::Open, Some(rest))))
+            }
+            Phase::HalfOpen(trial) => self.admit_probe(trial, at),
+            Phase::ForcedOpen => refused(Reason::ForcedOpen),
+            Phase::Removed => Step::stay(Admission::Gone),
+        }
+    }
+
+    /// Takes the outcome of a permit (R8 to R12).
+    pub(crate) fn settle(&self, ticket: Ticket, outcome: Outcome<'_>, at: At<'_>) -> Step<Settled> {
+        if ticket.generation != self.generation {
+            return Step::stay(Recorded::Late.into());
+        }
+        match &self.phase {
+            Phase::Closed(window) => self.tally(window, ticket.start, outcome, true, at),
+            Phase::MetricsOnly(window) => self.tally(window, ticket.start, outcome, false, at),
+            Phase::HalfOpen(trial) => self.settle_probe(trial, ticket, outcome, at),
+            // Recorded nowhere but in the totals.
+            Phase::Disabled if outcome.verdict == Verdict::Failure => {
+                let mut next = self.clone();
+                next.health.count(outcome);
+                Step::to(next, Recorded::Neutral.into())
+            }
+            Phase::Disabled => Step::stay(Recorded::Neutral.into()),
+            // These phases give no permits.
+            Phase::Open(_) | Phase::ForcedOpen | Phase::Removed => {
+                Step::stay(Recorded::Late.into())
+            }
+        }
+    }
+
+    /// Takes a report (R23, R24).
+    pub(crate) fn report(&self, outcome: Outcome<'_>, at: At<'_>) -> Step<Reported> {
+        let success = outcome.verdict == Verdict::Success;
+        let start = Some(self.health.announced.unwrap_or(at.now));
+        match &self.phase {
+            Phase::Closed(window) => {
+                self.tally(window, start, outcome, true, at).map(Reported::Settled)
+            }
+            Phase::MetricsOnly(window) => {
+                self.tally(window, start, outcome, false, at).map(Reported::Settled)
+            }
+            Phase::HalfOpen(trial) => self.noted(outcome, at.now).report_to_trial(trial, outcome, at),
+            Phase::Open(spell) if spell.is_over(at.now) && outcome.verdict != Verdict::Neutral => {
+                let begun = self.noted(outcome, at.now).half_open(*spell, at);
+                match &begun.phase {
+                    Phase::HalfOpen(trial) if success => {
+                        begun.report_to_trial(trial, outcome, at).from_trial(begun.clone())
+                    }
+                    _ => Step::stay(Reported::Now).from_trial(begun),
+                }
+            }
+            Phase::Open(_) | Phase::ForcedOpen if success && self.health.retry_attempt == 0 => {
+                Step::stay(Reported::Settled(Recorded::Neutral.into()))
+            }
+            Phase::Open(_) | Phase::ForcedOpen => {
+                let settled = Reported::Settled(Recorded::Neutral.into());
+                let refused = !success && self.refuses(at.now);
+                let reply = if refused { Reported::Refused } else { settled };
+                Step::to(self.noted(outcome, at.now), reply)
+            }
+            Phase::Disabled => {
+                let mut next = self.clone();
+                next.health.count(outcome);
+                Step::to(next, Reported::Settled(Recorded::Neutral.into()))
+            }
+            Phase::Removed => Step::stay(Reported::Gone),
+        }
+    }
+
+    fn noted(&self, outcome: Outcome<'_>, now: Tick) -> Self {
+        let mut next = self.clone();
+        next.health.note(outcome, now);
+        next
+    }
+
+    /// The circuit opens now, after so many failed half-open phases (R16).
+    fn open(mut self, failed_trials: u32, asked: Option<u64>, at: At<'_>) -> (Self, Duration) {
+        let wait = at.wait(failed_trials, asked, self.generation + 1);
+        self.health.announced = None;
+        self.health.opened = self.health.opened.saturating_add(1);
+        let spell = Spell { opened_at: at.now, wait, failed_trials };
+        (self.turned(Phase::Open(spell)), Duration::from_nanos(wait))
+    }
+
+    fn close(mut self) -> Self {
+        self.health.streak = 0;
+        self.turned(Phase::Closed(None))
+    }
+}
+
+impl At<'_> {
+    /// R16: min(max(open_timeout * multiplier^n, what the peer asked), open_max), less jitter.
+    fn wait(&self, failed_trials: u32, asked: Option<u64>, generation: u64) -> u64 {
+        let rules = self.rules;
+        let grown = if failed_trials == 0 || rules.multiplier == 1.0 {
+            rules.open
+        } else {
+            let exponent = i32::try_from(failed_trials).unwrap_or(i32::MAX);
+            // A float that is too large for the integer becomes the largest integer.
+            (rules.open as f64 * rules.multiplier.powi(exponent)) as u64
+        };
+        let wait = grown.max(asked.unwrap_or(0)).min(rules.open_max);
+        let cut = wait as f64 * rules.jitter * unit(self.salt, generation);
+        wait.saturating_sub(cut as u64)
+    }
+}
+
+/// A number in [0, 1) that depends on both arguments in every bit: the finalizer of SplitMix64
+/// (Steele, Lea and Flood, "Fast Splittable Pseudorandom Number Generators", 2014).
+fn unit(salt: u64, generation: u64) -> f64 {
+    let mut x = salt.wrapping_add(generation.wrapping_mul(0x9E37_79B9_7F4A_7C15));
+    x = (x ^ (x >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    x = (x ^ (x >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    x ^= x >> 31;
+    (x >> 11) as f64 / (1u64 << 53) as f64
+}

@@ -1,0 +1,116 @@
+//! Calls to a peer whose circuit is Closed, or that is only being measured.
+
+use super::{At, Core, Health, Outcome, Phase, Settled, Step, Turn, Verdict};
+use crate::answer::Recorded;
+use crate::time::Tick;
+use crate::window::{Sample, Sliding};
+
+impl Core {
+    /// Takes an outcome of this phase: streak, trip by streak, and what the window is to be fed
+    /// (R10, R12, R14, R15). Without `trips` the circuit stays as it is (R17, metrics_only).
+    pub(super) fn tally(
+        &self,
+        window: &Option<Sliding>,
+        start: Option<Tick>,
+        outcome: Outcome<'_>,
+        trips: bool,
+        at: At<'_>,
+    ) -> Step<Settled> {
+        match outcome.verdict {
+            Verdict::Success if self.health.streak == 0 && self.health.retry_attempt == 0 => {
+                self.fed(None, window, outcome, at)
+            }
+            Verdict::Success => {
+                let mut next = self.noted(outcome, at.now);
+                next.health.streak = 0;
+                next.health.announced = None;
+                self.fed(Some(next), window, outcome, at)
+            }
+            Verdict::Failure => {
+                let mut next = self.noted(outcome, at.now);
+                next.health.extend_streak(start, at);
+                let streak = next.health.streak;
+                if trips && at.rules.streak.is_some_and(|threshold| streak >= threshold) {
+                    let (open, wait) = next.open(0, outcome.asked_wait(), at);
+                    let opened = Recorded::Opened { retry_after: wait };
+                    return Step::turn(open, Turn::Opened { wait }, opened.into());
+                }
+                self.fed(Some(next), window, outcome, at)
+            }
+            Verdict::Neutral if outcome.failure.is_some() => {
+                Step::to(self.noted(outcome, at.now), Recorded::Neutral.into())
+            }
+            Verdict::Neutral | Verdict::Dropped => Step::stay(Recorded::Neutral.into()),
+        }
+    }
+
+    /// Adds to the step what the window needs: a window of the right shape in the value, and the
+    /// sample for whoever makes the step (R15, R18).
+    fn fed(
+        &self,
+        next: Option<Self>,
+        window: &Option<Sliding>,
+        outcome: Outcome<'_>,
+        at: At<'_>,
+    ) -> Step<Settled> {
+        let needed = Sliding::needed(window.as_ref(), at.rules, at.now);
+        let sample = Sample {
+            failed: outcome.verdict == Verdict::Failure,
+            slow: at.rules.is_slow(outcome.latency),
+        };
+        let target = needed.as_ref().unwrap_or(window).clone();
+        let settled =
+            Settled { recorded: Recorded::Counted, feed: target.map(|window| (window, sample)) };
+        match (next, needed) {
+            (None, None) => Step::stay(settled),
+            (next, needed) => {
+                let mut next = next.unwrap_or_else(|| self.clone());
+                if let (Some(new), Phase::Closed(slot) | Phase::MetricsOnly(slot)) =
+                    (needed, &mut next.phase)
+                {
+                    *slot = new;
+                }
+                Step::to(next, settled)
+            }
+        }
+    }
+}
+
+impl Health {
+    /// Notes the error, or clears what a success clears.
+    pub(super) fn note(&mut self, outcome: Outcome<'_>, now: Tick) {
+        self.count(outcome);
+        match (outcome.verdict, outcome.failure) {
+            (Verdict::Success, _) => self.retry_attempt = 0,
+            (_, Some(failure)) => {
+                self.errors = self.errors.saturating_add(1);
+                self.retry_attempt = self.retry_attempt.saturating_add(1);
+                self.successes_before = outcome.successes;
+                self.last_error = Some((now, failure.clone()));
+            }
+            (_, None) => {}
+        }
+    }
+
+    /// The all-time totals that belong to the value; successes and drops are counted beside it.
+    pub(super) fn count(&mut self, outcome: Outcome<'_>) {
+        let counter = match outcome.verdict {
+            Verdict::Failure | Verdict::Neutral if outcome.reported => &mut self.reported,
+            Verdict::Failure => &mut self.failed,
+            _ => return,
+        };
+        *counter = counter.saturating_add(1);
+    }
+
+    /// One more failure in a row, or the first of a new row: a streak is broken when more than
+    /// the window passed between its last failure and the start of this call (R14). A call whose
+    /// start nobody noted began before the streak did.
+    fn extend_streak(&mut self, start: Option<Tick>, at: At<'_>) {
+        let window = at.rules.streak_window;
+        let gap = start.map_or(0, |start| start.since(self.failed_at));
+        let broken = window > 0 && gap > window;
+        self.streak = if broken { 1 } else { self.streak.saturating_add(1) };
+        self.failed_at = self.failed_at.max(at.now);
+        self.announced = None;
+    }
+}

@@ -1,0 +1,76 @@
+//! What changes a circuit besides calls: a rate that was reached, an operator, a removal, and the
+//! note that `is_circuit_open` leaves.
+
+use std::time::Duration;
+
+use super::{At, Core, Health, Phase, Step, Turn};
+
+/// What an operator may impose (R17).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Control {
+    ForceOpen,
+    Disable,
+    MetricsOnly,
+    Reset,
+}
+
+impl Core {
+    /// Opens the circuit if the phase of `generation` still lasts: the rate was reached in its
+    /// window (R15). Says for how long, if this was the step that did it.
+    pub(crate) fn trip(
+        &self,
+        generation: u64,
+        asked: Option<u64>,
+        at: At<'_>,
+    ) -> Step<Option<Duration>> {
+        if !matches!(self.phase, Phase::Closed(_)) || self.generation != generation {
+            return Step::stay(None);
+        }
+        let (next, wait) = self.clone().open(0, asked, at);
+        Step::turn(next, Turn::Opened { wait }, Some(wait))
+    }
+
+    /// Notes that `is_circuit_open` said no: a call that is reported later may have begun now
+    /// (R14). Changes something only while a streak is running that time could break.
+    pub(crate) fn announce(&self, at: At<'_>) -> Step<()> {
+        let tallies = matches!(self.phase, Phase::Closed(_) | Phase::MetricsOnly(_));
+        let known = self.health.announced.is_some_and(|t| t >= at.now);
+        if !tallies || self.health.streak == 0 || at.rules.streak_window == 0 || known {
+            return Step::stay(());
+        }
+        let mut next = self.clone();
+        next.health.announced = Some(at.now);
+        Step::to(next, ())
+    }
+
+    /// Imposes a status or lifts it (R17). `None` if the tracker was removed.
+    pub(crate) fn control(&self, control: Control, successes: u64) -> Step<Option<()>> {
+        let phase = match (&self.phase, control) {
+            (Phase::Removed, _) => return Step::stay(None),
+            (_, Control::ForceOpen) => Phase::ForcedOpen,
+            (_, Control::Disable) => Phase::Disabled,
+            (_, Control::MetricsOnly) => Phase::MetricsOnly(None),
+            (_, Control::Reset) => Phase::Closed(None),
+        };
+        let mut next = self.clone().turned(phase);
+        next.health.streak = 0;
+        next.health.announced = None;
+        if control == Control::Reset {
+            let Health { failed, reported, opened, .. } = next.health;
+            let zero = Health::default();
+            next.health = Health { successes_before: successes, failed, reported, opened, ..zero };
+        }
+        Step::turn(next, Turn::Controlled(control), Some(()))
+    }
+
+    /// Ends the tracker's last phase (R27) and hands out what it had counted; `None` if it was
+    /// over already.
+    pub(crate) fn remove(&self) -> Step<Option<Health>> {
+        if matches!(self.phase, Phase::Removed) {
+            return Step::stay(None);
+        }
+        let mut next = self.clone().turned(Phase::Removed);
+        let counted = std::mem::take(&mut next.health);
+        Step::turn(next, Turn::Removed, Some(counted))
+    }
+}

@@ -1,0 +1,185 @@
+//! The half-open phase: a few leased probes decide whether the peer is called again.
+
+use std::time::Duration;
+
+use super::{
+    Admission, At, Core, Outcome, Phase, Reported, Settled, Spell, Step, Ticket, Turn, Verdict,
+};
+use crate::answer::{Reason, Recorded, Refused};
+use crate::config::HalfOpenMode;
+use crate::rules::Rules;
+use crate::sync::Arc;
+use crate::time::Tick;
+
+/// One half-open phase. It keeps the configuration it began with: how many probes, how they
+/// decide, how long their leases last (R18).
+#[derive(Debug, Clone)]
+pub(crate) struct Trial {
+    pub(crate) spell: Spell,
+    pub(crate) since: Tick,
+    rules: Arc<Rules>,
+    /// The probes that are out, oldest first; N at the most.
+    pub(crate) out: Vec<Probe>,
+    issued: u32,
+    pub(crate) passed: u32,
+    pub(crate) failed: u32,
+    pub(crate) slow: u32,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Probe {
+    id: u32,
+    pub(crate) admitted_at: Tick,
+}
+
+impl Trial {
+    pub(crate) fn decided(&self) -> u32 {
+        self.passed.saturating_add(self.failed)
+    }
+
+    /// R5: from `admitted_at + lease` on.
+    fn expired(&self, probe: &Probe, now: Tick) -> bool {
+        self.rules.lease.is_some_and(|lease| now >= probe.admitted_at.plus(lease))
+    }
+
+    /// Gives a slot, a free one or one whose lease is over, if there is any (R3, R5).
+    fn give_slot(&mut self, now: Tick) -> Option<u32> {
+        let out = u32::try_from(self.out.len()).unwrap_or(u32::MAX);
+        if self.decided().saturating_add(out) >= self.rules.probes {
+            let over = self.out.iter().position(|probe| self.expired(probe, now))?;
+            self.out.remove(over);
+        }
+        let id = self.issued;
+        self.issued = self.issued.wrapping_add(1);
+        self.out.push(Probe { id, admitted_at: now });
+        Some(id)
+    }
+
+    /// Takes back the slot of a probe whose lease still runs.
+    fn take_back(&mut self, ticket: Ticket, now: Tick) -> bool {
+        let place = self.out.iter().position(|probe| {
+            Some(probe.id) == ticket.probe && !self.expired(probe, now)
+        });
+        place.map(|place| self.out.remove(place)).is_some()
+    }
+
+    /// What the verdicts so far mean (R11): `Some(true)` closes, `Some(false)` reopens.
+    fn decision(&self) -> Option<bool> {
+        let probes = self.rules.probes;
+        match self.rules.mode {
+            HalfOpenMode::All if self.failed > 0 => Some(false),
+            HalfOpenMode::All => (self.passed >= probes).then_some(true),
+            HalfOpenMode::Rate if self.decided() < probes => None,
+            HalfOpenMode::Rate => {
+                let (failed, slow) = (self.failed.into(), self.slow.into());
+                Some(!self.rules.rate_reached(self.decided().into(), failed, slow))
+            }
+        }
+    }
+}
+
+impl Core {
+    /// The wait is over: a new half-open phase, with no probe out yet.
+    pub(super) fn half_open(&self, spell: Spell, at: At<'_>) -> Self {
+        let trial = Trial {
+            spell,
+            since: at.now,
+            rules: Arc::clone(at.rules),
+            out: Vec::new(),
+            issued: 0,
+            passed: 0,
+            failed: 0,
+            slow: 0,
+        };
+        let mut next = self.clone().turned(Phase::HalfOpen(Box::new(trial)));
+        next.health.retry_attempt = 0;
+        next
+    }
+
+    pub(super) fn admit_probe(&self, trial: &Trial, at: At<'_>) -> Step<Admission> {
+        let age = at.now.since(trial.since);
+        if at.rules.half_open_max.is_some_and(|max| age >= max) {
+            return self.reopen(trial, None, at).map(|wait| {
+                Admission::Refused(Refused::new(Reason::Open, Some(wait)))
+            });
+        }
+        let mut next = trial.clone();
+        match next.give_slot(at.now) {
+            Some(id) => {
+                let generation = self.generation;
+                let ticket = Ticket { generation, start: Some(at.now), probe: Some(id) };
+                Step::to(self.with_trial(next), Admission::Admitted(ticket))
+            }
+            None => {
+                Step::stay(Admission::Refused(Refused::new(Reason::ProbesInFlight, None)))
+            }
+        }
+    }
+
+    pub(super) fn settle_probe(
+        &self,
+        trial: &Trial,
+        ticket: Ticket,
+        outcome: Outcome<'_>,
+        at: At<'_>,
+    ) -> Step<Settled> {
+        let mut next = trial.clone();
+        if !next.take_back(ticket, at.now) {
+            return Step::stay(Recorded::Late.into());
+        }
+        let slow = trial.rules.is_slow(outcome.latency);
+        self.noted(outcome, at.now).judged(next, slow, outcome, at).map(Settled::from)
+    }
+
+    /// A verdict that came without a permit needs no slot (R24); an error reopens (R23).
+    pub(super) fn report_to_trial(
+        &self,
+        trial: &Trial,
+        outcome: Outcome<'_>,
+        at: At<'_>,
+    ) -> Step<Reported> {
+        if outcome.verdict == Verdict::Failure {
+            return self.reopen(trial, outcome.asked_wait(), at).map(|_| Reported::Refused);
+        }
+        let step = self.judged(trial.clone(), false, outcome, at);
+        step.map(|recorded| Reported::Settled(recorded.into()))
+    }
+
+    /// Adds the verdict and decides if it can be decided. `self` has the error noted already.
+    fn judged(
+        &self,
+        mut trial: Trial,
+        slow: bool,
+        outcome: Outcome<'_>,
+        at: At<'_>,
+    ) -> Step<Recorded> {
+        let slow_fails = trial.rules.mode == HalfOpenMode::All && trial.rules.slow_rate.is_some();
+        match outcome.verdict {
+            Verdict::Success if slow && slow_fails => trial.failed += 1,
+            Verdict::Success => trial.passed = trial.passed.saturating_add(1),
+            Verdict::Failure => trial.failed += 1,
+            Verdict::Neutral | Verdict::Dropped => {
+                return Step::to(self.with_trial(trial), Recorded::Neutral);
+            }
+        }
+        trial.slow += u32::from(slow);
+        match trial.decision() {
+            None => Step::to(self.with_trial(trial), Recorded::Counted),
+            Some(true) => Step::turn(self.clone().close(), Turn::Closed, Recorded::Counted),
+            Some(false) => self
+                .reopen(&trial, outcome.asked_wait(), at)
+                .map(|retry_after| Recorded::Opened { retry_after }),
+        }
+    }
+
+    /// The half-open phase failed: Open again, one failed phase more (R16).
+    fn reopen(&self, trial: &Trial, asked: Option<u64>, at: At<'_>) -> Step<Duration> {
+        let failed_trials = trial.spell.failed_trials.saturating_add(1);
+        let (next, wait) = self.clone().open(failed_trials, asked, at);
+        Step::turn(next, Turn::Opened { wait }, wait)
+    }
+
+    fn with_trial(&self, trial: Trial) -> Self {
+        Self { phase: Phase::HalfOpen(Box::new(trial)), ..self.clone() }
+    }
+}

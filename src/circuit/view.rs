@@ -1,0 +1,91 @@
+//! What can be read off a circuit without a step.
+
+use super::{Core, Phase, Ticket};
+use crate::answer::Status;
+use crate::rules::Rules;
+use crate::time::Tick;
+use crate::window::WindowCounts;
+
+impl Core {
+    /// Whether a permit can be given without looking at anything else: the peer is healthy, and
+    /// nobody will ask when the call began (R1, R14).
+    pub(crate) fn admits_quietly(&self, rules: &Rules) -> bool {
+        rules.slow_call.is_none() && self.is_quiet()
+    }
+
+    /// Whether the peer is healthy as far as can be told without knowing the time.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.health.streak == 0
+            && match &self.phase {
+                Phase::Closed(None) => true,
+                Phase::Closed(Some(window)) => window.is_spotless(),
+                _ => false,
+            }
+    }
+
+    /// Whether a success of this phase changes nothing but a total (R10).
+    pub(crate) fn succeeds_quietly(&self, ticket: Ticket, rules: &Rules) -> bool {
+        self.generation == ticket.generation
+            && matches!(self.phase, Phase::Closed(None))
+            && self.health.streak == 0
+            && self.health.retry_attempt == 0
+            && rules.window.is_none()
+    }
+
+    /// Whether nothing is held against the peer (R26).
+    pub(crate) fn is_clean(&self, now: Tick) -> bool {
+        self.health.streak == 0
+            && matches!(self.phase, Phase::Closed(_))
+            && self.window_counts(now).failures == 0
+    }
+
+    /// Whether `is_circuit_open` says no whatever the time is, and leaves no note (R14, R22).
+    pub(crate) fn says_no_quietly(&self) -> bool {
+        self.health.streak == 0
+            && !matches!(self.phase, Phase::Open(_) | Phase::ForcedOpen | Phase::Removed)
+    }
+
+    pub(crate) fn is_removed(&self) -> bool {
+        matches!(self.phase, Phase::Removed)
+    }
+
+    pub(crate) fn status(&self) -> Status {
+        match self.phase {
+            Phase::Closed(_) | Phase::Removed => Status::Closed,
+            Phase::Open(_) => Status::Open,
+            Phase::HalfOpen(_) => Status::HalfOpen,
+            Phase::ForcedOpen => Status::ForcedOpen,
+            Phase::Disabled => Status::Disabled,
+            Phase::MetricsOnly(_) => Status::MetricsOnly,
+        }
+    }
+
+    /// The counts of the window; in a half-open phase, those of its verdicts (R15).
+    pub(crate) fn window_counts(&self, now: Tick) -> WindowCounts {
+        match &self.phase {
+            Phase::Closed(Some(window)) | Phase::MetricsOnly(Some(window)) => window.counts(now),
+            Phase::HalfOpen(trial) => WindowCounts {
+                total: trial.decided().into(),
+                failures: trial.failed.into(),
+                slow: trial.slow.into(),
+            },
+            _ => WindowCounts::default(),
+        }
+    }
+
+    pub(crate) fn probes_in_flight(&self) -> usize {
+        match &self.phase {
+            Phase::HalfOpen(trial) => trial.out.len(),
+            _ => 0,
+        }
+    }
+
+    /// When the circuit opened; known until it is closed.
+    pub(crate) fn opened_at(&self) -> Option<Tick> {
+        match &self.phase {
+            Phase::Open(spell) => Some(spell.opened_at),
+            Phase::HalfOpen(trial) => Some(trial.spell.opened_at),
+            _ => None,
+        }
+    }
+}

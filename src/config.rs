@@ -1,0 +1,325 @@
+//! What can be configured, with its defaults, and the error for what cannot.
+//!
+//! Pure: nothing here reads the environment or logs. `rules.rs` checks a configuration as a whole
+//! before anything changes.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::time::Duration;
+
+use thiserror::Error;
+
+use crate::rules::MAX_PROBES;
+
+/// A value that makes no sense: names the field, the value, and what would be accepted.
+///
+/// Nothing was changed when this is returned.
+///
+/// ```
+/// use peer_health::{HealthConfig, HealthRegistry};
+///
+/// let config = HealthConfig::default().with_success_threshold(0);
+/// let error = HealthRegistry::<u32>::builder().config(config).build().unwrap_err();
+/// assert_eq!(error.field(), "success_threshold");
+/// assert_eq!(error.to_string(), "success_threshold is 0: must be from 1 to 64");
+/// ```
+#[derive(Debug, Clone, PartialEq, Error)]
+#[error("{field} is {value}: {rule}")]
+#[non_exhaustive]
+pub struct ConfigError {
+    field: &'static str,
+    value: Value,
+    rule: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+enum Value {
+    Number(u64),
+    Fraction(f64),
+    Time(Duration),
+    Text(Box<str>),
+    None,
+}
+
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Number(n) => n.fmt(f),
+            Self::Fraction(x) => x.fmt(f),
+            Self::Time(t) => fmt::Debug::fmt(t, f),
+            Self::Text(s) => fmt::Debug::fmt(s, f),
+            Self::None => f.write_str("not set"),
+        }
+    }
+}
+
+impl ConfigError {
+    /// The field, or the environment variable, that holds the value.
+    ///
+    /// ```
+    /// use peer_health::{HealthConfig, HealthRegistry};
+    /// let config = HealthConfig::default().with_max_peers(0);
+    /// let error = HealthRegistry::<u32>::builder().config(config).build().unwrap_err();
+    /// assert_eq!(error.field(), "max_peers");
+    /// ```
+    pub fn field(&self) -> &'static str {
+        self.field
+    }
+
+    pub(crate) fn number(field: &'static str, value: impl Into<u64>, rule: &'static str) -> Self {
+        Self { field, value: Value::Number(value.into()), rule }
+    }
+
+    pub(crate) fn fraction(field: &'static str, value: f64, rule: &'static str) -> Self {
+        Self { field, value: Value::Fraction(value), rule }
+    }
+
+    pub(crate) fn time(field: &'static str, value: Duration, rule: &'static str) -> Self {
+        Self { field, value: Value::Time(value), rule }
+    }
+
+    pub(crate) fn missing(field: &'static str, rule: &'static str) -> Self {
+        Self { field, value: Value::None, rule }
+    }
+}
+
+/// The circuit settings of peat-mesh's `sync_errors`, field by field. Everything else that can be
+/// set is in [`HealthConfig`].
+///
+/// `Default` reads the environment (see `from_env`). A threshold of zero acts as one.
+///
+/// ```
+/// use peer_health::CircuitBreakerConfig;
+/// let config = CircuitBreakerConfig { failure_threshold: 3, ..Default::default() };
+/// assert_eq!(config.failure_threshold, 3);
+/// ```
+#[derive(Debug, Clone)]
+pub struct CircuitBreakerConfig {
+    /// Consecutive failures that open the circuit. Default 5.
+    pub failure_threshold: u32,
+    /// A streak is broken when more than this passed between a failure and the start of the next
+    /// failing call; zero switches this off. Default 5 s.
+    pub failure_window: Duration,
+    /// How long the circuit stays open before a probe may go out. Default 5 s.
+    pub open_timeout: Duration,
+    /// Successes that close a half-open circuit; also the number of its probes. At most 64.
+    /// Default 2.
+    pub success_threshold: u32,
+}
+
+impl CircuitBreakerConfig {
+    /// Reads the four variables through `read`; what does not parse is reported and takes its
+    /// default.
+    pub(crate) fn parse(
+        read: impl Fn(&'static str) -> Option<OsString>,
+    ) -> (Self, Vec<ConfigError>) {
+        let mut problems = Vec::new();
+        let mut number = |name: &'static str, most: u64, default: u64| {
+            let Some(raw) = read(name) else { return default };
+            let text = raw.to_string_lossy();
+            text.parse().ok().filter(|n| *n <= most).unwrap_or_else(|| {
+                let value = Value::Text(text.as_ref().into());
+                problems.push(ConfigError { field: name, value, rule: "must be a whole number" });
+                default
+            })
+        };
+        let count = |n: u64| u32::try_from(n).unwrap_or(u32::MAX);
+        let most = u64::from(u32::MAX);
+        let config = Self {
+            failure_threshold: count(number("CIRCUIT_FAILURE_THRESHOLD", most, 5)),
+            failure_window: Duration::from_secs(number(
+                "CIRCUIT_FAILURE_WINDOW_SECS",
+                u64::MAX,
+                5,
+            )),
+            open_timeout: Duration::from_secs(number("CIRCUIT_OPEN_TIMEOUT_SECS", u64::MAX, 5)),
+            success_threshold: count(number("CIRCUIT_SUCCESS_THRESHOLD", most, 2)),
+        };
+        (config, problems)
+    }
+
+    /// The same as a [`HealthConfig`] that is sure to be accepted, and what had to be changed.
+    pub(crate) fn clamped(&self) -> (HealthConfig, Option<ConfigError>) {
+        let too_many = self.success_threshold > MAX_PROBES;
+        let problem = too_many.then(|| {
+            ConfigError::number("success_threshold", self.success_threshold, "64 is the most")
+        });
+        let base = HealthConfig::default();
+        let config = HealthConfig {
+            failure_threshold: Some(self.failure_threshold.max(1)),
+            failure_window: self.failure_window,
+            open_timeout: self.open_timeout,
+            open_max: base.open_max.max(self.open_timeout),
+            success_threshold: self.success_threshold.clamp(1, MAX_PROBES),
+            ..base
+        };
+        (config, problem)
+    }
+}
+
+/// The calls over which rates are computed (R15).
+///
+/// ```
+/// use peer_health::{HealthConfig, Window};
+/// use std::time::Duration;
+///
+/// let last_hundred = HealthConfig::default().with_window(Window::count(100));
+/// let last_minute =
+///     HealthConfig::default().with_window(Window::time(Duration::from_secs(60), 12));
+/// assert_ne!(last_hundred.window, last_minute.window);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Window {
+    /// The last `size` calls.
+    Count {
+        /// How many, 1 to 1,048,576. Costs one byte each, for each peer that was called.
+        size: u32,
+    },
+    /// The calls of the last `length`, dropped bucket by bucket.
+    Time {
+        /// How far back.
+        length: Duration,
+        /// In how many equal buckets, 1 to 1,024.
+        buckets: u32,
+    },
+}
+
+impl Window {
+    /// The last `size` calls.
+    ///
+    /// ```
+    /// assert_eq!(peer_health::Window::count(9), peer_health::Window::count(9));
+    /// ```
+    pub fn count(size: u32) -> Self {
+        Self::Count { size }
+    }
+
+    /// The calls of the last `length`, in `buckets` equal buckets.
+    ///
+    /// ```
+    /// use peer_health::Window;
+    /// use std::time::Duration;
+    /// let minute = Duration::from_secs(60);
+    /// assert_ne!(Window::time(minute, 6), Window::time(minute, 12));
+    /// ```
+    pub fn time(length: Duration, buckets: u32) -> Self {
+        Self::Time { length, buckets }
+    }
+}
+
+/// How the probes of a half-open phase decide (R11).
+///
+/// ```
+/// assert_eq!(peer_health::HalfOpenMode::default(), peer_health::HalfOpenMode::All);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum HalfOpenMode {
+    /// The first failure reopens, `success_threshold` successes close.
+    #[default]
+    All,
+    /// When `success_threshold` verdicts are in, the configured rates decide.
+    Rate,
+}
+
+macro_rules! config {
+    ($($(#[doc = $doc:literal])+ $with:ident($field:ident: $type:ty = $default:expr), $try:literal;)+) => {
+        /// Everything that can be configured. Starts from [`Default`], changed by `with_*`;
+        /// checked when a registry is built or [`set_config`](crate::HealthRegistry::set_config)
+        /// is called.
+        ///
+        /// Any trip rule that is set may open a circuit: consecutive failures, a failure rate, a
+        /// slow-call rate. With none the circuit never opens.
+        ///
+        /// ```
+        /// use peer_health::{HealthConfig, Window};
+        /// use std::time::Duration;
+        ///
+        /// let config = HealthConfig::default()
+        ///     .with_failure_threshold(3)
+        ///     .with_window(Window::count(100))
+        ///     .with_failure_rate(0.5)
+        ///     .with_open_timeout(Duration::from_secs(2))
+        ///     .with_open_multiplier(2.0)
+        ///     .with_open_jitter(0.1);
+        /// assert_eq!(config.failure_threshold, Some(3));
+        /// ```
+        #[derive(Debug, Clone, PartialEq)]
+        #[non_exhaustive]
+        pub struct HealthConfig {
+            $($(#[doc = $doc])+ pub $field: $type,)+
+        }
+
+        impl Default for HealthConfig {
+            fn default() -> Self {
+                Self { $($field: $default,)+ }
+            }
+        }
+
+        impl HealthConfig {
+            $($(#[doc = $doc])+
+            ///
+            /// ```
+            /// # use peer_health::*;
+            /// # use std::time::Duration;
+            #[doc = concat!("let config = HealthConfig::default().", stringify!($with), "(", $try, ");")]
+            #[doc = concat!("let wanted: ", stringify!($type), " = (", $try, ").into();")]
+            #[doc = concat!("assert_eq!(config.", stringify!($field), ", wanted);")]
+            /// ```
+            #[must_use]
+            pub fn $with(mut self, $field: impl Into<$type>) -> Self {
+                self.$field = $field.into();
+                self
+            })+
+        }
+    };
+}
+
+config! {
+    /// Consecutive failures that open the circuit, at least 1; `None` switches the rule off.
+    /// Default 5.
+    with_failure_threshold(failure_threshold: Option<u32> = Some(5)), "3";
+    /// A streak of failures begins again when more than this passed between one failure and the
+    /// start of the next failing call; zero switches this off. Default 5 s.
+    with_failure_window(failure_window: Duration = Duration::from_secs(5)), "Duration::from_secs(60)";
+    /// The calls over which rates are computed. Default none.
+    with_window(window: Option<Window> = None), "Window::count(100)";
+    /// How many calls the window must hold before a rate is judged, at least 1 and at most the
+    /// size of a window by count. Default (`None`): 10, or the window's size if that is smaller.
+    with_min_calls(min_calls: Option<u32> = None), "20";
+    /// The failure rate, above 0 and up to 1, that opens the circuit. Default none.
+    with_failure_rate(failure_rate: Option<f64> = None), "0.5";
+    /// A call that takes this long or longer is slow. Default none.
+    with_slow_call(slow_call: Option<Duration> = None), "Duration::from_secs(2)";
+    /// The rate of slow calls, above 0 and up to 1, that opens the circuit; needs `slow_call`.
+    /// Default none.
+    with_slow_rate(slow_rate: Option<f64> = None), "0.8";
+    /// How long the circuit stays open the first time. Default 5 s.
+    with_open_timeout(open_timeout: Duration = Duration::from_secs(5)), "Duration::from_secs(1)";
+    /// By how much the wait grows with each half-open phase that failed, at least 1. Default 1.
+    with_open_multiplier(open_multiplier: f64 = 1.0), "2.0";
+    /// The longest wait, whatever the multiplier and the peer say. Default 5 min.
+    with_open_max(open_max: Duration = Duration::from_secs(300)), "Duration::from_secs(60)";
+    /// The part of the wait, 0 to 1, that may be cut off at random, so that peers which failed
+    /// together are not probed together. Default 0.
+    with_open_jitter(open_jitter: f64 = 0.0), "0.1";
+    /// Successes that close a half-open circuit, and the number of its probes: 1 to 64.
+    /// Default 2.
+    with_success_threshold(success_threshold: u32 = 2), "1u32";
+    /// How probes decide. Default [`HalfOpenMode::All`].
+    with_half_open_mode(half_open_mode: HalfOpenMode = HalfOpenMode::All), "HalfOpenMode::All";
+    /// The age at which a half-open phase that has not decided counts as failed, above zero.
+    /// Default none.
+    with_half_open_max(half_open_max: Option<Duration> = None), "Duration::from_secs(90)";
+    /// How long a probe may take before its slot is given again and its outcome is late, above
+    /// zero; `None` lets a probe that never returns hold its slot for ever. Default 60 s.
+    with_probe_lease(probe_lease: Option<Duration> = Some(Duration::from_secs(60))), "Duration::from_secs(10)";
+    /// How many peers are tracked at most, at least 1. Default 65,536.
+    with_max_peers(max_peers: usize = 65_536), "1024usize";
+    /// A clean peer that was not used for this long may be forgotten. Default 10 min.
+    with_idle_timeout(idle_timeout: Duration = Duration::from_secs(600)), "Duration::from_secs(60)";
+    /// A peer in trouble that was not used for this long, after its wait was over, may be
+    /// forgotten too. Default 1 h.
+    with_forget_after(forget_after: Duration = Duration::from_secs(3600)), "Duration::from_secs(600)";
+}

@@ -1,0 +1,278 @@
+//! What went wrong, how bad it is, and whose fault it was (R19, R20).
+
+use std::fmt;
+use std::time::Duration;
+
+use thiserror::Error;
+
+/// Why a sync with a peer failed. Names, payloads and layout are those of peat-mesh's
+/// `sync_errors`, so that its users can switch by one `use` line.
+///
+/// ```
+/// use peer_health::{ErrorSeverity, SyncError};
+///
+/// let error = SyncError::Network("connection lost".into());
+/// assert_eq!(error.severity(), ErrorSeverity::Recoverable);
+/// assert!(error.is_retryable());
+/// assert_eq!(error.to_string(), "network failure: connection lost");
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[repr(C)]
+pub enum SyncError {
+    /// The transport failed: connection lost, deadline passed. Counts against the peer.
+    #[error("network failure: {0}")]
+    Network(String),
+    /// A document is corrupt or refuses a change. The document is bad, not the peer: never counts.
+    #[error("document failure: {0}")]
+    Document(String),
+    /// No way to the peer is known, or somebody else answers there. Counts against the peer.
+    #[error("peer not found: {0}")]
+    PeerNotFound(String),
+    /// The peer sent something that is not of the protocol. Counts against the peer.
+    #[error("protocol violation: {0}")]
+    Protocol(String),
+    /// The state of the sync does not fit together. Counts against the peer unless the
+    /// [`Failure`] says that the fault is local.
+    #[error("inconsistent state: {0}")]
+    State(String),
+    /// The peer has run out of something. Counts against the peer unless the [`Failure`] says
+    /// that the fault is local.
+    #[error("resources exhausted: {0}")]
+    ResourceExhaustion(String),
+    /// Refused by our own circuit: no call was made, so nothing counts.
+    #[error("circuit open: the peer is not called")]
+    CircuitBreakerOpen,
+    /// Our own quota for a class of traffic is used up: never counts.
+    #[error("bandwidth quota exhausted: {0}")]
+    BandwidthExhausted(String),
+}
+
+/// How bad a [`SyncError`] is.
+///
+/// ```
+/// use peer_health::ErrorSeverity;
+/// assert!(ErrorSeverity::Transient < ErrorSeverity::Fatal);
+/// assert_eq!(ErrorSeverity::Severe as i32, 3);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(C)]
+pub enum ErrorSeverity {
+    /// Passes by itself; retry soon.
+    Transient = 1,
+    /// Retry with exponential backoff.
+    Recoverable = 2,
+    /// Not retried unless asked for.
+    Severe = 3,
+    /// A retry cannot help.
+    Fatal = 4,
+}
+
+impl SyncError {
+    /// How bad this is; decides which retry policy applies.
+    ///
+    /// ```
+    /// use peer_health::{ErrorSeverity, SyncError};
+    /// assert_eq!(SyncError::Protocol("bad frame".into()).severity(), ErrorSeverity::Severe);
+    /// ```
+    pub fn severity(&self) -> ErrorSeverity {
+        match self {
+            Self::PeerNotFound(_) | Self::CircuitBreakerOpen | Self::BandwidthExhausted(_) => {
+                ErrorSeverity::Transient
+            }
+            Self::Network(_) => ErrorSeverity::Recoverable,
+            Self::Protocol(_) | Self::State(_) | Self::ResourceExhaustion(_) => {
+                ErrorSeverity::Severe
+            }
+            Self::Document(_) => ErrorSeverity::Fatal,
+        }
+    }
+
+    /// Whether a retry makes sense by itself: [`Transient`](ErrorSeverity::Transient) and
+    /// [`Recoverable`](ErrorSeverity::Recoverable) errors.
+    ///
+    /// ```
+    /// use peer_health::SyncError;
+    /// assert!(SyncError::PeerNotFound("no address".into()).is_retryable());
+    /// assert!(!SyncError::Document("bad checksum".into()).is_retryable());
+    /// ```
+    pub fn is_retryable(&self) -> bool {
+        self.severity() <= ErrorSeverity::Recoverable
+    }
+
+    /// Whose fault this is when nobody says otherwise (R19).
+    fn usual_fault(&self) -> Fault {
+        match self {
+            Self::Network(_) | Self::PeerNotFound(_) => Fault::Link,
+            Self::Protocol(_) | Self::State(_) | Self::ResourceExhaustion(_) => Fault::Peer,
+            Self::Document(_) => Fault::Document,
+            Self::CircuitBreakerOpen | Self::BandwidthExhausted(_) => Fault::Local,
+        }
+    }
+}
+
+/// Whose fault a [`Failure`] was. Only [`Peer`](Fault::Peer) and [`Link`](Fault::Link) count
+/// against the peer's circuit.
+///
+/// ```
+/// use peer_health::{Failure, Fault, SyncError};
+/// let failure = Failure::from(SyncError::Network("timed out".into()));
+/// assert_eq!(failure.fault(), Fault::Link);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Fault {
+    /// The peer did it. Counts.
+    Peer,
+    /// The way to the peer: it cannot be reached, whoever is to blame. Counts.
+    Link,
+    /// We did it: our endpoint, our limits, our shutdown. Never counts.
+    Local,
+    /// The document is bad whoever serves it. Never counts.
+    Document,
+}
+
+/// What became of a call that failed: the error, whose fault it was, and how long the peer asked
+/// us to stay away.
+///
+/// Made from a [`SyncError`] (`error.into()`), or from an error of your own by implementing
+/// `From<&YourError> for Failure`.
+///
+/// ```
+/// use peer_health::{Failure, Fault, SyncError};
+/// use std::time::Duration;
+///
+/// let busy = Failure::from(SyncError::ResourceExhaustion("over its limit".into()))
+///     .with_retry_after(Duration::from_secs(30));
+/// assert!(busy.counts());
+/// assert_eq!(busy.retry_after(), Some(Duration::from_secs(30)));
+///
+/// let ours = Failure::from(SyncError::State("endpoint closed".into())).with_fault(Fault::Local);
+/// assert!(!ours.counts());
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    error: SyncError,
+    fault: Option<Fault>,
+    retry_after: Option<Duration>,
+}
+
+impl Failure {
+    /// A failure by what came from the peer: a message that does not decode, a body that is
+    /// corrupt ([`SyncError::Protocol`], [`Fault::Peer`]). Counts.
+    ///
+    /// ```
+    /// use peer_health::{Failure, Fault};
+    /// let failure = Failure::remote("bad checksum in a received message");
+    /// assert_eq!(failure.fault(), Fault::Peer);
+    /// ```
+    pub fn remote(error: impl fmt::Display) -> Self {
+        Self::from(SyncError::Protocol(error.to_string())).with_fault(Fault::Peer)
+    }
+
+    /// A failure of our own store or document ([`SyncError::Document`], [`Fault::Document`]):
+    /// what we hold cannot be read, or cannot take the change. Never counts.
+    ///
+    /// ```
+    /// use peer_health::{Failure, Fault};
+    /// let failure = Failure::local("our copy does not load");
+    /// assert_eq!(failure.fault(), Fault::Document);
+    /// assert!(!failure.counts());
+    /// ```
+    pub fn local(error: impl fmt::Display) -> Self {
+        Self::from(SyncError::Document(error.to_string()))
+    }
+
+    /// States whose fault it was, which wins over what the error suggests.
+    ///
+    /// ```
+    /// use peer_health::{Failure, Fault, SyncError};
+    /// let failure = Failure::from(SyncError::Network("we went offline".into()));
+    /// assert!(!failure.with_fault(Fault::Local).counts());
+    /// ```
+    #[must_use]
+    pub fn with_fault(mut self, fault: Fault) -> Self {
+        self.fault = Some(fault);
+        self
+    }
+
+    /// States how long the peer asked to be left alone. If this failure opens the circuit, the
+    /// wait is at least this long (up to `open_max`); it never makes a wait shorter (R16).
+    ///
+    /// ```
+    /// use peer_health::Failure;
+    /// use std::time::Duration;
+    /// let failure = Failure::remote("busy").with_retry_after(Duration::from_secs(9));
+    /// assert_eq!(failure.retry_after(), Some(Duration::from_secs(9)));
+    /// ```
+    #[must_use]
+    pub fn with_retry_after(mut self, wait: Duration) -> Self {
+        self.retry_after = Some(wait);
+        self
+    }
+
+    /// The error.
+    ///
+    /// ```
+    /// use peer_health::{Failure, SyncError};
+    /// let failure = Failure::from(SyncError::Network("reset".into()));
+    /// assert_eq!(failure.error(), &SyncError::Network("reset".into()));
+    /// ```
+    pub fn error(&self) -> &SyncError {
+        &self.error
+    }
+
+    /// Whose fault it was.
+    ///
+    /// ```
+    /// use peer_health::{Failure, Fault, SyncError};
+    /// assert_eq!(Failure::from(SyncError::State("?".into())).fault(), Fault::Peer);
+    /// ```
+    pub fn fault(&self) -> Fault {
+        self.fault.unwrap_or_else(|| self.error.usual_fault())
+    }
+
+    /// How long the peer asked to be left alone, if it did.
+    ///
+    /// ```
+    /// assert_eq!(peer_health::Failure::remote("garbage").retry_after(), None);
+    /// ```
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.retry_after
+    }
+
+    /// Whether this counts against the peer (R19). What does not count is neutral for the circuit
+    /// and kept as the last error.
+    ///
+    /// ```
+    /// use peer_health::{Failure, SyncError};
+    /// assert!(Failure::from(SyncError::Network("timed out".into())).counts());
+    /// assert!(!Failure::from(SyncError::CircuitBreakerOpen).counts());
+    /// ```
+    pub fn counts(&self) -> bool {
+        matches!(self.fault(), Fault::Peer | Fault::Link)
+    }
+}
+
+impl From<SyncError> for Failure {
+    fn from(error: SyncError) -> Self {
+        Self { error, fault: None, retry_after: None }
+    }
+}
+
+impl From<&SyncError> for Failure {
+    fn from(error: &SyncError) -> Self {
+        error.clone().into()
+    }
+}
+
+impl From<&Failure> for Failure {
+    fn from(failure: &Failure) -> Self {
+        failure.clone()
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
+    }
+}

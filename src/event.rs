@@ -1,0 +1,87 @@
+//! What a listener is told (R29).
+
+use std::time::Duration;
+
+use crate::answer::Status;
+use crate::circuit::{Control, Turn};
+
+/// A transition of one peer's circuit.
+///
+/// Each is told exactly once, by the thread that made it, right after it was made and while no
+/// lock is held: a listener may call any method of the registry. Two threads may deliver the
+/// events of one peer side by side; `generation` rises with each of them and orders them, also
+/// across removal and eviction.
+///
+/// ```
+/// use peer_health::{EventKind, HealthConfig, HealthRegistry, SyncError};
+/// use std::sync::{Arc, Mutex};
+///
+/// let seen = Arc::new(Mutex::new(Vec::new()));
+/// let log = Arc::clone(&seen);
+/// let registry = HealthRegistry::<u32>::builder()
+///     .config(HealthConfig::default().with_failure_threshold(1))
+///     .listener(move |event| log.lock().unwrap().push((event.peer, event.kind)))
+///     .build()?;
+/// registry.acquire(&7).unwrap().failure(SyncError::Network("reset".into()));
+/// assert!(matches!(seen.lock().unwrap()[..], [(7, EventKind::Opened { .. })]));
+/// # Ok::<(), peer_health::ConfigError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Event<K> {
+    /// Whose circuit.
+    pub peer: K,
+    /// The phase that began with this: higher is later.
+    pub generation: u64,
+    /// What happened.
+    pub kind: EventKind,
+}
+
+impl<K> Event<K> {
+    pub(crate) fn new(peer: K, generation: u64, kind: EventKind) -> Self {
+        Self { peer, generation, kind }
+    }
+}
+
+/// What happened to a circuit.
+///
+/// ```
+/// use peer_health::EventKind;
+/// assert_ne!(EventKind::Closed, EventKind::Reset);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum EventKind {
+    /// The circuit opened.
+    Opened {
+        /// For how long.
+        retry_after: Duration,
+    },
+    /// The wait is over and somebody asked: probes may go out.
+    HalfOpened,
+    /// The probes succeeded.
+    Closed,
+    /// An operator imposed this status.
+    Overridden(Status),
+    /// An operator closed the circuit and cleared what was known.
+    Reset,
+    /// The peer was forgotten to make room, or because it was idle.
+    Evicted,
+    /// The peer was removed by a call.
+    Removed,
+}
+
+impl From<Turn> for EventKind {
+    fn from(turn: Turn) -> Self {
+        match turn {
+            Turn::Opened { wait } => Self::Opened { retry_after: wait },
+            Turn::HalfOpened => Self::HalfOpened,
+            Turn::Closed => Self::Closed,
+            Turn::Controlled(Control::ForceOpen) => Self::Overridden(Status::ForcedOpen),
+            Turn::Controlled(Control::Disable) => Self::Overridden(Status::Disabled),
+            Turn::Controlled(Control::MetricsOnly) => Self::Overridden(Status::MetricsOnly),
+            Turn::Controlled(Control::Reset) => Self::Reset,
+            Turn::Removed => Self::Removed,
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! The right to make one call (R8). A permit holds its peer's seat, or borrows a handle that does.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::answer::Recorded;
+use crate::circuit::{Ticket, Verdict};
+use crate::error::Failure;
+use crate::seat::{Grip, Seat, Shared};
+use crate::sync::Arc;
+use crate::time::nanos;
+
+/// The right to make one call to one peer.
+///
+/// Ends in exactly one way: [`success`](Self::success), [`failure`](Self::failure),
+/// [`neutral`](Self::neutral), or by being dropped, which is what happens to it when the future
+/// that holds it is cancelled or the call panics. A dropped permit is counted as abandoned, frees
+/// the slot of a probe, decides nothing and never panics.
+///
+/// Borrowed from a [`PeerHandle`](crate::PeerHandle) it costs no reference count; given by the
+/// registry it is an [`OwnedPermit`], `Send + 'static`, for tasks that are spawned.
+///
+/// ```
+/// use peer_health::{HealthRegistry, Recorded, SyncError};
+///
+/// let registry = HealthRegistry::<u32>::new();
+/// let mut peer = registry.peer(&7);
+/// let permit = peer.acquire().unwrap();
+/// assert!(permit.is_tracked() && !permit.is_probe());
+/// permit.success();
+/// let recorded = peer.acquire().unwrap().failure(SyncError::Network("reset".into()));
+/// assert_eq!(recorded, Recorded::Counted);
+/// ```
+#[must_use = "a permit that is dropped counts as an abandoned call"]
+pub struct Permit<'h, K> {
+    hold: Hold<'h, K>,
+    /// `None` once settled.
+    ticket: Option<Ticket>,
+    latency: Option<u64>,
+}
+
+/// A [`Permit`] that borrows nothing: `Send + 'static` for a key that is.
+///
+/// ```
+/// use peer_health::{HealthRegistry, OwnedPermit};
+///
+/// let registry = HealthRegistry::<u32>::new();
+/// let permit: OwnedPermit<u32> = registry.acquire(&7).unwrap();
+/// std::thread::spawn(move || permit.success()).join().unwrap();
+/// assert_eq!(registry.totals().permits.succeeded, 1);
+/// ```
+pub type OwnedPermit<K> = Permit<'static, K>;
+
+enum Hold<'h, K> {
+    Grip(&'h mut Grip<K>),
+    Seat(Arc<Seat<K>>),
+    Untracked(Arc<Shared<K>>),
+}
+
+impl<'h, K> Permit<'h, K> {
+    pub(crate) fn borrowed(grip: &'h mut Grip<K>, ticket: Ticket) -> Self {
+        Self { hold: Hold::Grip(grip), ticket: Some(ticket), latency: None }
+    }
+
+    pub(crate) fn owned(seat: Arc<Seat<K>>, ticket: Ticket) -> Self {
+        Self { hold: Hold::Seat(seat), ticket: Some(ticket), latency: None }
+    }
+
+    pub(crate) fn untracked(shared: Arc<Shared<K>>) -> Self {
+        let ticket = Some(Ticket { generation: 0, start: None, probe: None });
+        Self { hold: Hold::Untracked(shared), ticket, latency: None }
+    }
+
+    /// The call succeeded.
+    ///
+    /// # Cancel safety and panics
+    ///
+    /// Ends at once, waits for nothing, never panics; so do the other ways to end a permit.
+    ///
+    /// ```
+    /// use peer_health::{HealthRegistry, Recorded};
+    /// let registry = HealthRegistry::<u32>::new();
+    /// assert_eq!(registry.acquire(&7).unwrap().success(), Recorded::Counted);
+    /// ```
+    #[inline]
+    pub fn success(mut self) -> Recorded {
+        self.settle(Verdict::Success, None)
+    }
+
+    /// The call failed. Whether that counts against the peer is for the failure to say (R19).
+    ///
+    /// ```
+    /// use peer_health::{Failure, HealthRegistry, Recorded};
+    /// let registry = HealthRegistry::<u32>::new();
+    /// let ours = Failure::local("our copy does not load");
+    /// assert_eq!(registry.acquire(&7).unwrap().failure(ours), Recorded::Neutral);
+    /// ```
+    pub fn failure(mut self, failure: impl Into<Failure>) -> Recorded {
+        let failure = failure.into();
+        let verdict = if failure.counts() { Verdict::Failure } else { Verdict::Neutral };
+        self.settle(verdict, Some(&Arc::new(failure)))
+    }
+
+    /// The call says nothing about the peer: it was not made, or not meant to succeed.
+    ///
+    /// ```
+    /// use peer_health::{HealthRegistry, Recorded};
+    /// let registry = HealthRegistry::<u32>::new();
+    /// assert_eq!(registry.acquire(&7).unwrap().neutral(), Recorded::Neutral);
+    /// ```
+    pub fn neutral(mut self) -> Recorded {
+        self.settle(Verdict::Neutral, None)
+    }
+
+    /// States how long the call took, where that is not the time from admission to outcome: a
+    /// call that waited in a queue, or that ended some time ago. Asked only by slow-call rules.
+    ///
+    /// ```
+    /// use peer_health::{HealthConfig, HealthRegistry, Window};
+    /// use std::time::Duration;
+    ///
+    /// let config = HealthConfig::default()
+    ///     .with_window(Window::count(10))
+    ///     .with_slow_call(Duration::from_secs(1));
+    /// let registry = HealthRegistry::<u32>::builder().config(config).build()?;
+    /// registry.acquire(&7).unwrap().with_latency(Duration::from_secs(1)).success();
+    /// assert_eq!(registry.snapshot(&7).unwrap().window.slow, 1);
+    /// # Ok::<(), peer_health::ConfigError>(())
+    /// ```
+    pub fn with_latency(mut self, latency: Duration) -> Self {
+        self.latency = Some(nanos(latency));
+        self
+    }
+
+    /// Whether this is one of the few calls that decide whether the circuit closes.
+    ///
+    /// ```
+    /// let registry = peer_health::HealthRegistry::<u32>::new();
+    /// assert!(!registry.acquire(&7).unwrap().is_probe());
+    /// ```
+    pub fn is_probe(&self) -> bool {
+        self.ticket.is_some_and(|ticket| ticket.probe.is_some())
+    }
+
+    /// Whether the outcome will be remembered: not if the table is full of peers that may not be
+    /// forgotten (R26).
+    ///
+    /// ```
+    /// let registry = peer_health::HealthRegistry::<u32>::new();
+    /// assert!(registry.acquire(&7).unwrap().is_tracked());
+    /// ```
+    pub fn is_tracked(&self) -> bool {
+        !matches!(self.hold, Hold::Untracked(_))
+    }
+
+    #[inline]
+    fn settle(&mut self, verdict: Verdict, failure: Option<&Arc<Failure>>) -> Recorded {
+        let Some(ticket) = self.ticket.take() else { return Recorded::Late };
+        match &mut self.hold {
+            Hold::Grip(grip) => {
+                if verdict == Verdict::Success && grip.succeeds_quietly(ticket) {
+                    grip.seat().tracker.count_success();
+                    return Recorded::Counted;
+                }
+                grip.seat().settle(ticket, verdict, failure, self.latency)
+            }
+            Hold::Seat(seat) => {
+                let recorded = seat.settle(ticket, verdict, failure, self.latency);
+                seat.used();
+                recorded
+            }
+            Hold::Untracked(shared) => shared.ledger.settle(verdict),
+        }
+    }
+}
+
+impl<K> Drop for Permit<'_, K> {
+    fn drop(&mut self) {
+        if self.ticket.is_some() {
+            self.settle(Verdict::Dropped, None);
+        }
+    }
+}
+
+impl<K> fmt::Debug for Permit<'_, K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Permit")
+            .field("probe", &self.is_probe())
+            .field("tracked", &self.is_tracked())
+            .finish_non_exhaustive()
+    }
+}
+

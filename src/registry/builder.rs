@@ -1,0 +1,205 @@
+//! How a registry is made.
+
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::SystemTime;
+
+use super::key::PeerKey;
+use super::table::Table;
+use super::{HealthRegistry, Inner};
+use crate::config::{ConfigError, HealthConfig};
+use crate::event::{Event, EventKind};
+use crate::rules::Rules;
+use crate::seat::Shared;
+use crate::sync::{Arc, Swap};
+use crate::time::Clock;
+use crate::tracker::Env;
+
+/// The largest table in which the order of uses is kept use by use. In larger ones it is kept by
+/// insertion: as fine as their churn, and no write that calls to different peers would share.
+const EXACT_USES: usize = 256;
+
+/// A listener, as it was given.
+type Listener<K> = Box<dyn Fn(&Event<K>) + Send + Sync>;
+
+/// Makes a [`HealthRegistry`].
+///
+/// ```
+/// use peer_health::{Clock, HealthConfig, HealthRegistry};
+///
+/// let registry = HealthRegistry::<u32>::builder()
+///     .config(HealthConfig::default().with_failure_threshold(3))
+///     .clock(Clock::monotonic())
+///     .listener(|event| println!("{event:?}"))
+///     .seed(7)
+///     .build()?;
+/// assert!(registry.is_empty());
+/// # Ok::<(), peer_health::ConfigError>(())
+/// ```
+#[must_use]
+pub struct RegistryBuilder<K> {
+    config: HealthConfig,
+    clock: Clock,
+    listener: Option<Listener<K>>,
+    seed: Option<u64>,
+}
+
+impl<K> Default for RegistryBuilder<K> {
+    fn default() -> Self {
+        let (config, clock) = (HealthConfig::default(), Clock::default());
+        Self { config, clock, listener: None, seed: None }
+    }
+}
+
+impl<K> fmt::Debug for RegistryBuilder<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RegistryBuilder")
+            .field("config", &self.config)
+            .field("clock", &self.clock)
+            .field("seed", &self.seed)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<K: PeerKey> RegistryBuilder<K> {
+    /// The configuration; checked by [`build`](Self::build).
+    ///
+    /// ```
+    /// use peer_health::{HealthConfig, HealthRegistry};
+    /// let config = HealthConfig::default().with_max_peers(8usize);
+    /// assert!(HealthRegistry::<u32>::builder().config(config).build().is_ok());
+    /// ```
+    pub fn config(mut self, config: HealthConfig) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// Where time comes from. Default: the system's monotonic clock.
+    ///
+    /// ```
+    /// use peer_health::{Clock, HealthRegistry};
+    /// let (clock, _hand) = Clock::manual();
+    /// assert!(HealthRegistry::<u32>::builder().clock(clock).build().is_ok());
+    /// ```
+    pub fn clock(mut self, clock: Clock) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Told of each transition, by the thread that made it, while no lock is held: it may call any
+    /// method of the registry. Should be quick, since a call waits for it. If it panics, that
+    /// event is lost and an error is logged. A second listener replaces the first.
+    ///
+    /// ```
+    /// use peer_health::{EventKind, HealthRegistry};
+    /// use std::sync::mpsc;
+    ///
+    /// let (tell, told) = mpsc::channel();
+    /// let registry = HealthRegistry::<u32>::builder()
+    ///     .listener(move |event| tell.send(event.clone()).unwrap_or_default())
+    ///     .build()?;
+    /// registry.force_open(&7).unwrap();
+    /// registry.reset(&7);
+    /// assert_eq!(told.iter().nth(1).unwrap().kind, EventKind::Reset);
+    /// # Ok::<(), peer_health::ConfigError>(())
+    /// ```
+    pub fn listener(mut self, listener: impl Fn(&Event<K>) + Send + Sync + 'static) -> Self {
+        self.listener = Some(Box::new(listener));
+        self
+    }
+
+    /// The seed of the jitter, so that it can be repeated. Default: a random one.
+    ///
+    /// ```
+    /// assert!(peer_health::HealthRegistry::<u32>::builder().seed(1).build().is_ok());
+    /// ```
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
+    /// Makes the registry. Its time begins now.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] names the field of the configuration that makes no sense, and its value.
+    ///
+    /// ```
+    /// use peer_health::{HealthConfig, HealthRegistry};
+    /// let config = HealthConfig::default().with_open_multiplier(f64::NAN);
+    /// let error = HealthRegistry::<u32>::builder().config(config).build().unwrap_err();
+    /// assert_eq!(error.to_string(), "open_multiplier is NaN: must be finite and at least 1");
+    /// ```
+    pub fn build(self) -> Result<HealthRegistry<K>, ConfigError> {
+        let rules = self.config.check()?;
+        Ok(self.assemble(rules))
+    }
+
+    /// The default configuration is known to be sound.
+    pub(super) fn build_default(self) -> HealthRegistry<K> {
+        let rules = self.config.rules();
+        self.assemble(rules)
+    }
+
+    #[allow(clippy::disallowed_methods, reason = "for display; nothing decides by it")]
+    fn assemble(self, rules: Rules) -> HealthRegistry<K> {
+        let seed = self.seed.unwrap_or_else(rand::random);
+        let max_peers = rules.max_peers;
+        let env = Env { clock: self.clock.started_now(), rules: Swap::new(Arc::new(rules)) };
+        let sink = sink(self.listener);
+        let shared = Arc::new(Shared::new(env, sink, max_peers <= EXACT_USES));
+        let table = Table::new(max_peers, seed);
+        HealthRegistry { inner: Arc::new(Inner { shared, table, began: SystemTime::now() }) }
+    }
+}
+
+/// What a transition is told to: the log, then the listener, whose panic goes no further.
+fn sink<K: PeerKey>(listener: Option<Listener<K>>) -> Box<dyn Fn(&K, u64, EventKind) + Send + Sync> {
+    Box::new(move |peer, generation, kind| {
+        log(peer, generation, kind);
+        if let Some(listener) = &listener {
+            let event = Event::new(peer.clone(), generation, kind);
+            if catch_unwind(AssertUnwindSafe(|| listener(&event))).is_err() {
+                log_lost(&event);
+            }
+        }
+    })
+}
+
+#[cfg(feature = "tracing")]
+fn log<K: PeerKey>(peer: &K, generation: u64, kind: EventKind) {
+    use EventKind as Kind;
+    let peer = || super::short(peer);
+    match kind {
+        Kind::Opened { retry_after } => {
+            tracing::warn!(target: "peer_health", peer = peer(), generation, ?retry_after, "circuit opened");
+        }
+        Kind::HalfOpened => {
+            tracing::info!(target: "peer_health", peer = peer(), generation, "circuit half-open");
+        }
+        Kind::Closed => {
+            tracing::info!(target: "peer_health", peer = peer(), generation, "circuit closed");
+        }
+        Kind::Overridden(status) => {
+            tracing::warn!(target: "peer_health", peer = peer(), generation, ?status, "circuit overridden");
+        }
+        Kind::Reset => {
+            tracing::info!(target: "peer_health", peer = peer(), generation, "circuit reset");
+        }
+        Kind::Evicted | Kind::Removed => {
+            tracing::trace!(target: "peer_health", peer = peer(), generation, ?kind, "peer forgotten");
+        }
+    }
+}
+
+#[cfg(not(feature = "tracing"))]
+fn log<K>(_: &K, _: u64, _: EventKind) {}
+
+#[cfg(feature = "tracing")]
+fn log_lost<K: PeerKey>(event: &Event<K>) {
+    let (peer, generation) = (super::short(&event.peer), event.generation);
+    tracing::error!(target: "peer_health", peer, generation, kind = ?event.kind, "listener panicked");
+}
+
+#[cfg(not(feature = "tracing"))]
+fn log_lost<K>(_: &Event<K>) {}

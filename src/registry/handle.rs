@@ -1,0 +1,249 @@
+//! A handle on one peer, and the call that settles itself.
+
+use std::fmt;
+use std::future::Future;
+
+use thiserror::Error;
+
+use super::HealthRegistry;
+use super::key::PeerKey;
+use crate::answer::{NextAdmission, Refused, Status};
+use crate::circuit::Admission;
+use crate::error::Failure;
+use crate::permit::Permit;
+use crate::seat::Grip;
+use crate::snapshot::Snapshot;
+use crate::sync::Arc;
+
+/// One peer of a registry, looked up once. For a task that calls the same peer again and again: a
+/// call to a healthy peer takes two loads, one comparison and one count; no map, no lock, no clock,
+/// no reference count.
+///
+/// One per task; a clone is cheap and independent. While a handle lives, its peer is not evicted.
+/// If its peer is [removed](HealthRegistry::remove), the next [`acquire`](Self::acquire) makes it
+/// known again, with a clean record.
+///
+/// ```
+/// use peer_health::{HealthRegistry, SyncError};
+///
+/// let registry = HealthRegistry::<u32>::new();
+/// let mut peer = registry.peer(&7);
+/// for round in 0..3 {
+///     let permit = peer.acquire()?;
+///     if round == 1 {
+///         permit.failure(SyncError::Network("reset".into()));
+///     } else {
+///         permit.success();
+///     }
+/// }
+/// assert_eq!(peer.snapshot().unwrap().streak, 0);
+/// # Ok::<(), peer_health::Refused>(())
+/// ```
+pub struct PeerHandle<K> {
+    registry: HealthRegistry<K>,
+    peer: K,
+    /// `None` while the table has no room.
+    grip: Option<Grip<K>>,
+}
+
+impl<K: PeerKey> PeerHandle<K> {
+    pub(super) fn new(registry: HealthRegistry<K>, peer: K) -> Self {
+        let grip = registry.seat(&peer).map(Grip::new);
+        Self { registry, peer, grip }
+    }
+
+    /// Whose handle this is.
+    ///
+    /// ```
+    /// let registry = peer_health::HealthRegistry::<u32>::new();
+    /// assert_eq!(registry.peer(&7).peer(), &7);
+    /// ```
+    pub fn peer(&self) -> &K {
+        &self.peer
+    }
+
+    /// Asks to call the peer now. The permit borrows the handle until it is settled.
+    ///
+    /// # Errors
+    ///
+    /// As [`HealthRegistry::acquire`].
+    ///
+    /// ```
+    /// let registry = peer_health::HealthRegistry::<u32>::new();
+    /// let mut peer = registry.peer(&7);
+    /// peer.acquire()?.success();
+    /// # Ok::<(), peer_health::Refused>(())
+    /// ```
+    #[inline]
+    pub fn acquire(&mut self) -> Result<Permit<'_, K>, Refused> {
+        // Decided first, the permit built last: it borrows the grip for as long as it lives.
+        let mut admission = match &mut self.grip {
+            Some(grip) => grip.acquire(),
+            None => Admission::Gone,
+        };
+        while admission == Admission::Gone {
+            admission = match self.look_up() {
+                Some(grip) => grip.acquire(),
+                None => return Ok(Permit::untracked(Arc::clone(self.registry.shared()))),
+            };
+        }
+        match (admission, &mut self.grip) {
+            (Admission::Admitted(ticket), Some(grip)) => Ok(Permit::borrowed(grip, ticket)),
+            (Admission::Refused(refused), _) => Err(refused),
+            _ => Ok(Permit::untracked(Arc::clone(self.registry.shared()))),
+        }
+    }
+
+    /// The peer was removed, or there was no room: looks it up.
+    #[cold]
+    fn look_up(&mut self) -> Option<&mut Grip<K>> {
+        self.grip = self.registry.seat(&self.peer).map(Grip::new);
+        self.grip.as_mut()
+    }
+
+    /// Makes a call if the peer may be called, and reports what became of it: see
+    /// [`HealthRegistry::call`].
+    ///
+    /// # Errors
+    ///
+    /// As [`HealthRegistry::call`].
+    ///
+    /// ```
+    /// use peer_health::{HealthRegistry, SyncError};
+    /// let registry = HealthRegistry::<u32>::new();
+    /// let mut peer = registry.peer(&7);
+    /// assert_eq!(peer.call(|| Ok::<_, SyncError>(42)), Ok(42));
+    /// ```
+    pub fn call<T, E>(&mut self, op: impl FnOnce() -> Result<T, E>) -> Result<T, CallError<E>>
+    where
+        Failure: for<'e> From<&'e E>,
+    {
+        let permit = self.acquire()?;
+        settle(permit, op())
+    }
+
+    /// [`call`](Self::call) for a future: see [`HealthRegistry::call_async`], also for its cancel
+    /// safety.
+    ///
+    /// # Errors
+    ///
+    /// As [`HealthRegistry::call`].
+    ///
+    /// ```
+    /// use peer_health::{HealthRegistry, SyncError};
+    /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+    /// let mut peer = HealthRegistry::<u32>::new().peer(&7);
+    /// assert_eq!(peer.call_async(async { Ok::<_, SyncError>(42) }).await, Ok(42));
+    /// # });
+    /// ```
+    pub async fn call_async<T, E>(
+        &mut self,
+        future: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, CallError<E>>
+    where
+        Failure: for<'e> From<&'e E>,
+    {
+        let permit = self.acquire()?;
+        settle(permit, future.await)
+    }
+
+    /// Where the circuit stands.
+    ///
+    /// ```
+    /// use peer_health::{HealthRegistry, Status};
+    /// assert_eq!(HealthRegistry::<u32>::new().peer(&7).status(), Status::Closed);
+    /// ```
+    pub fn status(&mut self) -> Status {
+        match self.grip.as_mut().map(Grip::core) {
+            Some(core) if !core.is_removed() => core.status(),
+            _ => self.registry.status(&self.peer),
+        }
+    }
+
+    /// Whether the circuit is open: see [`HealthRegistry::is_circuit_open`].
+    ///
+    /// ```
+    /// assert!(!peer_health::HealthRegistry::<u32>::new().peer(&7).is_circuit_open());
+    /// ```
+    pub fn is_circuit_open(&mut self) -> bool {
+        match self.grip.as_mut().map(Grip::core) {
+            Some(core) if core.says_no_quietly() => false,
+            _ => self.registry.is_circuit_open(&self.peer),
+        }
+    }
+
+    /// When a call may be admitted: see [`HealthRegistry::next_admission`].
+    ///
+    /// ```
+    /// use peer_health::{HealthRegistry, NextAdmission};
+    /// let peer = HealthRegistry::<u32>::new().peer(&7);
+    /// assert_eq!(peer.next_admission(), NextAdmission::Now);
+    /// ```
+    pub fn next_admission(&self) -> NextAdmission {
+        self.registry.next_admission(&self.peer)
+    }
+
+    /// Everything that is known of the peer; `None` if it is unknown.
+    ///
+    /// ```
+    /// let peer = peer_health::HealthRegistry::<u32>::new().peer(&7);
+    /// assert_eq!(peer.snapshot().unwrap().streak, 0);
+    /// ```
+    pub fn snapshot(&self) -> Option<Snapshot> {
+        self.registry.snapshot(&self.peer)
+    }
+}
+
+impl<K: PeerKey> Clone for PeerHandle<K> {
+    fn clone(&self) -> Self {
+        let grip = self.grip.as_ref().map(|grip| Grip::new(Arc::clone(grip.seat())));
+        Self { registry: self.registry.clone(), peer: self.peer.clone(), grip }
+    }
+}
+
+impl<K: PeerKey> fmt::Debug for PeerHandle<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PeerHandle").field("peer", &self.peer).finish_non_exhaustive()
+    }
+}
+
+/// Why a [`call`](HealthRegistry::call) gave no result.
+///
+/// ```
+/// use peer_health::{CallError, HealthRegistry, SyncError};
+///
+/// let registry = HealthRegistry::<u32>::new();
+/// registry.force_open(&7).unwrap();
+/// let error = registry.call(&7, || Ok::<_, SyncError>(())).unwrap_err();
+/// assert!(matches!(error, CallError::Refused(_)));
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum CallError<E> {
+    /// The call was not made.
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    /// The call was made and failed; reported.
+    #[error("call failed")]
+    Failed(#[source] E),
+}
+
+/// Reports what became of a call.
+pub(super) fn settle<K, T, E>(
+    permit: Permit<'_, K>,
+    outcome: Result<T, E>,
+) -> Result<T, CallError<E>>
+where
+    Failure: for<'e> From<&'e E>,
+{
+    match outcome {
+        Ok(value) => {
+            permit.success();
+            Ok(value)
+        }
+        Err(error) => {
+            permit.failure(&error);
+            Err(CallError::Failed(error))
+        }
+    }
+}

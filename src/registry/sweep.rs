@@ -1,0 +1,125 @@
+//! Who may be forgotten, and when the idle are (R26).
+
+use std::cmp::Ordering as Order;
+use std::collections::VecDeque;
+
+use super::key::PeerKey;
+use super::table::{Table, locked};
+use crate::seat::{Seat, Shared};
+use crate::sync::Arc;
+use crate::time::Tick;
+
+/// A peer that may be forgotten.
+pub(crate) struct Victim<K> {
+    pub(super) rank: Rank,
+    pub(super) key: K,
+}
+
+/// Clean peers go first, the least recently used of them first; then those in trouble that were
+/// out of use for too long, the oldest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Rank {
+    Clean { stamp: u64 },
+    Forgotten { since: Tick },
+}
+
+impl<K> Victim<K> {
+    /// The rank of a seat that may go: held by nobody, and clean or forgotten.
+    pub(super) fn of(seat: &Arc<Seat<K>>, now: Tick, forget: u64) -> Option<Rank> {
+        if Arc::strong_count(seat) > 1 {
+            return None;
+        }
+        let core = seat.tracker.core();
+        if core.is_clean(now) {
+            return Some(Rank::Clean { stamp: seat.tracker.stamp() });
+        }
+        let since = seat.tracker.unused_since(&core)?;
+        (now >= since.plus(forget)).then_some(Rank::Forgotten { since })
+    }
+}
+
+impl<K> PartialEq for Victim<K> {
+    fn eq(&self, other: &Self) -> bool {
+        self.rank == other.rank
+    }
+}
+
+impl<K> Eq for Victim<K> {}
+
+impl<K> PartialOrd for Victim<K> {
+    fn partial_cmp(&self, other: &Self) -> Option<Order> {
+        Some(self.cmp(other))
+    }
+}
+
+impl<K> Ord for Victim<K> {
+    fn cmp(&self, other: &Self) -> Order {
+        self.rank.cmp(&other.rank)
+    }
+}
+
+/// The sweeps so far: when each was, and where it stands in the order of uses. A peer whose last
+/// use comes before a sweep in that order was not used since.
+#[derive(Debug, Default)]
+pub(crate) struct Sweeps {
+    past: VecDeque<(Tick, u64)>,
+    inserted: usize,
+}
+
+impl Sweeps {
+    const KEPT: usize = 64;
+
+    /// Notes a sweep; the place in the order of uses before which a peer is idle.
+    fn begin(&mut self, now: Tick, place: u64, idle: u64) -> Option<u64> {
+        let old = self.past.iter().take_while(|(t, _)| t.plus(idle) <= now).count();
+        let idle_before = old.checked_sub(1).map(|last| self.past[last].1);
+        // What is older than that is not asked again.
+        self.past.drain(..old.saturating_sub(1));
+        if self.past.len() >= Self::KEPT {
+            // Idleness is seen later, never earlier, with every other sweep forgotten.
+            let mut nth = 0;
+            self.past.retain(|_| {
+                nth += 1;
+                nth % 2 == 1
+            });
+        }
+        self.past.push_back((now, place));
+        self.inserted = 0;
+        idle_before
+    }
+
+    /// One more insertion; whether it is time to sweep: not before a part of the table is new,
+    /// so that a sweep costs each insertion a few looks, nor twice in half the idle time.
+    fn is_due(&mut self, now: Tick, peers: usize, idle: u64) -> bool {
+        self.inserted += 1;
+        let last = self.past.back().map_or(Tick::default(), |(t, _)| *t);
+        self.inserted > peers / 8 && now.since(last) > idle / 2
+    }
+}
+
+impl<K: PeerKey> Table<K> {
+    pub(super) fn sweep_if_due(&self, shared: &Shared<K>, now: Tick) {
+        let idle = shared.env.rules.load().idle;
+        // Whoever holds the lock counts an insertion of its own.
+        let due = self.sweeps.try_lock().is_ok_and(|mut s| s.is_due(now, self.len(), idle));
+        if due {
+            self.sweep(shared, now);
+        }
+    }
+
+    /// Forgets the clean peers that were not used since a sweep at least `idle_timeout` ago, and
+    /// those in trouble that nobody used for `forget_after`. How many.
+    pub(crate) fn sweep(&self, shared: &Shared<K>, now: Tick) -> usize {
+        let rules = shared.env.rules.load();
+        let idle_before = locked(&self.sweeps).begin(now, shared.next_use(), rules.idle);
+        let idle = self.select(now, rules.forget, |rank| match rank {
+            Rank::Clean { stamp } => idle_before.is_some_and(|place| stamp < place),
+            Rank::Forgotten { .. } => true,
+        });
+        let gone = idle.iter().filter(|victim| self.evict(shared, victim, now)).count();
+        if gone > 0 {
+            shared.freed();
+        }
+        gone
+    }
+}

@@ -1,0 +1,285 @@
+//! The table of peers: one seat per peer, never more than `max_peers` (R26, R27).
+//!
+//! No guard of the map leaves a method, and nothing runs under a shard's lock but `Hash`, `Eq` and
+//! `Clone` of the key and steps of a circuit, which wait for nobody. Seats are dropped outside.
+//!
+//! A seat is evicted only by proof that nobody else holds it, given under its shard's lock, where
+//! nobody can come to hold it: there is no outcome that could be lost with it.
+
+use std::collections::BinaryHeap;
+use std::hash::{BuildHasher, Hasher};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use dashmap::DashMap;
+use dashmap::mapref::entry::Entry;
+
+use super::key::{AsKey, KeyRef, MapKey, PeerKey};
+use super::sweep::{Rank, Sweeps, Victim};
+use crate::circuit::Core;
+use crate::event::EventKind;
+use crate::seat::{Seat, Shared};
+use crate::sync::{Arc, AtomicU64, AtomicUsize, Ordering, Swap};
+use crate::time::Tick;
+use crate::tracker::Tracker;
+
+/// How long a search for room that failed is not repeated (R26).
+const SEARCH_AGAIN: u64 = 1_000_000_000;
+/// `Shared::full`: no search has failed; one is running; beyond that, when one failed.
+const SEARCHING: u64 = 1;
+const FAILED: u64 = 2;
+
+type Map<K> = DashMap<MapKey<K>, Arc<Seat<K>>, foldhash::quality::RandomState>;
+
+pub(crate) struct Table<K> {
+    map: Map<K>,
+    /// Places taken or promised: never less than the seats in the map.
+    taken: AtomicUsize,
+    /// How a tracker begins: shared by those that were never in trouble.
+    fresh: Swap<Core>,
+    /// The highest generation that a tracker which is gone has reached: its peer's next tracker
+    /// continues there.
+    generations: AtomicU64,
+    seed: u64,
+    victims: Mutex<Vec<Victim<K>>>,
+    pub(super) sweeps: Mutex<Sweeps>,
+}
+
+/// A lock that a panic elsewhere does not close: what it holds is valid at every moment.
+pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl<K: PeerKey> Table<K> {
+    pub(crate) fn new(max_peers: usize, seed: u64) -> Self {
+        // Enough shards that a snapshot of all peers holds up an insertion for microseconds.
+        let shards = (max_peers / 64).next_power_of_two().clamp(16, 1024);
+        let hasher = foldhash::quality::RandomState::default();
+        Self {
+            map: DashMap::with_hasher_and_shard_amount(hasher, shards),
+            taken: AtomicUsize::new(0),
+            fresh: Swap::new(Arc::new(Core::new(0))),
+            generations: AtomicU64::new(0),
+            seed,
+            victims: Mutex::default(),
+            sweeps: Mutex::default(),
+        }
+    }
+
+    /// How many peers are tracked; one that is being added may count already.
+    pub(crate) fn len(&self) -> usize {
+        // Relaxed: pairs with `take_place`.
+        self.taken.load(Ordering::Relaxed)
+    }
+
+    /// The peer's seat, if it has one.
+    pub(crate) fn get(&self, key: &K) -> Option<Arc<Seat<K>>> {
+        self.map.get(&KeyRef(key) as &dyn AsKey<K>).map(|seat| Arc::clone(&seat))
+    }
+
+    /// The peer's seat, made if there is room for it; counted as a use.
+    pub(crate) fn seat(&self, shared: &Arc<Shared<K>>, key: &K) -> Option<Arc<Seat<K>>> {
+        match self.get(key) {
+            Some(seat) => {
+                seat.tracker.mark(shared.now_used());
+                Some(seat)
+            }
+            None => self.insert(shared, key),
+        }
+    }
+
+    fn insert(&self, shared: &Arc<Shared<K>>, key: &K) -> Option<Arc<Seat<K>>> {
+        let now = shared.env.clock.now();
+        self.sweep_if_due(shared, now);
+        if !self.take_place(shared, now) {
+            // Relaxed: pairs with nothing; a total.
+            shared.ledger.untracked.fetch_add(1, Ordering::Relaxed);
+            return None;
+        }
+        let (owned, salt, stamp) = (key.clone(), self.salt(key), shared.next_use());
+        match self.map.entry(MapKey(key.clone())) {
+            Entry::Occupied(found) => {
+                let seat = Arc::clone(found.get());
+                drop(found);
+                self.give_place_back();
+                Some(seat)
+            }
+            Entry::Vacant(place) => {
+                let tracker = Tracker::new(self.fresh_core(), salt, stamp);
+                let seat = Arc::new(Seat { tracker, shared: Arc::clone(shared), key: owned });
+                drop(place.insert(Arc::clone(&seat)));
+                Some(seat)
+            }
+        }
+    }
+
+    /// How a new tracker begins: with a generation that no earlier tracker of its peer has
+    /// reached. To be asked under the lock of the peer's shard, where the earlier one ended.
+    fn fresh_core(&self) -> Arc<Core> {
+        // Acquire: pairs with the Release in `retire`, which the same lock orders before this.
+        let generation = self.generations.load(Ordering::Acquire);
+        let fresh = self.fresh.load();
+        if fresh.generation >= generation {
+            return Arc::clone(&fresh);
+        }
+        let fresh = Arc::new(Core::new(generation));
+        self.fresh.replace(Arc::clone(&fresh));
+        fresh
+    }
+
+    /// A tracker is gone whose last phase was `generation`.
+    fn retire(&self, generation: u64) {
+        // AcqRel: pairs with the Acquire in `fresh_core`.
+        self.generations.fetch_max(generation, Ordering::AcqRel);
+    }
+
+    /// Depends on the registry's seed and the key alone, so that jitter can be repeated.
+    fn salt(&self, key: &K) -> u64 {
+        let mut hasher = foldhash::quality::FixedState::with_seed(self.seed).build_hasher();
+        key.hash(&mut hasher);
+        hasher.finish()
+    }
+
+    /// Takes a place for a newcomer, making room if need be.
+    fn take_place(&self, shared: &Shared<K>, now: Tick) -> bool {
+        loop {
+            let max = shared.env.rules.load().max_peers;
+            // Relaxed, twice: pairs with `give_place_back`; the number alone matters, and a
+            // read-modify-write sees the latest.
+            let taken = self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |taken| {
+                (taken < max).then_some(taken + 1)
+            });
+            if taken.is_ok() {
+                return true;
+            }
+            if !self.evict_one(shared, now) {
+                return false;
+            }
+        }
+    }
+
+    fn give_place_back(&self) {
+        // Relaxed: pairs with `take_place`.
+        self.taken.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Makes room by forgetting one peer: the least recently used clean one, or else the one that
+    /// has been in trouble and out of use for longest. A pass over the table finds the next few
+    /// victims in order; each is looked at again before it goes.
+    fn evict_one(&self, shared: &Shared<K>, now: Tick) -> bool {
+        loop {
+            let next = locked(&self.victims).pop();
+            if let Some(victim) = next {
+                if self.evict(shared, &victim, now) {
+                    return true;
+                }
+                continue;
+            }
+            // Relaxed: pairs with `Shared::freed` and the store below; see there.
+            let failed_at = shared.full.load(Ordering::Relaxed);
+            if failed_at >= FAILED && now.0 < (failed_at - FAILED).saturating_add(SEARCH_AGAIN) {
+                return false;
+            }
+            // Relaxed, and below: pairs with `Shared::freed`, which clears it: a peer that becomes
+            // clean during the search makes the next newcomer search again.
+            shared.full.store(SEARCHING, Ordering::Relaxed);
+            let mut found = self.search(now, shared.env.rules.load().forget);
+            let Some(first) = found.pop() else {
+                let failed = FAILED.saturating_add(now.0);
+                let _ = shared.full.compare_exchange(
+                    SEARCHING,
+                    failed,
+                    Ordering::Relaxed,
+                    Ordering::Relaxed,
+                );
+                return false;
+            };
+            shared.full.store(0, Ordering::Relaxed);
+            *locked(&self.victims) = found;
+            if self.evict(shared, &first, now) {
+                return true;
+            }
+        }
+    }
+
+    /// The next few peers to be forgotten, the first to go last.
+    fn search(&self, now: Tick, forget: u64) -> Vec<Victim<K>> {
+        let batch = (self.len() / 16).clamp(1, 4096);
+        let mut found = BinaryHeap::with_capacity(batch + 1);
+        for entry in &self.map {
+            let candidate = Victim::of(entry.value(), now, forget);
+            let Some(rank) = candidate else { continue };
+            if found.len() < batch || found.peek().is_some_and(|worst: &Victim<K>| rank < worst.rank) {
+                found.push(Victim { rank, key: entry.key().0.clone() });
+            }
+            if found.len() > batch {
+                found.pop();
+            }
+        }
+        let mut found = found.into_sorted_vec();
+        found.reverse();
+        found
+    }
+
+    /// Forgets the victim if it still may go.
+    pub(super) fn evict(&self, shared: &Shared<K>, victim: &Victim<K>, now: Tick) -> bool {
+        let forget = shared.env.rules.load().forget;
+        let mut last = 0;
+        let gone = self.map.remove_if_mut(&KeyRef(&victim.key) as &dyn AsKey<K>, |_, seat| {
+            let may_go = Victim::of(seat, now, forget) == Some(victim.rank);
+            // The proof: nobody else holds the seat, and under this lock nobody comes to.
+            let goes = may_go && Arc::get_mut(seat).is_some();
+            if goes {
+                last = seat.tracker.core().generation.saturating_add(1);
+                self.retire(last);
+            }
+            goes
+        });
+        let Some((_, seat)) = gone else { return false };
+        self.give_place_back();
+        // Relaxed: pairs with nothing; a total.
+        shared.ledger.evicted.fetch_add(1, Ordering::Relaxed);
+        (shared.sink)(&seat.key, last, EventKind::Evicted);
+        true
+    }
+
+    /// Removes the peer (R27): its tracker's last phase begins under the lock of the shard, so
+    /// that nobody can find the old tracker afterwards, nor a new one before.
+    pub(crate) fn remove(&self, shared: &Shared<K>, key: &K) -> bool {
+        let mut ended = (None, [None; 2]);
+        let removed = self.map.remove_if(&KeyRef(key) as &dyn AsKey<K>, |_, seat| {
+            ended = seat.tracker.remove(&shared.env);
+            self.retire(seat.tracker.core().generation);
+            true
+        });
+        let Some((_, seat)) = removed else { return false };
+        self.give_place_back();
+        let (totals, turns) = ended;
+        if let Some(totals) = totals {
+            shared.ledger.add(totals);
+        }
+        // Relaxed: pairs with nothing; a total.
+        shared.ledger.removed.fetch_add(1, Ordering::Relaxed);
+        seat.tell(turns);
+        shared.freed();
+        true
+    }
+
+    /// All seats. A shard is held only while its seats are counted up (R28).
+    pub(crate) fn seats(&self) -> Vec<Arc<Seat<K>>> {
+        self.map.iter().map(|entry| Arc::clone(entry.value())).collect()
+    }
+
+    /// The peers that may go and whose rank is `wanted`.
+    pub(super) fn select(
+        &self,
+        now: Tick,
+        forget: u64,
+        wanted: impl Fn(Rank) -> bool,
+    ) -> Vec<Victim<K>> {
+        let candidate = |seat: &Arc<Seat<K>>| Victim::of(seat, now, forget).filter(|rank| wanted(*rank));
+        self.map
+            .iter()
+            .filter_map(|e| Some(Victim { rank: candidate(e.value())?, key: e.key().0.clone() }))
+            .collect()
+    }
+}

@@ -1,0 +1,230 @@
+//! One peer's place: its tracker, its key, and what all peers of the registry share. Whoever holds
+//! a seat, a permit or a handle, keeps it from being evicted.
+
+use crate::answer::Recorded;
+use crate::circuit::{Admission, Core, Ticket, Turns, Verdict};
+use crate::error::Failure;
+use crate::event::EventKind;
+use crate::rules::Rules;
+use crate::snapshot::{PeerTotals, Totals};
+use crate::sync::{Arc, AtomicU64, Cached, Holds, Ordering, Swap};
+use crate::tracker::{Env, Tracker};
+
+/// What the seats of a registry share.
+pub(crate) struct Shared<K> {
+    pub(crate) env: Env,
+    /// Told of each transition; never while a lock is held (R25).
+    pub(crate) sink: Box<dyn Fn(&K, u64, EventKind) + Send + Sync>,
+    pub(crate) ledger: Ledger,
+    /// The order of uses: rises with each insertion and each sweep (R26).
+    uses: AtomicU64,
+    /// Whether each use counts: in a table so small that exact order is cheap.
+    exact_uses: bool,
+    /// Whether a search for room has failed since a peer last became clean (R26).
+    pub(crate) full: AtomicU64,
+}
+
+/// Totals of what is not tracked, or no longer.
+#[derive(Debug, Default)]
+pub(crate) struct Ledger {
+    counters: [AtomicU64; 8],
+    pub(crate) untracked: AtomicU64,
+    pub(crate) evicted: AtomicU64,
+    pub(crate) removed: AtomicU64,
+}
+
+impl Ledger {
+    pub(crate) fn add(&self, more: PeerTotals) {
+        for (counter, more) in self.counters.iter().zip(more.parts()).filter(|(_, n)| *n > 0) {
+            // Relaxed: pairs with nothing; totals.
+            counter.fetch_add(more, Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn totals(&self) -> Totals {
+        // Relaxed: pairs with nothing; totals.
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Totals {
+            permits: PeerTotals::from_parts(self.counters.each_ref().map(read)),
+            untracked: read(&self.untracked),
+            evicted: read(&self.evicted),
+            removed: read(&self.removed),
+        }
+    }
+
+    /// The outcome of a call that was admitted untracked.
+    pub(crate) fn settle(&self, verdict: Verdict) -> Recorded {
+        let mut one = PeerTotals::default();
+        let (counter, recorded) = match verdict {
+            Verdict::Success => (&mut one.succeeded, Recorded::Counted),
+            Verdict::Failure => (&mut one.failed, Recorded::Counted),
+            Verdict::Neutral => (&mut one.neutral, Recorded::Neutral),
+            Verdict::Dropped => (&mut one.abandoned, Recorded::Neutral),
+        };
+        *counter = 1;
+        self.add(one);
+        recorded
+    }
+}
+
+impl<K> Shared<K> {
+    pub(crate) fn new(
+        env: Env,
+        sink: Box<dyn Fn(&K, u64, EventKind) + Send + Sync>,
+        exact_uses: bool,
+    ) -> Self {
+        let zero = || AtomicU64::new(0);
+        Self { env, sink, ledger: Ledger::default(), uses: zero(), exact_uses, full: zero() }
+    }
+
+    /// A new place in the order of uses, after all others.
+    pub(crate) fn next_use(&self) -> u64 {
+        // Relaxed: pairs with `now_used`; one order is all that is asked of it.
+        self.uses.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// The place in the order of uses that a use has now: its own in a small table, otherwise
+    /// that of the latest insertion or sweep, so that calls to different peers share no write.
+    pub(crate) fn now_used(&self) -> u64 {
+        if self.exact_uses {
+            return self.next_use();
+        }
+        // Relaxed: pairs with `next_use`.
+        self.uses.load(Ordering::Relaxed)
+    }
+
+    /// A peer became clean, or is no longer held: a search for room may succeed again. One that
+    /// is missed costs a newcomer its tracker for a second at the most.
+    pub(crate) fn freed(&self) {
+        // Relaxed, twice: pairs with the search, which looks again after a second anyway.
+        if self.full.load(Ordering::Relaxed) != 0 {
+            self.full.store(0, Ordering::Relaxed);
+        }
+    }
+}
+
+impl<K> Holds<Rules> for Arc<Shared<K>> {
+    fn swap(&self) -> &Swap<Rules> {
+        &self.env.rules
+    }
+}
+
+/// One peer's place in the registry.
+#[repr(C)]
+pub(crate) struct Seat<K> {
+    pub(crate) tracker: Tracker,
+    pub(crate) shared: Arc<Shared<K>>,
+    pub(crate) key: K,
+}
+
+impl<K> Seat<K> {
+    /// Tells the listener what this thread has done.
+    pub(crate) fn tell(&self, turns: Turns) {
+        for (generation, turn) in turns.into_iter().flatten() {
+            (self.shared.sink)(&self.key, generation, turn.into());
+        }
+    }
+
+    #[inline]
+    pub(crate) fn acquire(&self) -> Admission {
+        let core = self.tracker.core();
+        if core.admits_quietly(&self.shared.env.rules.load()) {
+            let generation = core.generation;
+            return Admission::Admitted(Ticket { generation, start: None, probe: None });
+        }
+        drop(core);
+        self.acquire_noted()
+    }
+
+    /// Asks to be admitted where the time matters, or the circuit.
+    pub(crate) fn acquire_noted(&self) -> Admission {
+        let (admission, turns) = self.tracker.acquire(&self.shared.env);
+        self.tell(turns);
+        admission
+    }
+
+    #[inline]
+    pub(crate) fn settle(
+        &self,
+        ticket: Ticket,
+        verdict: Verdict,
+        failure: Option<&Arc<Failure>>,
+        latency: Option<u64>,
+    ) -> Recorded {
+        let env = &self.shared.env;
+        if verdict == Verdict::Success
+            && self.tracker.core().succeeds_quietly(ticket, &env.rules.load())
+        {
+            self.tracker.count_success();
+            return Recorded::Counted;
+        }
+        let (recorded, turns) = self.tracker.settle(env, ticket, verdict, failure, latency);
+        self.tell(turns);
+        recorded
+    }
+
+    /// Notes a use that is over: the peer is as recently used as any, and may be clean by now.
+    pub(crate) fn used(&self) {
+        self.tracker.mark(self.shared.now_used());
+        self.shared.freed();
+    }
+}
+
+impl<K> Drop for Seat<K> {
+    fn drop(&mut self) {
+        self.shared.ledger.add(self.tracker.last_totals());
+    }
+}
+
+impl<K> Holds<Core> for Arc<Seat<K>> {
+    fn swap(&self) -> &Swap<Core> {
+        self.tracker.swap()
+    }
+}
+
+/// A seat with the values that its calls read, each cached: what a handle holds.
+pub(crate) struct Grip<K> {
+    core: Cached<Arc<Seat<K>>, Core>,
+    rules: Cached<Arc<Shared<K>>, Rules>,
+}
+
+impl<K> Grip<K> {
+    pub(crate) fn new(seat: Arc<Seat<K>>) -> Self {
+        let rules = Cached::new(Arc::clone(&seat.shared));
+        Self { core: Cached::new(seat), rules }
+    }
+
+    pub(crate) fn seat(&self) -> &Arc<Seat<K>> {
+        self.core.holder()
+    }
+
+    pub(crate) fn core(&mut self) -> &Arc<Core> {
+        self.core.load()
+    }
+
+    /// Asks to be admitted: a healthy peer needs two loads, and no clock (R1).
+    #[inline]
+    pub(crate) fn acquire(&mut self) -> Admission {
+        let core = self.core.load();
+        if core.admits_quietly(self.rules.load()) {
+            let generation = core.generation;
+            return Admission::Admitted(Ticket { generation, start: None, probe: None });
+        }
+        self.seat().acquire_noted()
+    }
+
+    #[inline]
+    pub(crate) fn succeeds_quietly(&mut self, ticket: Ticket) -> bool {
+        self.core.load().succeeds_quietly(ticket, self.rules.load())
+    }
+}
+
+impl<K> Drop for Grip<K> {
+    fn drop(&mut self) {
+        if !self.core().is_quiet() {
+            let seat = self.seat();
+            seat.tracker.touch(seat.shared.env.clock.now());
+        }
+        self.seat().used();
+    }
+}

@@ -1,0 +1,89 @@
+//! The only door to shared memory: atomics, `Arc`, and a swappable `Arc`.
+//!
+//! Every other file of the core takes its shared state from here, and nothing else; a model
+//! checker replaces this one file and sees every shared access of the production code.
+//!
+//! [`Swap`] has three operations: load, compare-and-swap, and (for values that nobody computes
+//! from an earlier load) replace. What it promises is what `arc-swap` documents: a load acquires,
+//! a compare-and-swap that succeeds releases and acquires, one that fails acquires. The value that
+//! a compare-and-swap expects is held alive by its caller, so its address cannot be reused
+//! meanwhile: a pointer that compares equal *is* the same value (no ABA).
+
+use std::marker::PhantomData;
+use std::ops::Deref;
+
+pub(crate) use std::sync::Arc;
+pub(crate) use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
+
+/// A shared `Arc` that is replaced as a whole.
+#[derive(Debug)]
+pub(crate) struct Swap<T>(arc_swap::ArcSwap<T>);
+
+/// A loaded value, kept alive while this exists.
+pub(crate) type Loaded<T> = arc_swap::Guard<Arc<T>>;
+
+impl<T> Swap<T> {
+    pub(crate) fn new(value: Arc<T>) -> Self {
+        Self(arc_swap::ArcSwap::new(value))
+    }
+
+    /// The value as it is now (an Acquire load: pairs with the Release of whoever put it there).
+    pub(crate) fn load(&self) -> Loaded<T> {
+        self.0.load()
+    }
+
+    /// Puts `next` in the place of `seen`; if something else is there by now, hands that back.
+    pub(crate) fn compare_and_swap(&self, seen: &Arc<T>, next: Arc<T>) -> Result<(), Loaded<T>> {
+        let found = self.0.compare_and_swap(seen, next);
+        if Arc::ptr_eq(&found, seen) { Ok(()) } else { Err(found) }
+    }
+
+    /// Puts `next` there whatever was there: only for values that are not computed from what
+    /// they replace.
+    #[allow(clippy::disallowed_methods, reason = "the one place that may store")]
+    pub(crate) fn replace(&self, next: Arc<T>) {
+        self.0.store(next);
+    }
+}
+
+/// Something that owns a [`Swap`] and can be asked for it.
+pub(crate) trait Holds<T> {
+    fn swap(&self) -> &Swap<T>;
+}
+
+/// An owner of a [`Swap`] together with the value last seen there: a read is one load and one
+/// comparison while nothing has changed.
+pub(crate) struct Cached<H: Holds<T>, T> {
+    holder: H,
+    cache: arc_swap::Cache<Door<H, T>, Arc<T>>,
+}
+
+/// Leads a cache to its swap.
+struct Door<H, T>(H, PhantomData<fn() -> T>);
+
+impl<H: Holds<T>, T> Deref for Door<H, T> {
+    type Target = arc_swap::ArcSwap<T>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0.swap().0
+    }
+}
+
+impl<H: Holds<T> + Clone, T> Cached<H, T> {
+    pub(crate) fn new(holder: H) -> Self {
+        let cache = arc_swap::Cache::new(Door(holder.clone(), PhantomData));
+        Self { holder, cache }
+    }
+}
+
+impl<H: Holds<T>, T> Cached<H, T> {
+    pub(crate) fn holder(&self) -> &H {
+        &self.holder
+    }
+
+    /// The value as it is now: never older than anything that happened before this call.
+    #[inline]
+    pub(crate) fn load(&mut self) -> &Arc<T> {
+        self.cache.load()
+    }
+}

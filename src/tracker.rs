@@ -1,0 +1,313 @@
+//! One peer: its circuit, the counters beside it, and the loop that makes a step.
+//!
+//! [`Tracker::advance`] is the only place where a circuit changes: load, compute, compare-and-swap,
+//! again from the value found if somebody was faster. Nothing is decided by a value read before
+//! the loop, and nothing is counted inside it. A thread that is stopped anywhere holds nothing
+//! that another needs.
+
+use crate::answer::{NextAdmission, Recorded};
+use crate::circuit::{
+    Admission, At, Control, Core, Health, Outcome, Phase, Reported, Settled, Step, Ticket, Turns,
+    Verdict,
+};
+use crate::error::Failure;
+use crate::rules::Rules;
+use crate::snapshot::PeerTotals;
+use crate::sync::{Arc, AtomicU64, Holds, Loaded, Ordering, Swap};
+use crate::time::{Clock, Tick};
+
+/// What the trackers of a registry share: the time and the configuration.
+#[derive(Debug)]
+pub(crate) struct Env {
+    pub(crate) clock: Clock,
+    pub(crate) rules: Swap<Rules>,
+}
+
+/// One peer.
+///
+/// The order of the fields is that of memory: 64 bytes lie between the pointer that every call
+/// reads and the counter that every success writes, so the two are never in one cache line.
+#[derive(Debug)]
+#[repr(C)]
+pub(crate) struct Tracker {
+    core: Swap<Core>,
+    salt: u64,
+    neutral: AtomicU64,
+    abandoned: AtomicU64,
+    late: AtomicU64,
+    reported_successes: AtomicU64,
+    /// When the peer was last used while it was in trouble (R26).
+    used_at: AtomicU64,
+    /// The registry's sequence number when the peer was last used.
+    stamp: AtomicU64,
+    succeeded: AtomicU64,
+}
+
+/// What became of a report, for the reply (R23).
+#[derive(Debug)]
+pub(crate) enum Reply {
+    Recorded(Recorded),
+    Refused,
+    Now,
+    Gone,
+}
+
+impl Tracker {
+    /// A tracker that begins as `core`, which others may share: none of them ever returns to it.
+    pub(crate) fn new(core: Arc<Core>, salt: u64, stamp: u64) -> Self {
+        let zero = || AtomicU64::new(0);
+        Self {
+            core: Swap::new(core),
+            salt,
+            neutral: zero(),
+            abandoned: zero(),
+            late: zero(),
+            reported_successes: zero(),
+            used_at: zero(),
+            stamp: AtomicU64::new(stamp),
+            succeeded: zero(),
+        }
+    }
+
+    pub(crate) fn core(&self) -> Loaded<Core> {
+        self.core.load()
+    }
+
+    /// Makes a step: whoever installs the new value has made it, alone (R13). The configuration is
+    /// read after the value; if the value is still there when the step is made, the step is as if
+    /// made when the configuration was read (R18).
+    fn advance<R>(&self, env: &Env, now: Tick, step: impl Fn(&Core, At<'_>) -> Step<R>) -> (R, Turns) {
+        let mut seen = self.core.load();
+        loop {
+            let rules = env.rules.load();
+            let made = step(&seen, At { rules: &rules, now, salt: self.salt });
+            let Some(next) = made.next else { return (made.reply, made.turns) };
+            // Pairs with the loads above: whoever sees the new value sees all that led to it.
+            match self.core.compare_and_swap(&seen, Arc::new(next)) {
+                Ok(()) => return (made.reply, made.turns),
+                Err(found) => seen = found,
+            }
+        }
+    }
+
+    /// Asks to be admitted. For a healthy peer: see [`Core::admits_quietly`].
+    pub(crate) fn acquire(&self, env: &Env) -> (Admission, Turns) {
+        let now = env.clock.now();
+        self.touch(now);
+        self.advance(env, now, |core, at| core.admit(at))
+    }
+
+    /// When a call may be admitted: what `acquire` would answer, not acted upon (R7).
+    pub(crate) fn next_admission(&self, core: &Core, env: &Env, now: Tick) -> NextAdmission {
+        let rules = env.rules.load();
+        match core.admit(At { rules: &rules, now, salt: self.salt }).reply {
+            Admission::Admitted(_) | Admission::Gone => NextAdmission::Now,
+            Admission::Refused(refused) => {
+                refused.retry_after.map_or(NextAdmission::Unknown, NextAdmission::After)
+            }
+        }
+    }
+
+    /// Counts a success of a phase in which it changes nothing else.
+    pub(crate) fn count_success(&self) {
+        // Relaxed: pairs with nothing; a total, in no order with the circuit.
+        self.succeeded.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Takes the outcome of a permit.
+    pub(crate) fn settle(
+        &self,
+        env: &Env,
+        ticket: Ticket,
+        verdict: Verdict,
+        failure: Option<&Arc<Failure>>,
+        stated: Option<u64>,
+    ) -> (Recorded, Turns) {
+        let now = env.clock.now();
+        self.touch(now);
+        let latency = stated.or(ticket.start.map(|start| now.since(start)));
+        let successes = self.successes();
+        let outcome = Outcome { verdict, failure, latency, reported: false, successes };
+        let (settled, turns) =
+            self.advance(env, now, |core, at| core.settle(ticket, outcome, at));
+        let (recorded, turns) = self.feed(env, now, ticket.generation, outcome, settled, turns);
+        let counter = match (recorded, verdict) {
+            (Recorded::Late, _) => &self.late,
+            (_, Verdict::Success) => &self.succeeded,
+            (_, Verdict::Neutral) => &self.neutral,
+            (_, Verdict::Dropped) => &self.abandoned,
+            // Counted in the value itself.
+            (_, Verdict::Failure) => return (recorded, turns),
+        };
+        // Relaxed: pairs with nothing; a total, counted once, after the step.
+        counter.fetch_add(1, Ordering::Relaxed);
+        (recorded, turns)
+    }
+
+    /// Takes a report; the reply, and how many errors there were without a success between.
+    pub(crate) fn report(
+        &self,
+        env: &Env,
+        verdict: Verdict,
+        failure: Option<&Arc<Failure>>,
+    ) -> (Reply, u32, Turns) {
+        let now = env.clock.now();
+        self.touch(now);
+        let successes = self.successes();
+        let outcome = Outcome { verdict, failure, latency: None, reported: true, successes };
+        let ((reported, generation, attempt), turns) = self.advance(env, now, |core, at| {
+            let attempt = core.health.retry_attempt.saturating_add(1);
+            core.report(outcome, at).map(|reported| (reported, core.generation, attempt))
+        });
+        let settled = match reported {
+            Reported::Settled(settled) => settled,
+            Reported::Refused => return (Reply::Refused, attempt, turns),
+            Reported::Now => return (Reply::Now, attempt, turns),
+            Reported::Gone => return (Reply::Gone, attempt, turns),
+        };
+        if verdict == Verdict::Success {
+            // Relaxed: pairs with nothing; a total, counted once, after the step.
+            self.reported_successes.fetch_add(1, Ordering::Relaxed);
+        }
+        let (recorded, turns) = self.feed(env, now, generation, outcome, settled, turns);
+        (Reply::Recorded(recorded), attempt, turns)
+    }
+
+    /// Adds an outcome that was taken to the window of its phase, and opens the circuit if that
+    /// reaches a rate (R15).
+    fn feed(
+        &self,
+        env: &Env,
+        now: Tick,
+        generation: u64,
+        outcome: Outcome<'_>,
+        settled: Settled,
+        turns: Turns,
+    ) -> (Recorded, Turns) {
+        let Some((window, sample)) = settled.feed else { return (settled.recorded, turns) };
+        let counts = window.add(sample, now);
+        let rules = env.rules.load();
+        if counts.total < rules.min_calls.into()
+            || !rules.rate_reached(counts.total, counts.failures, counts.slow)
+        {
+            return (settled.recorded, turns);
+        }
+        let asked = outcome.asked_wait();
+        match self.advance(env, now, |core, at| core.trip(generation, asked, at)) {
+            (Some(retry_after), turns) => (Recorded::Opened { retry_after }, turns),
+            (None, _) => (settled.recorded, turns),
+        }
+    }
+
+    /// Whether `is_circuit_open` says so; a no is noted while a streak is running (R14).
+    pub(crate) fn refuses(&self, env: &Env) -> bool {
+        let core = self.core.load();
+        if core.says_no_quietly() {
+            return false;
+        }
+        let now = env.clock.now();
+        let refuses = core.refuses(now);
+        if !refuses && core.health.streak > 0 {
+            self.touch(now);
+            self.advance(env, now, |core, at| core.announce(at));
+        }
+        refuses
+    }
+
+    /// Imposes a status; `None` if the tracker was removed.
+    pub(crate) fn control(&self, env: &Env, control: Control) -> (Option<()>, Turns) {
+        let successes = self.successes();
+        self.advance(env, Tick::default(), |core, _| core.control(control, successes))
+    }
+
+    /// Ends the last phase; what was counted so far, if this call did it (R27).
+    pub(crate) fn remove(&self, env: &Env) -> (Option<PeerTotals>, Turns) {
+        let (ended, turns) = self.advance(env, Tick::default(), |core, _| core.remove());
+        (ended.map(|health| self.take_totals(&health)), turns)
+    }
+
+    fn successes(&self) -> u64 {
+        // Relaxed, twice: pairs with nothing; totals, for display.
+        self.succeeded.load(Ordering::Relaxed)
+            + self.reported_successes.load(Ordering::Relaxed)
+    }
+
+    /// Successes since the last error or reset.
+    pub(crate) fn successes_since(&self, health: &Health) -> u64 {
+        self.successes().saturating_sub(health.successes_before)
+    }
+
+    pub(crate) fn totals(&self, health: &Health) -> PeerTotals {
+        self.sum(health, |counter| {
+            // Relaxed: pairs with nothing; totals, in no order with the circuit.
+            counter.load(Ordering::Relaxed)
+        })
+    }
+
+    /// The totals, and zero in their place: what is counted later is counted elsewhere.
+    fn take_totals(&self, health: &Health) -> PeerTotals {
+        self.sum(health, |counter| {
+            // Relaxed: pairs with nothing; whatever is added after this is taken by the next one.
+            counter.swap(0, Ordering::Relaxed)
+        })
+    }
+
+    /// What was counted and not yet taken, when nobody can count any more.
+    pub(crate) fn last_totals(&self) -> PeerTotals {
+        self.take_totals(&self.core.load().health)
+    }
+
+    fn sum(&self, health: &Health, read: impl Fn(&AtomicU64) -> u64) -> PeerTotals {
+        PeerTotals {
+            succeeded: read(&self.succeeded),
+            failed: health.failed,
+            neutral: read(&self.neutral),
+            abandoned: read(&self.abandoned),
+            late: read(&self.late),
+            opened: health.opened,
+            reported_successes: read(&self.reported_successes),
+            reported_errors: health.reported,
+        }
+    }
+
+    /// Notes the use of a peer in trouble.
+    pub(crate) fn touch(&self, now: Tick) {
+        // Relaxed, twice: pairs with `unused_since` under the lock of the tracker's shard, which
+        // orders them: a tracker is judged there only when nobody else holds it.
+        if self.used_at.load(Ordering::Relaxed) < now.0 {
+            self.used_at.fetch_max(now.0, Ordering::Relaxed);
+        }
+    }
+
+    /// Notes the use of a peer, in the registry's order of uses.
+    pub(crate) fn mark(&self, stamp: u64) {
+        // Relaxed, twice: as in `touch`; the pair is `stamp`.
+        if self.stamp.load(Ordering::Relaxed) < stamp {
+            self.stamp.fetch_max(stamp, Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn stamp(&self) -> u64 {
+        // Relaxed: pairs with `mark`; see `touch`.
+        self.stamp.load(Ordering::Relaxed)
+    }
+
+    /// Since when a tracker in trouble is of no use to anybody: its last use or the end of its
+    /// wait, whichever is later (R26). `None` for an override, which is never forgotten.
+    pub(crate) fn unused_since(&self, core: &Core) -> Option<Tick> {
+        // Relaxed: pairs with `touch`; see there.
+        let used = Tick(self.used_at.load(Ordering::Relaxed)).max(core.health.failed_at);
+        match &core.phase {
+            Phase::Closed(_) => Some(used),
+            Phase::Open(spell) => Some(used.max(spell.ends())),
+            Phase::HalfOpen(trial) => Some(used.max(trial.since)),
+            _ => None,
+        }
+    }
+}
+
+impl Holds<Core> for Tracker {
+    fn swap(&self) -> &Swap<Core> {
+        &self.core
+    }
+}

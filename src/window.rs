@@ -1,0 +1,306 @@
+//! Windows over the latest calls, by count or by time: what failure and slow-call rates are
+//! computed from (R15).
+//!
+//! A window belongs to one Closed phase. Outcomes are added with read-modify-write operations
+//! only, so none is lost and none counts twice; several threads may add while one judges, so a
+//! rate is judged on a window that is moving. Of threads that add at the same time, at least the
+//! last one sees what all of them added: a rate that is reached does not go unseen.
+//!
+//! A window by count is a ring of one byte per call beside one word with the three sums. A window
+//! by time is a list of buckets; which buckets there are is part of the circuit's immutable value,
+//! so rotation is one of its steps, and only the counters inside a bucket are shared.
+
+use crate::config::Window;
+use crate::rules::Rules;
+use crate::sync::{Arc, AtomicU8, AtomicU64, Ordering};
+use crate::time::Tick;
+
+/// How many calls a window holds, and how many of them failed or were slow.
+///
+/// ```
+/// use peer_health::{HealthConfig, HealthRegistry, SyncError, Window};
+///
+/// let config = HealthConfig::default().with_window(Window::count(10)).with_failure_rate(0.5);
+/// let registry = HealthRegistry::<u32>::builder().config(config).build()?;
+/// registry.acquire(&7).unwrap().failure(SyncError::Network("reset".into()));
+/// let window = registry.snapshot(&7).unwrap().window;
+/// assert_eq!((window.total, window.failures, window.slow), (1, 1, 0));
+/// # Ok::<(), peer_health::ConfigError>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct WindowCounts {
+    /// Calls in the window.
+    pub total: u64,
+    /// Those that failed.
+    pub failures: u64,
+    /// Those that were slow, failed or not.
+    pub slow: u64,
+}
+
+/// One call, as a window counts it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Sample {
+    pub(crate) failed: bool,
+    pub(crate) slow: bool,
+}
+
+/// A window in use.
+#[derive(Debug, Clone)]
+pub(crate) enum Sliding {
+    Ring(Arc<Ring>),
+    Series(Series),
+}
+
+impl Sliding {
+    /// The window that an outcome at `now` needs in the place of `current`, if that one will not
+    /// do: there is none yet, its shape was changed, or the bucket of `now` is missing.
+    pub(crate) fn needed(
+        current: Option<&Self>,
+        rules: &Rules,
+        now: Tick,
+    ) -> Option<Option<Self>> {
+        match (current, rules.window) {
+            (None, None) => None,
+            (Some(_), None) => Some(None),
+            (Some(Self::Ring(ring)), Some(Window::Count { size }))
+                if ring.slots.len() == size as usize =>
+            {
+                None
+            }
+            (_, Some(Window::Count { size })) => Some(Some(Self::Ring(Arc::new(Ring::new(size))))),
+            (Some(Self::Series(series)), Some(Window::Time { buckets, .. }))
+                if (series.width, series.buckets) == (rules.bucket, u64::from(buckets)) =>
+            {
+                series.with_bucket_of(now).map(|s| Some(Self::Series(s)))
+            }
+            (_, Some(Window::Time { buckets, .. })) => {
+                let empty =
+                    Series { width: rules.bucket, buckets: buckets.into(), list: Vec::new() };
+                Some(empty.with_bucket_of(now).map(Self::Series))
+            }
+        }
+    }
+
+    /// Adds an outcome and returns the counts with it.
+    pub(crate) fn add(&self, sample: Sample, now: Tick) -> WindowCounts {
+        match self {
+            Self::Ring(ring) => ring.add(sample),
+            Self::Series(series) => series.add(sample, now),
+        }
+    }
+
+    /// Whether a window by count holds no failure: what can be told without knowing the time.
+    pub(crate) fn is_spotless(&self) -> bool {
+        match self {
+            // Acquire: pairs with the AcqRel of `Ring::add`.
+            Self::Ring(ring) => Sums(ring.sums.load(Ordering::Acquire)).counts().failures == 0,
+            Self::Series(_) => false,
+        }
+    }
+
+    pub(crate) fn counts(&self, now: Tick) -> WindowCounts {
+        match self {
+            // Acquire: pairs with the AcqRel of `Ring::add`.
+            Self::Ring(ring) => Sums(ring.sums.load(Ordering::Acquire)).counts(),
+            Self::Series(series) => series.counts(now, |counter| {
+                // Acquire: pairs with the AcqRel of `Series::add`.
+                counter.load(Ordering::Acquire)
+            }),
+        }
+    }
+}
+
+/// Three sums of 21 bits in one word, so that they are read and changed together.
+#[derive(Clone, Copy)]
+struct Sums(u64);
+
+impl Sums {
+    const BITS: u32 = 21;
+    const MASK: u64 = (1 << Self::BITS) - 1;
+
+    fn of(sample: Sample) -> Self {
+        let (failed, slow) = (u64::from(sample.failed), u64::from(sample.slow));
+        Self(1 | failed << Self::BITS | slow << (2 * Self::BITS))
+    }
+
+    fn counts(self) -> WindowCounts {
+        WindowCounts {
+            total: self.0 & Self::MASK,
+            failures: self.0 >> Self::BITS & Self::MASK,
+            slow: self.0 >> (2 * Self::BITS) & Self::MASK,
+        }
+    }
+}
+
+/// The last `n` calls.
+#[derive(Debug)]
+pub(crate) struct Ring {
+    slots: Box<[AtomicU8]>,
+    next: AtomicU64,
+    sums: AtomicU64,
+}
+
+impl Ring {
+    const EMPTY: u8 = 0;
+
+    fn new(size: u32) -> Self {
+        let slots = (0..size).map(|_| AtomicU8::new(Self::EMPTY)).collect();
+        Self { slots, next: AtomicU64::new(0), sums: AtomicU64::new(0) }
+    }
+
+    fn add(&self, sample: Sample) -> WindowCounts {
+        // The sum first, the slot second, and what the slot held is taken off last: whatever lies
+        // in a slot has been added before, so no sum ever goes below zero and borrows from its
+        // neighbour.
+        let mine = Sums::of(sample).0;
+        // AcqRel: pairs with itself in other threads; the last to add sees what all have added.
+        let mut sums = self.sums.fetch_add(mine, Ordering::AcqRel).wrapping_add(mine);
+        // Relaxed: pairs with nothing; it only hands out places.
+        let place = self.next.fetch_add(1, Ordering::Relaxed) % self.slots.len() as u64;
+        let slot = &self.slots[usize::try_from(place).unwrap_or_default()];
+        // AcqRel: pairs with the swap that put the old value here; its sum was added before.
+        let old = slot.swap(Self::pack(sample), Ordering::AcqRel);
+        if let Some(old) = Self::unpack(old) {
+            let gone = Sums::of(old).0;
+            // AcqRel: as for the addition.
+            sums = self.sums.fetch_sub(gone, Ordering::AcqRel).wrapping_sub(gone);
+        }
+        Sums(sums).counts()
+    }
+
+    fn pack(sample: Sample) -> u8 {
+        1 | u8::from(sample.failed) << 1 | u8::from(sample.slow) << 2
+    }
+
+    fn unpack(slot: u8) -> Option<Sample> {
+        (slot != Self::EMPTY).then_some(Sample { failed: slot & 2 != 0, slow: slot & 4 != 0 })
+    }
+}
+
+/// The calls of the last `buckets * width` nanoseconds. The list is part of an immutable value;
+/// only the counters in a bucket change.
+#[derive(Debug, Clone)]
+pub(crate) struct Series {
+    width: u64,
+    buckets: u64,
+    /// Ascending by number.
+    list: Vec<(u64, Arc<Bucket>)>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Bucket {
+    total: AtomicU64,
+    failures: AtomicU64,
+    slow: AtomicU64,
+}
+
+impl Series {
+    fn number(&self, now: Tick) -> u64 {
+        now.0 / self.width
+    }
+
+    /// The first bucket that is still in the window when `number` is the current one.
+    fn first(&self, number: u64) -> u64 {
+        number.saturating_sub(self.buckets - 1)
+    }
+
+    fn newest(&self) -> u64 {
+        self.list.last().map_or(0, |(number, _)| *number)
+    }
+
+    /// The same window with the bucket of `now` and without those that are over; `None` if it has
+    /// that bucket, or if the moment is so long past that no bucket is due to it.
+    fn with_bucket_of(&self, now: Tick) -> Option<Self> {
+        let number = self.number(now);
+        let first = self.first(number.max(self.newest()));
+        let place = match self.list.binary_search_by_key(&number, |(n, _)| *n) {
+            Err(place) if number >= first => place,
+            _ => return None,
+        };
+        let zero = || AtomicU64::new(0);
+        let bucket = Arc::new(Bucket { total: zero(), failures: zero(), slow: zero() });
+        let mut list = self.list.clone();
+        list.insert(place, (number, bucket));
+        list.retain(|(n, _)| *n >= first);
+        Some(Self { list, ..*self })
+    }
+
+    fn add(&self, sample: Sample, now: Tick) -> WindowCounts {
+        let number = self.number(now);
+        if let Ok(place) = self.list.binary_search_by_key(&number, |(n, _)| *n) {
+            let bucket = &self.list[place].1;
+            // AcqRel, three times: pairs with itself and with the reads below in other threads;
+            // the total goes first, so that nobody sees more failures than calls.
+            bucket.total.fetch_add(1, Ordering::AcqRel);
+            if sample.slow {
+                bucket.slow.fetch_add(1, Ordering::AcqRel);
+            }
+            if sample.failed {
+                bucket.failures.fetch_add(1, Ordering::AcqRel);
+            }
+        }
+        // AcqRel: pairs with the additions above. A read that is itself a read-modify-write is in
+        // one order with them: of two threads that add, at least one sees the other's.
+        self.counts(now, |counter| counter.fetch_add(0, Ordering::AcqRel))
+    }
+
+    fn counts(&self, now: Tick, read: impl Fn(&AtomicU64) -> u64) -> WindowCounts {
+        let number = self.number(now);
+        let live = self.first(number)..=number;
+        let mut counts = WindowCounts::default();
+        for (_, bucket) in self.list.iter().filter(|(n, _)| live.contains(n)) {
+            // Failures and slow calls before the total: they never exceed it.
+            counts.failures += read(&bucket.failures);
+            counts.slow += read(&bucket.slow);
+            counts.total += read(&bucket.total);
+        }
+        counts
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    const FAILED: Sample = Sample { failed: true, slow: false };
+    const SLOW: Sample = Sample { failed: false, slow: true };
+
+    #[test]
+    fn a_ring_forgets_the_oldest_call_first() {
+        let ring = Ring::new(2);
+        assert_eq!(ring.add(FAILED), WindowCounts { total: 1, failures: 1, slow: 0 });
+        assert_eq!(ring.add(SLOW), WindowCounts { total: 2, failures: 1, slow: 1 });
+        assert_eq!(ring.add(SLOW), WindowCounts { total: 2, failures: 0, slow: 2 });
+        assert_eq!(ring.add(FAILED), WindowCounts { total: 2, failures: 1, slow: 1 });
+    }
+
+    #[test]
+    fn a_series_drops_whole_buckets_and_takes_stragglers_while_their_bucket_lives() {
+        let series = Series { width: 10, buckets: 3, list: Vec::new() };
+        let series = series.with_bucket_of(Tick(5)).unwrap();
+        assert_eq!(series.add(FAILED, Tick(9)).failures, 1);
+        let series = series.with_bucket_of(Tick(25)).unwrap();
+        assert_eq!(series.counts(Tick(29), |c| c.load(Ordering::Acquire)).total, 1);
+        let series = series.with_bucket_of(Tick(15)).unwrap();
+        assert_eq!(series.add(SLOW, Tick(15)).total, 2);
+        assert_eq!(series.counts(Tick(30), |c| c.load(Ordering::Acquire)).total, 1);
+        let series = series.with_bucket_of(Tick(45)).unwrap();
+        assert_eq!(series.list.len(), 1, "what is over is gone");
+        assert!(series.with_bucket_of(Tick(15)).is_none(), "too old for a bucket");
+        assert_eq!(series.add(FAILED, Tick(15)).total, 0);
+    }
+
+    #[test]
+    fn sums_do_not_run_into_each_other_at_the_largest_size() {
+        let ring = Ring::new(1 << 20);
+        let both = Sample { failed: true, slow: true };
+        let mut last = WindowCounts::default();
+        for _ in 0..(1 << 20) + 5 {
+            last = ring.add(both);
+        }
+        let full = 1 << 20;
+        assert_eq!(last, WindowCounts { total: full, failures: full, slow: full });
+    }
+}

@@ -133,7 +133,7 @@ pub enum Status {
 /// ```
 /// use peer_health::{HealthConfig, HealthRegistry, Untracked};
 ///
-/// let config = HealthConfig::default().with_max_peers(1usize);
+/// let config = HealthConfig::default().with_max_peers(1);
 /// let registry = HealthRegistry::<u32>::builder().config(config).build()?;
 /// registry.force_open(&1).unwrap();
 /// assert_eq!(registry.force_open(&2), Err(Untracked));

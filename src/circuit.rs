@@ -299,7 +299,9 @@ impl Core {
             Phase::MetricsOnly(window) => {
                 self.tally(window, start, outcome, false, at).map(Reported::Settled)
             }
-            Phase::HalfOpen(trial) => self.noted(outcome, at.now).report_to_trial(trial, outcome, at),
+            Phase::HalfOpen(trial) => {
+                self.noted(outcome, at.now).report_to_trial(trial, outcome, at)
+            }
             Phase::Open(spell) if spell.is_over(at.now) && outcome.verdict != Verdict::Neutral => {
                 let begun = self.noted(outcome, at.now).half_open(*spell, at);
                 match &begun.phase {

@@ -127,11 +127,7 @@ impl CircuitBreakerConfig {
         let most = u64::from(u32::MAX);
         let config = Self {
             failure_threshold: count(number("CIRCUIT_FAILURE_THRESHOLD", most, 5)),
-            failure_window: Duration::from_secs(number(
-                "CIRCUIT_FAILURE_WINDOW_SECS",
-                u64::MAX,
-                5,
-            )),
+            failure_window: Duration::from_secs(number("CIRCUIT_FAILURE_WINDOW_SECS", u64::MAX, 5)),
             open_timeout: Duration::from_secs(number("CIRCUIT_OPEN_TIMEOUT_SECS", u64::MAX, 5)),
             success_threshold: count(number("CIRCUIT_SUCCESS_THRESHOLD", most, 2)),
         };
@@ -139,21 +135,36 @@ impl CircuitBreakerConfig {
     }
 
     /// The same as a [`HealthConfig`] that is sure to be accepted, and what had to be changed.
-    pub(crate) fn clamped(&self) -> (HealthConfig, Option<ConfigError>) {
-        let too_many = self.success_threshold > MAX_PROBES;
-        let problem = too_many.then(|| {
-            ConfigError::number("success_threshold", self.success_threshold, "64 is the most")
-        });
+    pub(crate) fn clamped(&self) -> (HealthConfig, Vec<ConfigError>) {
+        let mut problems = Vec::new();
+        let mut within = |field, value: u32, most, rule| {
+            if !(1..=most).contains(&value) {
+                problems.push(ConfigError::number(field, value, rule));
+            }
+            value.clamp(1, most)
+        };
+        let failures = "acts as 1: a threshold is at least that";
+        let successes = "acts as the nearest of 1 to 64";
         let base = HealthConfig::default();
         let config = HealthConfig {
-            failure_threshold: Some(self.failure_threshold.max(1)),
+            failure_threshold: Some(within(
+                "failure_threshold",
+                self.failure_threshold,
+                u32::MAX,
+                failures,
+            )),
+            success_threshold: within(
+                "success_threshold",
+                self.success_threshold,
+                MAX_PROBES,
+                successes,
+            ),
             failure_window: self.failure_window,
             open_timeout: self.open_timeout,
             open_max: base.open_max.max(self.open_timeout),
-            success_threshold: self.success_threshold.clamp(1, MAX_PROBES),
             ..base
         };
-        (config, problem)
+        (config, problems)
     }
 }
 
@@ -224,7 +235,7 @@ pub enum HalfOpenMode {
 }
 
 macro_rules! config {
-    ($($(#[doc = $doc:literal])+ $with:ident($field:ident: $type:ty = $default:expr), $try:literal;)+) => {
+    ($($(#[doc = $doc:literal])+ $with:ident($field:ident: $type:ty = $default:expr; $given:ty), $try:literal => $wanted:literal;)+) => {
         /// Everything that can be configured. Starts from [`Default`], changed by `with_*`;
         /// checked when a registry is built or [`set_config`](crate::HealthRegistry::set_config)
         /// is called.
@@ -264,11 +275,10 @@ macro_rules! config {
             /// # use peer_health::*;
             /// # use std::time::Duration;
             #[doc = concat!("let config = HealthConfig::default().", stringify!($with), "(", $try, ");")]
-            #[doc = concat!("let wanted: ", stringify!($type), " = (", $try, ").into();")]
-            #[doc = concat!("assert_eq!(config.", stringify!($field), ", wanted);")]
+            #[doc = concat!("assert_eq!(config.", stringify!($field), ", ", $wanted, ");")]
             /// ```
             #[must_use]
-            pub fn $with(mut self, $field: impl Into<$type>) -> Self {
+            pub fn $with(mut self, $field: $given) -> Self {
                 self.$field = $field.into();
                 self
             })+
@@ -279,47 +289,47 @@ macro_rules! config {
 config! {
     /// Consecutive failures that open the circuit, at least 1; `None` switches the rule off.
     /// Default 5.
-    with_failure_threshold(failure_threshold: Option<u32> = Some(5)), "3";
+    with_failure_threshold(failure_threshold: Option<u32> = Some(5); impl Into<Option<u32>>), "3" => "Some(3)";
     /// A streak of failures begins again when more than this passed between one failure and the
     /// start of the next failing call; zero switches this off. Default 5 s.
-    with_failure_window(failure_window: Duration = Duration::from_secs(5)), "Duration::from_secs(60)";
+    with_failure_window(failure_window: Duration = Duration::from_secs(5); Duration), "Duration::from_secs(60)" => "Duration::from_secs(60)";
     /// The calls over which rates are computed. Default none.
-    with_window(window: Option<Window> = None), "Window::count(100)";
+    with_window(window: Option<Window> = None; impl Into<Option<Window>>), "Window::count(100)" => "Some(Window::count(100))";
     /// How many calls the window must hold before a rate is judged, at least 1 and at most the
     /// size of a window by count. Default (`None`): 10, or the window's size if that is smaller.
-    with_min_calls(min_calls: Option<u32> = None), "20";
+    with_min_calls(min_calls: Option<u32> = None; impl Into<Option<u32>>), "20" => "Some(20)";
     /// The failure rate, above 0 and up to 1, that opens the circuit. Default none.
-    with_failure_rate(failure_rate: Option<f64> = None), "0.5";
+    with_failure_rate(failure_rate: Option<f64> = None; impl Into<Option<f64>>), "0.5" => "Some(0.5)";
     /// A call that takes this long or longer is slow. Default none.
-    with_slow_call(slow_call: Option<Duration> = None), "Duration::from_secs(2)";
+    with_slow_call(slow_call: Option<Duration> = None; impl Into<Option<Duration>>), "Duration::from_secs(2)" => "Some(Duration::from_secs(2))";
     /// The rate of slow calls, above 0 and up to 1, that opens the circuit; needs `slow_call`.
     /// Default none.
-    with_slow_rate(slow_rate: Option<f64> = None), "0.8";
+    with_slow_rate(slow_rate: Option<f64> = None; impl Into<Option<f64>>), "0.8" => "Some(0.8)";
     /// How long the circuit stays open the first time. Default 5 s.
-    with_open_timeout(open_timeout: Duration = Duration::from_secs(5)), "Duration::from_secs(1)";
+    with_open_timeout(open_timeout: Duration = Duration::from_secs(5); Duration), "Duration::from_secs(1)" => "Duration::from_secs(1)";
     /// By how much the wait grows with each half-open phase that failed, at least 1. Default 1.
-    with_open_multiplier(open_multiplier: f64 = 1.0), "2.0";
+    with_open_multiplier(open_multiplier: f64 = 1.0; f64), "2.0" => "2.0";
     /// The longest wait, whatever the multiplier and the peer say. Default 5 min.
-    with_open_max(open_max: Duration = Duration::from_secs(300)), "Duration::from_secs(60)";
+    with_open_max(open_max: Duration = Duration::from_secs(300); Duration), "Duration::from_secs(60)" => "Duration::from_secs(60)";
     /// The part of the wait, 0 to 1, that may be cut off at random, so that peers which failed
     /// together are not probed together. Default 0.
-    with_open_jitter(open_jitter: f64 = 0.0), "0.1";
+    with_open_jitter(open_jitter: f64 = 0.0; f64), "0.1" => "0.1";
     /// Successes that close a half-open circuit, and the number of its probes: 1 to 64.
     /// Default 2.
-    with_success_threshold(success_threshold: u32 = 2), "1u32";
+    with_success_threshold(success_threshold: u32 = 2; u32), "1" => "1";
     /// How probes decide. Default [`HalfOpenMode::All`].
-    with_half_open_mode(half_open_mode: HalfOpenMode = HalfOpenMode::All), "HalfOpenMode::All";
+    with_half_open_mode(half_open_mode: HalfOpenMode = HalfOpenMode::All; HalfOpenMode), "HalfOpenMode::All" => "HalfOpenMode::All";
     /// The age at which a half-open phase that has not decided counts as failed, above zero.
     /// Default none.
-    with_half_open_max(half_open_max: Option<Duration> = None), "Duration::from_secs(90)";
+    with_half_open_max(half_open_max: Option<Duration> = None; impl Into<Option<Duration>>), "Duration::from_secs(90)" => "Some(Duration::from_secs(90))";
     /// How long a probe may take before its slot is given again and its outcome is late, above
     /// zero; `None` lets a probe that never returns hold its slot for ever. Default 60 s.
-    with_probe_lease(probe_lease: Option<Duration> = Some(Duration::from_secs(60))), "Duration::from_secs(10)";
+    with_probe_lease(probe_lease: Option<Duration> = Some(Duration::from_secs(60)); impl Into<Option<Duration>>), "Duration::from_secs(10)" => "Some(Duration::from_secs(10))";
     /// How many peers are tracked at most, at least 1. Default 65,536.
-    with_max_peers(max_peers: usize = 65_536), "1024usize";
+    with_max_peers(max_peers: usize = 65_536; usize), "1024" => "1024";
     /// A clean peer that was not used for this long may be forgotten. Default 10 min.
-    with_idle_timeout(idle_timeout: Duration = Duration::from_secs(600)), "Duration::from_secs(60)";
+    with_idle_timeout(idle_timeout: Duration = Duration::from_secs(600); Duration), "Duration::from_secs(60)" => "Duration::from_secs(60)";
     /// A peer in trouble that was not used for this long, after its wait was over, may be
     /// forgotten too. Default 1 h.
-    with_forget_after(forget_after: Duration = Duration::from_secs(3600)), "Duration::from_secs(600)";
+    with_forget_after(forget_after: Duration = Duration::from_secs(3600); Duration), "Duration::from_secs(600)" => "Duration::from_secs(600)";
 }

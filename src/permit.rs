@@ -190,4 +190,3 @@ impl<K> fmt::Debug for Permit<'_, K> {
             .finish_non_exhaustive()
     }
 }
-

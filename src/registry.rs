@@ -1,22 +1,22 @@
 //! The registry: one circuit breaker per peer, looked up by key.
 
 mod builder;
+mod control;
 mod handle;
 mod key;
+mod look;
 mod sweep;
 mod table;
 
 use std::fmt;
 use std::future::Future;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
-use crate::answer::{NextAdmission, Refused, Status, Untracked};
-use crate::circuit::{Admission, Control};
-use crate::config::{ConfigError, HealthConfig};
+use crate::answer::Refused;
+use crate::circuit::Admission;
 use crate::error::Failure;
 use crate::permit::OwnedPermit;
 use crate::seat::{Seat, Shared};
-use crate::snapshot::{Snapshot, Totals};
 use crate::sync::Arc;
 use table::Table;
 
@@ -95,7 +95,7 @@ impl<K: PeerKey> HealthRegistry<K> {
     ///
     /// ```
     /// use peer_health::{HealthConfig, HealthRegistry};
-    /// let config = HealthConfig::default().with_max_peers(1024usize);
+    /// let config = HealthConfig::default().with_max_peers(1024);
     /// let registry = HealthRegistry::<u32>::builder().config(config).build()?;
     /// assert!(registry.is_empty());
     /// # Ok::<(), peer_health::ConfigError>(())
@@ -166,11 +166,7 @@ impl<K: PeerKey> HealthRegistry<K> {
     /// let answer = registry.call(&7, || Err::<(), _>(error.clone()));
     /// assert_eq!(answer, Err(CallError::Failed(error)));
     /// ```
-    pub fn call<T, E>(
-        &self,
-        peer: &K,
-        op: impl FnOnce() -> Result<T, E>,
-    ) -> Result<T, CallError<E>>
+    pub fn call<T, E>(&self, peer: &K, op: impl FnOnce() -> Result<T, E>) -> Result<T, CallError<E>>
     where
         Failure: for<'e> From<&'e E>,
     {
@@ -211,250 +207,6 @@ impl<K: PeerKey> HealthRegistry<K> {
         handle::settle(permit, future.await)
     }
 
-    /// Where the peer's circuit stands; closed if it is unknown.
-    ///
-    /// ```
-    /// use peer_health::{HealthRegistry, Status};
-    /// let registry = HealthRegistry::<u32>::new();
-    /// assert_eq!(registry.status(&7), Status::Closed);
-    /// ```
-    pub fn status(&self, peer: &K) -> Status {
-        self.known(peer).map_or(Status::Closed, |seat| seat.tracker.core().status())
-    }
-
-    /// Whether a call would be refused for a reason that has a meaning to the seed's callers: the
-    /// circuit is open and its wait is not over, or it is forced open.
-    ///
-    /// Moves nothing and bounds no probes: any number of callers may be told "no" while a
-    /// half-open circuit would admit one. [`acquire`](Self::acquire) is the better question.
-    ///
-    /// ```
-    /// let registry = peer_health::HealthRegistry::<u32>::new();
-    /// assert!(!registry.is_circuit_open(&7));
-    /// ```
-    pub fn is_circuit_open(&self, peer: &K) -> bool {
-        self.known(peer).is_some_and(|seat| seat.tracker.refuses(&self.inner.shared.env))
-    }
-
-    /// When a call may be admitted, without asking to be admitted.
-    ///
-    /// ```
-    /// use peer_health::{HealthRegistry, NextAdmission};
-    /// let registry = HealthRegistry::<u32>::new();
-    /// registry.force_open(&7)?;
-    /// assert_eq!(registry.next_admission(&7), NextAdmission::Unknown);
-    /// # Ok::<(), peer_health::Untracked>(())
-    /// ```
-    pub fn next_admission(&self, peer: &K) -> NextAdmission {
-        self.known(peer).map_or(NextAdmission::Now, |seat| {
-            let env = &self.inner.shared.env;
-            seat.tracker.next_admission(&seat.tracker.core(), env, env.clock.now())
-        })
-    }
-
-    /// Everything that is known of a peer; `None` if it is unknown.
-    ///
-    /// ```
-    /// let registry = peer_health::HealthRegistry::<u32>::new();
-    /// assert!(registry.snapshot(&7).is_none());
-    /// registry.acquire(&7).unwrap().success();
-    /// assert_eq!(registry.snapshot(&7).unwrap().totals.succeeded, 1);
-    /// ```
-    pub fn snapshot(&self, peer: &K) -> Option<Snapshot> {
-        Some(self.inner.snapshot(&*self.known(peer)?))
-    }
-
-    /// Shows every known peer to `show`.
-    ///
-    /// # Consistency
-    ///
-    /// Each snapshot is one state of its peer; together they are no single moment. A peer that is
-    /// added or removed meanwhile may be shown or not; none is shown twice. No lock is held while
-    /// `show` runs: it may call any method. Peers are held until they were shown, and not evicted.
-    ///
-    /// ```
-    /// let registry = peer_health::HealthRegistry::<u32>::new();
-    /// registry.acquire(&7).unwrap().success();
-    /// let mut seen = Vec::new();
-    /// registry.for_each(|peer, snapshot| seen.push((*peer, snapshot.status)));
-    /// assert_eq!(seen, [(7, peer_health::Status::Closed)]);
-    /// ```
-    pub fn for_each(&self, mut show: impl FnMut(&K, Snapshot)) {
-        for seat in self.inner.table.seats() {
-            show(&seat.key, self.inner.snapshot(&seat));
-        }
-    }
-
-    /// What was ever counted, over all peers.
-    ///
-    /// # Consistency
-    ///
-    /// Exact when nothing is going on. Meanwhile it may lag behind calls that are ending and peers
-    /// that are being forgotten; nothing is lost.
-    ///
-    /// ```
-    /// let registry = peer_health::HealthRegistry::<u32>::new();
-    /// registry.acquire(&7).unwrap().success();
-    /// assert_eq!(registry.totals().permits.succeeded, 1);
-    /// ```
-    pub fn totals(&self) -> Totals {
-        let mut totals = self.inner.shared.ledger.totals();
-        for seat in self.inner.table.seats() {
-            totals.permits.add(seat.tracker.totals(&seat.tracker.core().health));
-        }
-        totals
-    }
-
-    /// How many peers are known; one that is being added at this moment may count already.
-    ///
-    /// ```
-    /// assert_eq!(peer_health::HealthRegistry::<u32>::new().len(), 0);
-    /// ```
-    pub fn len(&self) -> usize {
-        self.inner.table.len()
-    }
-
-    /// Whether no peer is known.
-    ///
-    /// ```
-    /// assert!(peer_health::HealthRegistry::<u32>::new().is_empty());
-    /// ```
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Whether the peer is known. To ask is no use of it.
-    ///
-    /// ```
-    /// assert!(!peer_health::HealthRegistry::<u32>::new().contains(&7));
-    /// ```
-    pub fn contains(&self, peer: &K) -> bool {
-        self.known(peer).is_some()
-    }
-
-    /// Replaces the configuration (R18). Open circuits keep their wait, half-open ones their
-    /// probes; closed ones continue under the new one from their next step, their streak kept.
-    ///
-    /// # Errors
-    ///
-    /// [`ConfigError`] names the field; nothing was changed.
-    ///
-    /// ```
-    /// use peer_health::{HealthConfig, HealthRegistry};
-    /// let registry = HealthRegistry::<u32>::new();
-    /// registry.set_config(HealthConfig::default().with_failure_threshold(2))?;
-    /// assert!(registry.set_config(HealthConfig::default().with_open_jitter(7.0)).is_err());
-    /// # Ok::<(), peer_health::ConfigError>(())
-    /// ```
-    pub fn set_config(&self, config: HealthConfig) -> Result<(), ConfigError> {
-        self.inner.shared.env.rules.replace(Arc::new(config.check()?));
-        Ok(())
-    }
-
-    /// Refuses all calls to a peer until [`reset`](Self::reset). Calls in flight become late.
-    ///
-    /// # Errors
-    ///
-    /// [`Untracked`] if the peer is unknown and the table full: it is *not* refused.
-    ///
-    /// ```
-    /// let registry = peer_health::HealthRegistry::<u32>::new();
-    /// registry.force_open(&7)?;
-    /// assert!(registry.acquire(&7).is_err());
-    /// # Ok::<(), peer_health::Untracked>(())
-    /// ```
-    pub fn force_open(&self, peer: &K) -> Result<(), Untracked> {
-        self.control(peer, Control::ForceOpen)
-    }
-
-    /// Admits all calls to a peer and records nothing, until [`reset`](Self::reset).
-    ///
-    /// # Errors
-    ///
-    /// [`Untracked`] if the peer is unknown and the table full.
-    ///
-    /// ```
-    /// let registry = peer_health::HealthRegistry::<u32>::new();
-    /// registry.disable(&7)?;
-    /// assert_eq!(registry.status(&7), peer_health::Status::Disabled);
-    /// # Ok::<(), peer_health::Untracked>(())
-    /// ```
-    pub fn disable(&self, peer: &K) -> Result<(), Untracked> {
-        self.control(peer, Control::Disable)
-    }
-
-    /// Admits all calls to a peer and records their outcomes without ever opening the circuit,
-    /// until [`reset`](Self::reset).
-    ///
-    /// # Errors
-    ///
-    /// [`Untracked`] if the peer is unknown and the table full.
-    ///
-    /// ```
-    /// let registry = peer_health::HealthRegistry::<u32>::new();
-    /// registry.metrics_only(&7)?;
-    /// assert_eq!(registry.status(&7), peer_health::Status::MetricsOnly);
-    /// # Ok::<(), peer_health::Untracked>(())
-    /// ```
-    pub fn metrics_only(&self, peer: &K) -> Result<(), Untracked> {
-        self.control(peer, Control::MetricsOnly)
-    }
-
-    /// Closes the circuit and clears what is held against the peer. Calls in flight become late;
-    /// all-time totals stay. `false` if the peer is unknown; it does not become known.
-    ///
-    /// ```
-    /// let registry = peer_health::HealthRegistry::<u32>::new();
-    /// registry.force_open(&7)?;
-    /// assert!(registry.reset(&7));
-    /// assert!(registry.acquire(&7).is_ok());
-    /// # Ok::<(), peer_health::Untracked>(())
-    /// ```
-    pub fn reset(&self, peer: &K) -> bool {
-        while let Some(seat) = self.known(peer) {
-            if self.controlled(&seat, Control::Reset) {
-                self.inner.shared.freed();
-                return true;
-            }
-        }
-        false
-    }
-
-    /// Forgets a peer, whatever its circuit is. Permits of it are late from now on; a handle on it
-    /// looks it up again. `false` if it was unknown.
-    ///
-    /// ```
-    /// let registry = peer_health::HealthRegistry::<u32>::new();
-    /// let permit = registry.acquire(&7).unwrap();
-    /// assert!(registry.remove(&7));
-    /// assert_eq!(permit.success(), peer_health::Recorded::Late);
-    /// assert!(!registry.contains(&7));
-    /// ```
-    pub fn remove(&self, peer: &K) -> bool {
-        self.inner.table.remove(&self.inner.shared, peer)
-    }
-
-    /// Forgets the peers that are idle: clean, held by nobody, and not used between two sweeps at
-    /// least `idle_timeout` apart; and those in trouble that were out of use for `forget_after`.
-    /// How many they were. Insertions sweep by themselves now and then.
-    ///
-    /// ```
-    /// use peer_health::{Clock, HealthRegistry};
-    /// use std::time::Duration;
-    ///
-    /// let (clock, hand) = Clock::manual();
-    /// let registry = HealthRegistry::<u32>::builder().clock(clock).build()?;
-    /// registry.acquire(&7).unwrap().success();
-    /// assert_eq!(registry.sweep(), 0);
-    /// hand.advance(Duration::from_secs(600));
-    /// assert_eq!(registry.sweep(), 1);
-    /// # Ok::<(), peer_health::ConfigError>(())
-    /// ```
-    pub fn sweep(&self) -> usize {
-        let shared = &self.inner.shared;
-        self.inner.table.sweep(shared, shared.env.clock.now())
-    }
-
     /// The peer's seat, made if need be.
     pub(crate) fn seat(&self, peer: &K) -> Option<Arc<Seat<K>>> {
         self.inner.table.seat(&self.inner.shared, peer)
@@ -467,50 +219,6 @@ impl<K: PeerKey> HealthRegistry<K> {
 
     pub(crate) fn shared(&self) -> &Arc<Shared<K>> {
         &self.inner.shared
-    }
-
-    fn control(&self, peer: &K, control: Control) -> Result<(), Untracked> {
-        loop {
-            let seat = self.seat(peer).ok_or(Untracked)?;
-            if self.controlled(&seat, control) {
-                return Ok(());
-            }
-        }
-    }
-
-    /// Imposes the control; `false` if the tracker was removed meanwhile.
-    fn controlled(&self, seat: &Seat<K>, control: Control) -> bool {
-        let (done, turns) = seat.tracker.control(&self.inner.shared.env, control);
-        seat.tell(turns);
-        done.is_some()
-    }
-}
-
-impl<K> Inner<K> {
-    fn snapshot(&self, seat: &Seat<K>) -> Snapshot {
-        let env = &self.shared.env;
-        let core = seat.tracker.core();
-        let now = env.clock.now();
-        let health = &core.health;
-        let wall = |tick: crate::time::Tick| {
-            self.began.checked_add(Duration::from_nanos(tick.0)).unwrap_or(self.began)
-        };
-        Snapshot {
-            status: core.status(),
-            generation: core.generation,
-            streak: health.streak,
-            window: core.window_counts(now),
-            next_admission: seat.tracker.next_admission(&core, env, now),
-            open_for: core.opened_at().map(|at| Duration::from_nanos(now.since(at))),
-            probes_in_flight: core.probes_in_flight(),
-            last_error: health.last_error.as_ref().map(|(_, failure)| Arc::clone(failure)),
-            last_error_at: health.last_error.as_ref().map(|(at, _)| wall(*at)),
-            opened_at: core.opened_at().map(wall),
-            errors: health.errors,
-            retry_attempt: health.retry_attempt,
-            consecutive_successes: seat.tracker.successes_since(health),
-            totals: seat.tracker.totals(health),
-        }
     }
 }
 

@@ -32,7 +32,11 @@ impl HealthConfig {
             return Err(ConfigError::fraction("open_multiplier", self.open_multiplier, rule));
         }
         if !(0.0..=1.0).contains(&self.open_jitter) {
-            return Err(ConfigError::fraction("open_jitter", self.open_jitter, "must be from 0 to 1"));
+            return Err(ConfigError::fraction(
+                "open_jitter",
+                self.open_jitter,
+                "must be from 0 to 1",
+            ));
         }
         for (field, value) in [
             ("half_open_max", self.half_open_max),
@@ -92,7 +96,10 @@ impl HealthConfig {
         }
         let rate = self.failure_rate.or(self.slow_rate);
         if self.half_open_mode == HalfOpenMode::Rate && rate.is_none() {
-            return missing("failure_rate", "half_open_mode Rate needs a failure_rate or slow_rate");
+            return missing(
+                "failure_rate",
+                "half_open_mode Rate needs a failure_rate or slow_rate",
+            );
         }
         match (self.min_calls, self.window) {
             (Some(0), _) => Err(ConfigError::number("min_calls", 0u32, "must be at least 1")),

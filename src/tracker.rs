@@ -76,7 +76,12 @@ impl Tracker {
     /// Makes a step: whoever installs the new value has made it, alone (R13). The configuration is
     /// read after the value; if the value is still there when the step is made, the step is as if
     /// made when the configuration was read (R18).
-    fn advance<R>(&self, env: &Env, now: Tick, step: impl Fn(&Core, At<'_>) -> Step<R>) -> (R, Turns) {
+    fn advance<R>(
+        &self,
+        env: &Env,
+        now: Tick,
+        step: impl Fn(&Core, At<'_>) -> Step<R>,
+    ) -> (R, Turns) {
         let mut seen = self.core.load();
         loop {
             let rules = env.rules.load();
@@ -128,8 +133,7 @@ impl Tracker {
         let latency = stated.or(ticket.start.map(|start| now.since(start)));
         let successes = self.successes();
         let outcome = Outcome { verdict, failure, latency, reported: false, successes };
-        let (settled, turns) =
-            self.advance(env, now, |core, at| core.settle(ticket, outcome, at));
+        let (settled, turns) = self.advance(env, now, |core, at| core.settle(ticket, outcome, at));
         let (recorded, turns) = self.feed(env, now, ticket.generation, outcome, settled, turns);
         let counter = match (recorded, verdict) {
             (Recorded::Late, _) => &self.late,
@@ -228,8 +232,7 @@ impl Tracker {
 
     fn successes(&self) -> u64 {
         // Relaxed, twice: pairs with nothing; totals, for display.
-        self.succeeded.load(Ordering::Relaxed)
-            + self.reported_successes.load(Ordering::Relaxed)
+        self.succeeded.load(Ordering::Relaxed) + self.reported_successes.load(Ordering::Relaxed)
     }
 
     /// Successes since the last error or reset.

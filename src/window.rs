@@ -55,11 +55,7 @@ pub(crate) enum Sliding {
 impl Sliding {
     /// The window that an outcome at `now` needs in the place of `current`, if that one will not
     /// do: there is none yet, its shape was changed, or the bucket of `now` is missing.
-    pub(crate) fn needed(
-        current: Option<&Self>,
-        rules: &Rules,
-        now: Tick,
-    ) -> Option<Option<Self>> {
+    pub(crate) fn needed(current: Option<&Self>, rules: &Rules, now: Tick) -> Option<Option<Self>> {
         match (current, rules.window) {
             (None, None) => None,
             (Some(_), None) => Some(None),

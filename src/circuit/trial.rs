@@ -57,9 +57,10 @@ impl Trial {
 
     /// Takes back the slot of a probe whose lease still runs.
     fn take_back(&mut self, ticket: Ticket, now: Tick) -> bool {
-        let place = self.out.iter().position(|probe| {
-            Some(probe.id) == ticket.probe && !self.expired(probe, now)
-        });
+        let place = self
+            .out
+            .iter()
+            .position(|probe| Some(probe.id) == ticket.probe && !self.expired(probe, now));
         place.map(|place| self.out.remove(place)).is_some()
     }
 
@@ -99,9 +100,9 @@ impl Core {
     pub(super) fn admit_probe(&self, trial: &Trial, at: At<'_>) -> Step<Admission> {
         let age = at.now.since(trial.since);
         if at.rules.half_open_max.is_some_and(|max| age >= max) {
-            return self.reopen(trial, None, at).map(|wait| {
-                Admission::Refused(Refused::new(Reason::Open, Some(wait)))
-            });
+            return self
+                .reopen(trial, None, at)
+                .map(|wait| Admission::Refused(Refused::new(Reason::Open, Some(wait))));
         }
         let mut next = trial.clone();
         match next.give_slot(at.now) {
@@ -110,9 +111,7 @@ impl Core {
                 let ticket = Ticket { generation, start: Some(at.now), probe: Some(id) };
                 Step::to(self.with_trial(next), Admission::Admitted(ticket))
             }
-            None => {
-                Step::stay(Admission::Refused(Refused::new(Reason::ProbesInFlight, None)))
-            }
+            None => Step::stay(Admission::Refused(Refused::new(Reason::ProbesInFlight, None))),
         }
     }
 

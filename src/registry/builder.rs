@@ -66,7 +66,7 @@ impl<K: PeerKey> RegistryBuilder<K> {
     ///
     /// ```
     /// use peer_health::{HealthConfig, HealthRegistry};
-    /// let config = HealthConfig::default().with_max_peers(8usize);
+    /// let config = HealthConfig::default().with_max_peers(8);
     /// assert!(HealthRegistry::<u32>::builder().config(config).build().is_ok());
     /// ```
     pub fn config(mut self, config: HealthConfig) -> Self {
@@ -154,7 +154,9 @@ impl<K: PeerKey> RegistryBuilder<K> {
 }
 
 /// What a transition is told to: the log, then the listener, whose panic goes no further.
-fn sink<K: PeerKey>(listener: Option<Listener<K>>) -> Box<dyn Fn(&K, u64, EventKind) + Send + Sync> {
+fn sink<K: PeerKey>(
+    listener: Option<Listener<K>>,
+) -> Box<dyn Fn(&K, u64, EventKind) + Send + Sync> {
     Box::new(move |peer, generation, kind| {
         log(peer, generation, kind);
         if let Some(listener) = &listener {

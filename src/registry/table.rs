@@ -208,7 +208,9 @@ impl<K: PeerKey> Table<K> {
         for entry in &self.map {
             let candidate = Victim::of(entry.value(), now, forget);
             let Some(rank) = candidate else { continue };
-            if found.len() < batch || found.peek().is_some_and(|worst: &Victim<K>| rank < worst.rank) {
+            if found.len() < batch
+                || found.peek().is_some_and(|worst: &Victim<K>| rank < worst.rank)
+            {
                 found.push(Victim { rank, key: entry.key().0.clone() });
             }
             if found.len() > batch {
@@ -276,7 +278,8 @@ impl<K: PeerKey> Table<K> {
         forget: u64,
         wanted: impl Fn(Rank) -> bool,
     ) -> Vec<Victim<K>> {
-        let candidate = |seat: &Arc<Seat<K>>| Victim::of(seat, now, forget).filter(|rank| wanted(*rank));
+        let candidate =
+            |seat: &Arc<Seat<K>>| Victim::of(seat, now, forget).filter(|rank| wanted(*rank));
         self.map
             .iter()
             .filter_map(|e| Some(Victim { rank: candidate(e.value())?, key: e.key().0.clone() }))

@@ -1,0 +1,390 @@
+//! Classification of iroh's errors: `From<&E> for Failure` and `From<E> for Failure`
+//! (feature `iroh`).
+//!
+//! A node that blames the wrong side isolates innocent peers, or hammers a peer that has asked to
+//! be left alone. So every error that iroh's connect, stream, read and write calls return is
+//! judged here once, and `permit.failure(&error)` is all that a caller writes.
+//!
+//! | error | [`SyncError`] | [`Fault`] | counts |
+//! |---|---|---|---|
+//! | no address; an unusable address; another key answers there (TLS alert 48) | `PeerNotFound` | `Link` | yes |
+//! | timed out; no viable path; `io::Error` | `Network` | `Link` | yes |
+//! | reset; closed or dropped by the peer, whatever its code | `Network` | `Peer` | yes |
+//! | refused | `ResourceExhaustion`, [`retry_after`](Failure::retry_after) = [`REFUSED_RETRY_AFTER`] | `Peer` | yes |
+//! | no common ALPN (TLS alert 120) or version; any other transport error; handshake without an identity | `Protocol` | `Peer` | yes |
+//! | stream reset or stopped; stream too short or too long; `io::Error` of kind `UnexpectedEof` or `InvalidData` | `Protocol` | `Peer` | yes |
+//! | datagrams not supported by the peer | `Protocol` | `Peer` | yes |
+//! | self connect; invalid ALPN or server name; endpoint or connection or stream closed by us; internal error; endpoint that does not bind; datagram too large or disabled | `State` | `Local` | no |
+//! | rejected by our own hook | `CircuitBreakerOpen` | `Local` | no |
+//! | 0-RTT data not taken: the peer is well, send again | `Network` | `Local` | no |
+//! | out of connection ids; `io::Error` EMFILE, ENFILE, ENOMEM, ENOBUFS | `ResourceExhaustion` | `Local` | no |
+//! | a variant that a newer iroh adds | `Network` | `Link` | yes |
+//!
+//! An error that wraps another (`ConnectError`, `ReadExactError`, `ReadError::ConnectionLost`, an
+//! `io::Error` made from a QUIC error) is judged by what it wraps. The text is that of the error
+//! that was judged; the reason that a peer gave is quoted as it came.
+//!
+//! What no type can tell: whether an `io::Error` or a document's error is about something that was
+//! received or about our own store. Say so with [`Failure::remote`] or [`Failure::local`].
+//!
+//! # The application's own close codes
+//!
+//! A closed connection counts as `Network`. Where your protocol gives its codes a meaning, look at
+//! them first:
+//!
+//! ```
+//! use iroh::endpoint::{ApplicationClose, ConnectionError, ReadError, VarInt};
+//! use peer_health::{Failure, SyncError};
+//! use std::time::Duration;
+//!
+//! const BUSY: VarInt = VarInt::from_u32(17); // of your protocol
+//!
+//! fn judge(error: &ReadError) -> Failure {
+//!     match error {
+//!         ReadError::ConnectionLost(ConnectionError::ApplicationClosed(close))
+//!             if close.error_code == BUSY =>
+//!         {
+//!             Failure::from(SyncError::ResourceExhaustion("busy".into()))
+//!                 .with_retry_after(Duration::from_secs(60))
+//!         }
+//!         other => other.into(),
+//!     }
+//! }
+//!
+//! let closed = |error_code| {
+//!     let close = ApplicationClose { error_code, reason: b"".as_slice().into() };
+//!     ReadError::ConnectionLost(ConnectionError::ApplicationClosed(close))
+//! };
+//! assert_eq!(judge(&closed(BUSY)).retry_after(), Some(Duration::from_secs(60)));
+//! let error = judge(&closed(VarInt::from_u32(0)));
+//! assert_eq!(error.error(), &SyncError::Network("closed by peer: 0".into()));
+//! ```
+
+use std::error::Error;
+use std::fmt::Display;
+use std::io;
+use std::time::Duration;
+
+use ::iroh::endpoint::{
+    AlpnError, AuthenticationError, BindError, ClosedStream, ConnectError, ConnectWithOptsError,
+    ConnectingError, ConnectionError, EndpointError, QuicConnectError, ReadError, ReadExactError,
+    ReadToEndError, RemoteEndpointIdError, ResetError, SendDatagramError, StoppedError,
+    TransportErrorCode as Code, WriteError,
+};
+
+use crate::error::Failure;
+use crate::error::Fault::{self, Link, Local, Peer};
+use crate::error::SyncError::{self, Network, PeerNotFound, Protocol, ResourceExhaustion, State};
+
+/// How long a peer that refused a connection is left alone at least: 30 s, after which its idle
+/// connections have timed out by iroh's default and it has room again.
+///
+/// ```
+/// use iroh::endpoint::{ConnectionError, TransportError, TransportErrorCode};
+/// use peer_health::{Failure, iroh::REFUSED_RETRY_AFTER};
+///
+/// let refused = TransportError::new(TransportErrorCode::CONNECTION_REFUSED, String::new());
+/// let failure = Failure::from(ConnectionError::ConnectionClosed(refused.into()));
+/// assert_eq!(failure.retry_after(), Some(REFUSED_RETRY_AFTER));
+/// ```
+pub const REFUSED_RETRY_AFTER: Duration = Duration::from_secs(30);
+
+/// TLS alert `unknown_ca`: in iroh, the key that answers is not the one that was called.
+const UNKNOWN_CA: u8 = 48;
+/// TLS alert `no_application_protocol`: no ALPN in common.
+const NO_APPLICATION_PROTOCOL: u8 = 120;
+
+/// One row of the table: what it is, whose fault it was, and the error that says so.
+fn row(kind: fn(String) -> SyncError, fault: Fault, error: &dyn Display) -> Failure {
+    Failure::from(kind(error.to_string())).with_fault(fault)
+}
+
+/// Our own hook refused: no packet left, or the connection was closed by us.
+fn rejected_by_us() -> Failure {
+    SyncError::CircuitBreakerOpen.into()
+}
+
+impl From<&ConnectError> for Failure {
+    fn from(error: &ConnectError) -> Self {
+        match error {
+            ConnectError::Connect { source, .. } => source.into(),
+            ConnectError::Connecting { source, .. } => source.into(),
+            ConnectError::Connection { source, .. } => source.into(),
+            unknown => row(Network, Link, unknown),
+        }
+    }
+}
+
+impl From<&ConnectWithOptsError> for Failure {
+    fn from(error: &ConnectWithOptsError) -> Self {
+        use ConnectWithOptsError as E;
+        match error {
+            E::NoAddress { .. } => row(PeerNotFound, Link, error),
+            E::Noq { source, .. } => source.into(),
+            E::LocallyRejected { .. } => rejected_by_us(),
+            E::SelfConnect { .. }
+            | E::InvalidAlpn { .. }
+            | E::EndpointClosed { .. }
+            | E::InternalConsistencyError { .. } => row(State, Local, error),
+            unknown => row(Network, Link, unknown),
+        }
+    }
+}
+
+impl From<&QuicConnectError> for Failure {
+    fn from(error: &QuicConnectError) -> Self {
+        use QuicConnectError as E;
+        match error {
+            E::InvalidRemoteAddress(_) => row(PeerNotFound, Link, error),
+            E::CidsExhausted => row(ResourceExhaustion, Local, error),
+            E::EndpointStopping
+            | E::InvalidServerName(_)
+            | E::NoDefaultClientConfig
+            | E::UnsupportedVersion => row(State, Local, error),
+        }
+    }
+}
+
+impl From<&ConnectingError> for Failure {
+    fn from(error: &ConnectingError) -> Self {
+        use ConnectingError as E;
+        match error {
+            E::ConnectionError { source, .. } => source.into(),
+            E::HandshakeFailure { source, .. } => source.into(),
+            E::LocallyRejected { .. } => rejected_by_us(),
+            E::InternalConsistencyError { .. } => row(State, Local, error),
+            unknown => row(Network, Link, unknown),
+        }
+    }
+}
+
+impl From<&AlpnError> for Failure {
+    fn from(error: &AlpnError) -> Self {
+        use AlpnError as E;
+        match error {
+            E::ConnectionError { source, .. } => source.into(),
+            E::Unavailable { .. } | E::UnknownHandshake { .. } => row(Protocol, Peer, error),
+            unknown => row(Network, Link, unknown),
+        }
+    }
+}
+
+impl From<&AuthenticationError> for Failure {
+    fn from(error: &AuthenticationError) -> Self {
+        use AuthenticationError as E;
+        match error {
+            E::RemoteId { .. } | E::NoAlpn { .. } => row(Protocol, Peer, error),
+            unknown => row(Network, Link, unknown),
+        }
+    }
+}
+
+impl From<&RemoteEndpointIdError> for Failure {
+    fn from(error: &RemoteEndpointIdError) -> Self {
+        row(Protocol, Peer, error)
+    }
+}
+
+impl From<&ConnectionError> for Failure {
+    fn from(error: &ConnectionError) -> Self {
+        use ConnectionError as E;
+        match error {
+            E::TimedOut => row(Network, Link, error),
+            E::Reset | E::ApplicationClosed(_) => row(Network, Peer, error),
+            E::ConnectionClosed(close) => told_by_peer(close.error_code, error),
+            E::TransportError(found) => found_by_us(found.code, error),
+            E::VersionMismatch => row(Protocol, Peer, error),
+            E::LocallyClosed => row(State, Local, error),
+            E::CidsExhausted => row(ResourceExhaustion, Local, error),
+        }
+    }
+}
+
+/// The peer's QUIC stack ended the connection and said why.
+fn told_by_peer(code: Code, error: &ConnectionError) -> Failure {
+    match code {
+        Code::CONNECTION_REFUSED => {
+            row(ResourceExhaustion, Peer, error).with_retry_after(REFUSED_RETRY_AFTER)
+        }
+        // It has gone: shut down, broken inside, or its application gave up in the handshake.
+        Code::NO_ERROR | Code::INTERNAL_ERROR | Code::APPLICATION_ERROR => {
+            row(Network, Peer, error)
+        }
+        Code::NO_VIABLE_PATH => row(Network, Link, error),
+        alert if alert == Code::crypto(NO_APPLICATION_PROTOCOL) => row(Protocol, Peer, error),
+        _ => row(Protocol, Peer, error),
+    }
+}
+
+/// Our QUIC stack ended the connection for what it saw.
+fn found_by_us(code: Code, error: &ConnectionError) -> Failure {
+    match code {
+        alert if alert == Code::crypto(UNKNOWN_CA) => row(PeerNotFound, Link, error),
+        Code::NO_VIABLE_PATH => row(Network, Link, error),
+        Code::INTERNAL_ERROR => row(State, Local, error), // the endpoint went away under it
+        _ => row(Protocol, Peer, error),
+    }
+}
+
+impl From<&ReadError> for Failure {
+    fn from(error: &ReadError) -> Self {
+        match error {
+            ReadError::Reset(_) => row(Protocol, Peer, error),
+            ReadError::ConnectionLost(source) => source.into(),
+            ReadError::ClosedStream => row(State, Local, error),
+            ReadError::ZeroRttRejected => row(Network, Local, error),
+        }
+    }
+}
+
+impl From<&ReadExactError> for Failure {
+    fn from(error: &ReadExactError) -> Self {
+        match error {
+            ReadExactError::FinishedEarly(_) => row(Protocol, Peer, error),
+            ReadExactError::ReadError(source) => source.into(),
+        }
+    }
+}
+
+impl From<&ReadToEndError> for Failure {
+    fn from(error: &ReadToEndError) -> Self {
+        match error {
+            ReadToEndError::TooLong => row(Protocol, Peer, error),
+            ReadToEndError::Read(source) => source.into(),
+        }
+    }
+}
+
+impl From<&WriteError> for Failure {
+    fn from(error: &WriteError) -> Self {
+        match error {
+            WriteError::Stopped(_) => row(Protocol, Peer, error),
+            WriteError::ConnectionLost(source) => source.into(),
+            WriteError::ClosedStream => row(State, Local, error),
+            WriteError::ZeroRttRejected => row(Network, Local, error),
+        }
+    }
+}
+
+impl From<&StoppedError> for Failure {
+    fn from(error: &StoppedError) -> Self {
+        match error {
+            StoppedError::ConnectionLost(source) => source.into(),
+            StoppedError::ZeroRttRejected => row(Network, Local, error),
+        }
+    }
+}
+
+impl From<&ResetError> for Failure {
+    fn from(error: &ResetError) -> Self {
+        match error {
+            ResetError::ConnectionLost(source) => source.into(),
+            ResetError::ZeroRttRejected => row(Network, Local, error),
+        }
+    }
+}
+
+impl From<&ClosedStream> for Failure {
+    fn from(error: &ClosedStream) -> Self {
+        row(State, Local, error)
+    }
+}
+
+impl From<&SendDatagramError> for Failure {
+    fn from(error: &SendDatagramError) -> Self {
+        use SendDatagramError as E;
+        match error {
+            E::ConnectionLost(source) => source.into(),
+            E::UnsupportedByPeer => row(Protocol, Peer, error),
+            E::Disabled | E::TooLarge => row(State, Local, error),
+        }
+    }
+}
+
+impl From<&EndpointError> for Failure {
+    fn from(error: &EndpointError) -> Self {
+        match error {
+            EndpointError::Closed { .. } => row(State, Local, error),
+            unknown => row(Network, Link, unknown),
+        }
+    }
+}
+
+/// No peer has a part in a bind, so nothing here counts, not even what is unknown.
+impl From<&BindError> for Failure {
+    fn from(error: &BindError) -> Self {
+        use BindError as E;
+        match error {
+            E::Sockets { source, .. } | E::CreateQuicEndpoint { source, .. }
+                if out_of_resources(source) =>
+            {
+                row(ResourceExhaustion, Local, source)
+            }
+            other => row(State, Local, other),
+        }
+    }
+}
+
+impl From<&io::Error> for Failure {
+    fn from(error: &io::Error) -> Self {
+        use io::ErrorKind as Kind;
+        if let Some(failure) = error.get_ref().and_then(|inside| quic_error(inside)) {
+            return failure;
+        }
+        match error.kind() {
+            _ if out_of_resources(error) => row(ResourceExhaustion, Local, error),
+            Kind::UnexpectedEof | Kind::InvalidData => row(Protocol, Peer, error),
+            _ => row(Network, Link, error),
+        }
+    }
+}
+
+/// The errors that noq itself turns into an `io::Error`, for tokio's read and write traits.
+fn quic_error(error: &(dyn Error + Send + Sync + 'static)) -> Option<Failure> {
+    fn is<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<Failure>
+    where
+        Failure: From<&'a E>,
+    {
+        error.downcast_ref::<E>().map(Failure::from)
+    }
+    is::<ReadError>(error)
+        .or_else(|| is::<WriteError>(error))
+        .or_else(|| is::<ConnectionError>(error))
+        .or_else(|| is::<StoppedError>(error))
+        .or_else(|| is::<ResetError>(error))
+        .or_else(|| is::<ClosedStream>(error))
+}
+
+/// Whether this process or machine has run out of descriptors, memory or buffers.
+fn out_of_resources(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::OutOfMemory
+        || error.raw_os_error().is_some_and(|code| OUT_OF_RESOURCES.contains(&code))
+}
+
+/// EMFILE, ENFILE, ENOMEM, ENOBUFS.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const OUT_OF_RESOURCES: [i32; 4] = [24, 23, 12, 105];
+/// EMFILE, ENFILE, ENOMEM, ENOBUFS, as the BSDs and macOS number them.
+#[cfg(not(any(target_os = "linux", target_os = "android", windows)))]
+const OUT_OF_RESOURCES: [i32; 4] = [24, 23, 12, 55];
+/// WSAEMFILE, `ERROR_TOO_MANY_OPEN_FILES`, `WSA_NOT_ENOUGH_MEMORY`, WSAENOBUFS.
+#[cfg(windows)]
+const OUT_OF_RESOURCES: [i32; 4] = [10024, 4, 8, 10055];
+
+/// The same for errors by value, so that `?` and `map_err(Failure::from)` work.
+macro_rules! owned {
+    ($($error:ty),+ $(,)?) => {$(
+        impl From<$error> for Failure {
+            fn from(error: $error) -> Self {
+                Self::from(&error)
+            }
+        }
+    )+};
+}
+
+owned! {
+    AlpnError, AuthenticationError, BindError, ClosedStream, ConnectError, ConnectWithOptsError,
+    ConnectingError, ConnectionError, EndpointError, QuicConnectError, ReadError, ReadExactError,
+    ReadToEndError, RemoteEndpointIdError, ResetError, SendDatagramError, StoppedError, WriteError,
+    io::Error,
+}

@@ -1,0 +1,149 @@
+//! What an operator may do: replace the configuration, override a circuit, forget a peer.
+
+use super::{HealthRegistry, PeerKey};
+use crate::answer::Untracked;
+use crate::circuit::Control;
+use crate::config::{ConfigError, HealthConfig};
+use crate::seat::Seat;
+use crate::sync::Arc;
+
+impl<K: PeerKey> HealthRegistry<K> {
+    /// Replaces the configuration (R18). Open circuits keep their wait, half-open ones their
+    /// probes; closed ones continue under the new one from their next step, their streak kept.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] names the field; nothing was changed.
+    ///
+    /// ```
+    /// use peer_health::{HealthConfig, HealthRegistry};
+    /// let registry = HealthRegistry::<u32>::new();
+    /// registry.set_config(HealthConfig::default().with_failure_threshold(2))?;
+    /// assert!(registry.set_config(HealthConfig::default().with_open_jitter(7.0)).is_err());
+    /// # Ok::<(), peer_health::ConfigError>(())
+    /// ```
+    pub fn set_config(&self, config: HealthConfig) -> Result<(), ConfigError> {
+        self.inner.shared.env.rules.replace(Arc::new(config.check()?));
+        Ok(())
+    }
+
+    /// Refuses all calls to a peer until [`reset`](Self::reset). Calls in flight become late.
+    ///
+    /// # Errors
+    ///
+    /// [`Untracked`] if the peer is unknown and the table full: it is *not* refused.
+    ///
+    /// ```
+    /// let registry = peer_health::HealthRegistry::<u32>::new();
+    /// registry.force_open(&7)?;
+    /// assert!(registry.acquire(&7).is_err());
+    /// # Ok::<(), peer_health::Untracked>(())
+    /// ```
+    pub fn force_open(&self, peer: &K) -> Result<(), Untracked> {
+        self.control(peer, Control::ForceOpen)
+    }
+
+    /// Admits all calls to a peer and records nothing, until [`reset`](Self::reset).
+    ///
+    /// # Errors
+    ///
+    /// [`Untracked`] if the peer is unknown and the table full.
+    ///
+    /// ```
+    /// let registry = peer_health::HealthRegistry::<u32>::new();
+    /// registry.disable(&7)?;
+    /// assert_eq!(registry.status(&7), peer_health::Status::Disabled);
+    /// # Ok::<(), peer_health::Untracked>(())
+    /// ```
+    pub fn disable(&self, peer: &K) -> Result<(), Untracked> {
+        self.control(peer, Control::Disable)
+    }
+
+    /// Admits all calls to a peer and records their outcomes without ever opening the circuit,
+    /// until [`reset`](Self::reset).
+    ///
+    /// # Errors
+    ///
+    /// [`Untracked`] if the peer is unknown and the table full.
+    ///
+    /// ```
+    /// let registry = peer_health::HealthRegistry::<u32>::new();
+    /// registry.metrics_only(&7)?;
+    /// assert_eq!(registry.status(&7), peer_health::Status::MetricsOnly);
+    /// # Ok::<(), peer_health::Untracked>(())
+    /// ```
+    pub fn metrics_only(&self, peer: &K) -> Result<(), Untracked> {
+        self.control(peer, Control::MetricsOnly)
+    }
+
+    /// Closes the circuit and clears what is held against the peer. Calls in flight become late;
+    /// all-time totals stay. `false` if the peer is unknown; it does not become known.
+    ///
+    /// ```
+    /// let registry = peer_health::HealthRegistry::<u32>::new();
+    /// registry.force_open(&7)?;
+    /// assert!(registry.reset(&7));
+    /// assert!(registry.acquire(&7).is_ok());
+    /// # Ok::<(), peer_health::Untracked>(())
+    /// ```
+    pub fn reset(&self, peer: &K) -> bool {
+        while let Some(seat) = self.known(peer) {
+            if self.controlled(&seat, Control::Reset) {
+                self.inner.shared.freed();
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Forgets a peer, whatever its circuit is. Permits of it are late from now on; a handle on it
+    /// looks it up again. `false` if it was unknown.
+    ///
+    /// ```
+    /// let registry = peer_health::HealthRegistry::<u32>::new();
+    /// let permit = registry.acquire(&7).unwrap();
+    /// assert!(registry.remove(&7));
+    /// assert_eq!(permit.success(), peer_health::Recorded::Late);
+    /// assert!(!registry.contains(&7));
+    /// ```
+    pub fn remove(&self, peer: &K) -> bool {
+        self.inner.table.remove(&self.inner.shared, peer)
+    }
+
+    /// Forgets the peers that are idle: clean, held by nobody, and not used between two sweeps at
+    /// least `idle_timeout` apart; and those in trouble that were out of use for `forget_after`.
+    /// How many they were. Insertions sweep by themselves now and then.
+    ///
+    /// ```
+    /// use peer_health::{Clock, HealthRegistry};
+    /// use std::time::Duration;
+    ///
+    /// let (clock, hand) = Clock::manual();
+    /// let registry = HealthRegistry::<u32>::builder().clock(clock).build()?;
+    /// registry.acquire(&7).unwrap().success();
+    /// assert_eq!(registry.sweep(), 0);
+    /// hand.advance(Duration::from_secs(600));
+    /// assert_eq!(registry.sweep(), 1);
+    /// # Ok::<(), peer_health::ConfigError>(())
+    /// ```
+    pub fn sweep(&self) -> usize {
+        let shared = &self.inner.shared;
+        self.inner.table.sweep(shared, shared.env.clock.now())
+    }
+
+    fn control(&self, peer: &K, control: Control) -> Result<(), Untracked> {
+        loop {
+            let seat = self.seat(peer).ok_or(Untracked)?;
+            if self.controlled(&seat, control) {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Imposes the control; `false` if the tracker was removed meanwhile.
+    fn controlled(&self, seat: &Seat<K>, control: Control) -> bool {
+        let (done, turns) = seat.tracker.control(&self.inner.shared.env, control);
+        seat.tell(turns);
+        done.is_some()
+    }
+}

@@ -1,0 +1,160 @@
+//! What can be seen of the peers without changing anything.
+
+use std::time::Duration;
+
+use super::{HealthRegistry, Inner, PeerKey};
+use crate::answer::{NextAdmission, Status};
+use crate::seat::Seat;
+use crate::snapshot::{Snapshot, Totals};
+use crate::sync::Arc;
+use crate::time::Tick;
+
+impl<K: PeerKey> HealthRegistry<K> {
+    /// Where the peer's circuit stands; closed if it is unknown.
+    ///
+    /// ```
+    /// use peer_health::{HealthRegistry, Status};
+    /// let registry = HealthRegistry::<u32>::new();
+    /// assert_eq!(registry.status(&7), Status::Closed);
+    /// ```
+    pub fn status(&self, peer: &K) -> Status {
+        self.known(peer).map_or(Status::Closed, |seat| seat.tracker.core().status())
+    }
+
+    /// Whether the circuit is open and its wait not over, or forced open: the question that
+    /// callers of `sync_errors` ask before a call.
+    ///
+    /// Moves nothing and bounds no probes: any number of callers may be told "no" while a
+    /// half-open circuit would admit one. [`acquire`](Self::acquire) is the better question.
+    ///
+    /// ```
+    /// let registry = peer_health::HealthRegistry::<u32>::new();
+    /// assert!(!registry.is_circuit_open(&7));
+    /// ```
+    pub fn is_circuit_open(&self, peer: &K) -> bool {
+        self.known(peer).is_some_and(|seat| seat.tracker.refuses(&self.inner.shared.env))
+    }
+
+    /// When a call may be admitted, without asking to be admitted.
+    ///
+    /// ```
+    /// use peer_health::{HealthRegistry, NextAdmission};
+    /// let registry = HealthRegistry::<u32>::new();
+    /// registry.force_open(&7)?;
+    /// assert_eq!(registry.next_admission(&7), NextAdmission::Unknown);
+    /// # Ok::<(), peer_health::Untracked>(())
+    /// ```
+    pub fn next_admission(&self, peer: &K) -> NextAdmission {
+        self.known(peer).map_or(NextAdmission::Now, |seat| {
+            let env = &self.inner.shared.env;
+            seat.tracker.next_admission(&seat.tracker.core(), env, env.clock.now())
+        })
+    }
+
+    /// Everything that is known of a peer; `None` if it is unknown.
+    ///
+    /// ```
+    /// let registry = peer_health::HealthRegistry::<u32>::new();
+    /// assert!(registry.snapshot(&7).is_none());
+    /// registry.acquire(&7).unwrap().success();
+    /// assert_eq!(registry.snapshot(&7).unwrap().totals.succeeded, 1);
+    /// ```
+    pub fn snapshot(&self, peer: &K) -> Option<Snapshot> {
+        Some(self.inner.snapshot(&*self.known(peer)?))
+    }
+
+    /// Shows every known peer to `show`.
+    ///
+    /// # Consistency
+    ///
+    /// Each snapshot is one state of its peer; together they are no single moment. A peer that is
+    /// added or removed meanwhile may be shown or not; none is shown twice. No lock is held while
+    /// `show` runs: it may call any method. Peers are held until they were shown, and not evicted.
+    ///
+    /// ```
+    /// let registry = peer_health::HealthRegistry::<u32>::new();
+    /// registry.acquire(&7).unwrap().success();
+    /// let mut seen = Vec::new();
+    /// registry.for_each(|peer, snapshot| seen.push((*peer, snapshot.status)));
+    /// assert_eq!(seen, [(7, peer_health::Status::Closed)]);
+    /// ```
+    pub fn for_each(&self, mut show: impl FnMut(&K, Snapshot)) {
+        for seat in self.inner.table.seats() {
+            show(&seat.key, self.inner.snapshot(&seat));
+        }
+    }
+
+    /// What was ever counted, over all peers.
+    ///
+    /// # Consistency
+    ///
+    /// Exact when nothing is going on. Meanwhile it may lag behind calls that are ending and peers
+    /// that are being forgotten; nothing is lost.
+    ///
+    /// ```
+    /// let registry = peer_health::HealthRegistry::<u32>::new();
+    /// registry.acquire(&7).unwrap().success();
+    /// assert_eq!(registry.totals().permits.succeeded, 1);
+    /// ```
+    pub fn totals(&self) -> Totals {
+        let mut totals = self.inner.shared.ledger.totals();
+        for seat in self.inner.table.seats() {
+            totals.permits.add(seat.tracker.totals(&seat.tracker.core().health));
+        }
+        totals
+    }
+
+    /// How many peers are known; one that is being added at this moment may count already.
+    ///
+    /// ```
+    /// assert_eq!(peer_health::HealthRegistry::<u32>::new().len(), 0);
+    /// ```
+    pub fn len(&self) -> usize {
+        self.inner.table.len()
+    }
+
+    /// Whether no peer is known.
+    ///
+    /// ```
+    /// assert!(peer_health::HealthRegistry::<u32>::new().is_empty());
+    /// ```
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether the peer is known. To ask is no use of it.
+    ///
+    /// ```
+    /// assert!(!peer_health::HealthRegistry::<u32>::new().contains(&7));
+    /// ```
+    pub fn contains(&self, peer: &K) -> bool {
+        self.known(peer).is_some()
+    }
+}
+
+impl<K> Inner<K> {
+    fn snapshot(&self, seat: &Seat<K>) -> Snapshot {
+        let env = &self.shared.env;
+        let core = seat.tracker.core();
+        let now = env.clock.now();
+        let health = &core.health;
+        let wall =
+            |tick: Tick| self.began.checked_add(Duration::from_nanos(tick.0)).unwrap_or(self.began);
+        Snapshot {
+            status: core.status(),
+            generation: core.generation,
+            streak: health.streak,
+            window: core.window_counts(now),
+            next_admission: seat.tracker.next_admission(&core, env, now),
+            open_for: core.opened_at().map(|at| Duration::from_nanos(now.since(at))),
+            probes_in_flight: core.probes_in_flight(),
+            last_error: health.last_error.as_ref().map(|(_, failure)| Arc::clone(failure)),
+            last_error_at: health.last_error.as_ref().map(|(at, _)| wall(*at)),
+            opened_at: core.opened_at().map(wall),
+            errors: health.errors,
+            retry_attempt: health.retry_attempt,
+            consecutive_successes: seat.tracker.successes_since(health),
+            totals: seat.tracker.totals(health),
+        }
+    }
+}

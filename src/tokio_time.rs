@@ -1,0 +1,73 @@
+//! Time as tokio tells it (feature `tokio`): a clock that `tokio::time::pause` stops, and what an
+//! attempt deadline means.
+//!
+//! iroh has no fast failure: a dial to a dead port takes 30 s, and an application that never
+//! answers never fails. So every attempt runs under a deadline of its own, and passing it is an
+//! outcome like any other.
+
+use tokio::time::Instant;
+use tokio::time::error::Elapsed;
+
+use crate::error::{Failure, Fault, SyncError};
+use crate::time::Clock;
+
+impl Clock {
+    /// Tokio's clock: stands still under `tokio::time::pause` and moves with
+    /// `tokio::time::advance`, so one test moves its timers and its circuits together.
+    ///
+    /// Outside a runtime, and in a runtime whose time is not paused, it is the system's monotonic
+    /// clock. A runtime's paused time is seen only from within that runtime: make the clock and
+    /// use the registry there.
+    ///
+    /// ```
+    /// use peer_health::{Clock, HealthConfig, HealthRegistry, SyncError};
+    /// use std::time::Duration;
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?
+    /// #     .block_on(async {
+    /// let config = HealthConfig::default()
+    ///     .with_failure_threshold(1)
+    ///     .with_open_timeout(Duration::from_secs(5));
+    /// let registry = HealthRegistry::<u32>::builder().clock(Clock::tokio()).config(config).build()?;
+    /// registry.acquire(&7).unwrap().failure(SyncError::Network("reset".into()));
+    ///
+    /// tokio::time::advance(Duration::from_secs(4)).await;
+    /// assert!(registry.acquire(&7).is_err());
+    /// tokio::time::advance(Duration::from_secs(1)).await;
+    /// assert!(registry.acquire(&7).is_ok());
+    /// # Ok::<(), peer_health::ConfigError>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn tokio() -> Self {
+        let start = Instant::now();
+        Self::from_fn(move || start.elapsed())
+    }
+}
+
+/// The attempt ran past its deadline: [`SyncError::Network`], [`Fault::Link`], which counts. Who is
+/// slow, the peer or the way to it, cannot be told from here.
+///
+/// ```
+/// use peer_health::{Failure, Fault};
+/// use std::time::Duration;
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?
+/// #     .block_on(async {
+/// let silent = std::future::pending::<()>();
+/// let elapsed = tokio::time::timeout(Duration::from_secs(2), silent).await.unwrap_err();
+/// assert_eq!(Failure::from(elapsed).fault(), Fault::Link);
+/// # });
+/// # Ok::<(), std::io::Error>(())
+/// ```
+impl From<&Elapsed> for Failure {
+    fn from(elapsed: &Elapsed) -> Self {
+        Self::from(SyncError::Network(elapsed.to_string())).with_fault(Fault::Link)
+    }
+}
+
+impl From<Elapsed> for Failure {
+    fn from(elapsed: Elapsed) -> Self {
+        Self::from(&elapsed)
+    }
+}

@@ -328,7 +328,7 @@ impl From<&BindError> for Failure {
 impl From<&io::Error> for Failure {
     fn from(error: &io::Error) -> Self {
         use io::ErrorKind as Kind;
-        if let Some(failure) = error.get_ref().and_then(|inside| quic_error(inside)) {
+        if let Some(failure) = error.get_ref().and_then(quic_error) {
             return failure;
         }
         match error.kind() {

@@ -110,9 +110,9 @@ impl<K: PeerKey> HealthRegistry<K> {
         self.inner.table.remove(&self.inner.shared, peer)
     }
 
-    /// Forgets the peers that are idle: clean, held by nobody, and not used between two sweeps at
-    /// least `idle_timeout` apart; and those in trouble that were out of use for `forget_after`.
-    /// How many they were. Insertions sweep by themselves now and then.
+    /// Forgets the peers that are idle: held by nobody, not used between two sweeps at least
+    /// `idle_timeout` apart, and clean, or in trouble but out of use for `forget_after`. How many
+    /// they were. Insertions sweep by themselves now and then.
     ///
     /// ```
     /// use peer_health::{Clock, HealthRegistry};

@@ -20,7 +20,16 @@ pub(crate) struct Victim<K> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Rank {
     Clean { stamp: u64 },
-    Forgotten { since: Tick },
+    Forgotten { since: Tick, stamp: u64 },
+}
+
+impl Rank {
+    /// The place of the peer's last use in the order of uses.
+    fn stamp(self) -> u64 {
+        match self {
+            Self::Clean { stamp } | Self::Forgotten { stamp, .. } => stamp,
+        }
+    }
 }
 
 impl<K> Victim<K> {
@@ -29,12 +38,12 @@ impl<K> Victim<K> {
         if Arc::strong_count(seat) > 1 {
             return None;
         }
-        let core = seat.tracker.core();
+        let (core, stamp) = (seat.tracker.core(), seat.tracker.stamp());
         if core.is_clean(now) {
-            return Some(Rank::Clean { stamp: seat.tracker.stamp() });
+            return Some(Rank::Clean { stamp });
         }
         let since = seat.tracker.unused_since(&core)?;
-        (now >= since.plus(forget)).then_some(Rank::Forgotten { since })
+        (now >= since.plus(forget)).then_some(Rank::Forgotten { since, stamp })
     }
 }
 
@@ -107,15 +116,13 @@ impl<K: PeerKey> Table<K> {
         }
     }
 
-    /// Forgets the clean peers that were not used since a sweep at least `idle_timeout` ago, and
-    /// those in trouble that nobody used for `forget_after`. How many.
+    /// Forgets the peers that may go and were not used since a sweep at least `idle_timeout` ago.
+    /// How many.
     pub(crate) fn sweep(&self, shared: &Shared<K>, now: Tick) -> usize {
         let rules = shared.env.rules.load();
         let idle_before = locked(&self.sweeps).begin(now, shared.next_use(), rules.idle);
-        let idle = self.select(now, rules.forget, |rank| match rank {
-            Rank::Clean { stamp } => idle_before.is_some_and(|place| stamp < place),
-            Rank::Forgotten { .. } => true,
-        });
+        let Some(idle_before) = idle_before else { return 0 };
+        let idle = self.select(now, rules.forget, |rank| rank.stamp() < idle_before);
         let gone = idle.iter().filter(|victim| self.evict(shared, victim, now)).count();
         if gone > 0 {
             shared.freed();

@@ -227,9 +227,10 @@ impl<K: PeerKey> Table<K> {
         let forget = shared.env.rules.load().forget;
         let mut last = 0;
         let gone = self.map.remove_if_mut(&KeyRef(&victim.key) as &dyn AsKey<K>, |_, seat| {
-            let may_go = Victim::of(seat, now, forget) == Some(victim.rank);
-            // The proof: nobody else holds the seat, and under this lock nobody comes to.
-            let goes = may_go && Arc::get_mut(seat).is_some();
+            // The proof: nobody else holds the seat, and under this lock nobody comes to. It comes
+            // first: it acquires what the last holder did, and the rank is judged by that.
+            let alone = Arc::get_mut(seat).is_some();
+            let goes = alone && Victim::of(seat, now, forget) == Some(victim.rank);
             if goes {
                 last = seat.tracker.core().generation.saturating_add(1);
                 self.retire(last);

@@ -179,7 +179,7 @@ impl<R> Step<R> {
     }
 
     /// The step after half-open has begun: both are one step (R4, R24).
-    fn from_trial(self, begun: Core) -> Self {
+    fn after(self, begun: Core) -> Self {
         let turns = [Some((begun.generation, Turn::HalfOpened)), self.turns[0]];
         Self { next: self.next.or(Some(begun)), reply: self.reply, turns }
     }
@@ -253,7 +253,7 @@ impl Core {
             }
             Phase::Open(spell) if spell.is_over(at.now) => {
                 let begun = self.half_open(*spell, at);
-                begun.admit(at).from_trial(begun)
+                begun.admit(at).after(begun)
             }
             Phase::Open(spell) => {
                 let rest = Duration::from_nanos(spell.ends().since(at.now));
@@ -306,9 +306,9 @@ impl Core {
                 let begun = self.noted(outcome, at.now).half_open(*spell, at);
                 match &begun.phase {
                     Phase::HalfOpen(trial) if success => {
-                        begun.report_to_trial(trial, outcome, at).from_trial(begun.clone())
+                        begun.report_to_trial(trial, outcome, at).after(begun.clone())
                     }
-                    _ => Step::stay(Reported::Now).from_trial(begun),
+                    _ => Step::stay(Reported::Now).after(begun),
                 }
             }
             Phase::Open(_) | Phase::ForcedOpen if success && self.health.retry_attempt == 0 => {
@@ -358,12 +358,11 @@ impl At<'_> {
             rules.open
         } else {
             let exponent = i32::try_from(failed_trials).unwrap_or(i32::MAX);
-            // A float that is too large for the integer becomes the largest integer.
-            (rules.open as f64 * rules.multiplier.powi(exponent)) as u64
+            whole(rules.open as f64 * rules.multiplier.powi(exponent))
         };
         let wait = grown.max(asked.unwrap_or(0)).min(rules.open_max);
         let cut = wait as f64 * rules.jitter * unit(self.salt, generation);
-        wait.saturating_sub(cut as u64)
+        wait.saturating_sub(whole(cut))
     }
 }
 
@@ -375,4 +374,10 @@ fn unit(salt: u64, generation: u64) -> f64 {
     x = (x ^ (x >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
     x ^= x >> 31;
     (x >> 11) as f64 / (1u64 << 53) as f64
+}
+
+/// The whole part; what is too large becomes the largest, what is no number zero.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]
+fn whole(x: f64) -> u64 {
+    x as u64
 }

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use crate::rules::MAX_PROBES;
+/// The most probes that one half-open phase may have (R3).
+pub(crate) const MAX_PROBES: u32 = 64;
 
 /// A value that makes no sense: names the field, the value, and what would be accepted.
 ///

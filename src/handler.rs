@@ -311,7 +311,7 @@ impl CircuitBreakerConfig {
     /// assert!(config.success_threshold > 0);
     /// ```
     pub fn from_env() -> Self {
-        let (config, problems) = Self::parse(|name| std::env::var_os(name));
+        let (config, problems) = Self::parse(std::env::var_os);
         problems.iter().for_each(warn);
         config
     }
@@ -326,7 +326,7 @@ impl CircuitBreakerConfig {
     /// assert!(peer_health::CircuitBreakerConfig::try_from_env().is_ok());
     /// ```
     pub fn try_from_env() -> Result<Self, ConfigError> {
-        let (config, problems) = Self::parse(|name| std::env::var_os(name));
+        let (config, problems) = Self::parse(std::env::var_os);
         problems.into_iter().next().map_or(Ok(config), Err)
     }
 }

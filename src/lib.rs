@@ -1,6 +1,53 @@
-//! stub
-#![deny(missing_docs)]
-#![forbid(unsafe_code)]
+//! The health registry of a peer-to-peer node: one circuit breaker per peer, lock-free, bounded,
+//! safe to cancel, and checked by a model checker.
+//!
+//! A node that syncs with thousands of peers asks the registry before each call, and reports what
+//! became of it. Peers that fail are left alone for a while, then probed by a few calls, then
+//! called again:
+//!
+//! ```
+//! use peer_health::{HealthRegistry, SyncError};
+//!
+//! fn sync_with(_peer: &str) -> Result<u32, SyncError> {
+//!     Ok(3) // the call
+//! }
+//!
+//! let registry = HealthRegistry::<&str>::new();
+//! match registry.acquire(&"alice") {
+//!     Ok(permit) => match sync_with("alice") {
+//!         Ok(_) => permit.success(),
+//!         Err(error) => permit.failure(error),
+//!     },
+//!     Err(refused) => panic!("not now; again in {:?}", refused.retry_after),
+//! };
+//! assert_eq!(registry.snapshot(&"alice").unwrap().totals.succeeded, 1);
+//! ```
+//!
+//! # Where to look
+//!
+//! - [`HealthRegistry`] and [`PeerHandle`]: ask, by key or by a handle looked up once.
+//! - [`Permit`]: the right to make one call; dropped, it is an abandoned call and frees its slot.
+//! - [`HealthConfig`]: what opens a circuit, for how long, and what closes it again.
+//! - [`Failure`] and [`Fault`]: whose fault it was; what is ours never counts against a peer.
+//! - [`RetryPolicy`] and [`Backoff`]: when to try an operation again.
+//! - [`ErrorHandler`]: the API of peat-mesh's `sync_errors`, for programs that use it.
+//! - [`Clock`]: time is injected; tests move it by hand.
+//!
+//! # Features
+//!
+//! | feature | default | what it adds |
+//! |---|---|---|
+//! | `endpoint-id` | yes | `SyncErrorHandler`, and fast comparison of iroh's `EndpointId` |
+//! | `tracing` | yes | transitions and misconfiguration as log events, target `peer_health` |
+//! | `tokio` | no | `Clock::tokio`, a clock that `tokio::time::pause` stops; `Elapsed` as a `Failure` |
+//! | `iroh` | no | iroh's errors as [`Failure`]s: whose fault each of them is |
+//!
+//! # Limitations
+//!
+//! A breaker by peer does not help where the fault is elsewhere. When everything fails at once, it
+//! is probably this node that is offline: report such failures with [`Fault::Local`]. One document
+//! that poisons every sync is [`Fault::Document`]. And [`ErrorHandler::is_circuit_open`] bounds no
+//! probes; [`HealthRegistry::acquire`] does.
 
 mod answer;
 mod backoff;

@@ -4,11 +4,9 @@
 
 use std::time::Duration;
 
-use crate::config::{ConfigError, HalfOpenMode, HealthConfig, Window};
+use crate::config::{ConfigError, HalfOpenMode, HealthConfig, MAX_PROBES, Window};
 use crate::time::nanos;
 
-/// The most probes that one half-open phase may have (R3).
-pub(crate) const MAX_PROBES: u32 = 64;
 /// The largest window by count: its counters have 21 bits each, with room for calls in flight.
 const MAX_CALLS: u32 = 1 << 20;
 const MAX_BUCKETS: u32 = 1024;

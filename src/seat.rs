@@ -8,20 +8,30 @@ use crate::event::EventKind;
 use crate::rules::Rules;
 use crate::snapshot::{PeerTotals, Totals};
 use crate::sync::{Arc, AtomicU64, Cached, Holds, Ordering, Swap};
+use crate::time::Tick;
 use crate::tracker::{Env, Tracker};
+
+/// How long a search for room that failed is not repeated (R26).
+const SEARCH_AGAIN: u64 = 1_000_000_000;
+/// `Shared::full`: zero, a search is running, or one has failed at the time that lies beyond.
+const SEARCHING: u64 = 1;
+const FAILED: u64 = 2;
+
+/// Told whose circuit turned, to which generation, and how.
+pub(crate) type Sink<K> = Box<dyn Fn(&K, u64, EventKind) + Send + Sync>;
 
 /// What the seats of a registry share.
 pub(crate) struct Shared<K> {
     pub(crate) env: Env,
     /// Told of each transition; never while a lock is held (R25).
-    pub(crate) sink: Box<dyn Fn(&K, u64, EventKind) + Send + Sync>,
+    pub(crate) sink: Sink<K>,
     pub(crate) ledger: Ledger,
     /// The order of uses: rises with each insertion and each sweep (R26).
     uses: AtomicU64,
     /// Whether each use counts: in a table so small that exact order is cheap.
     exact_uses: bool,
     /// Whether a search for room has failed since a peer last became clean (R26).
-    pub(crate) full: AtomicU64,
+    full: AtomicU64,
 }
 
 /// Totals of what is not tracked, or no longer.
@@ -68,11 +78,7 @@ impl Ledger {
 }
 
 impl<K> Shared<K> {
-    pub(crate) fn new(
-        env: Env,
-        sink: Box<dyn Fn(&K, u64, EventKind) + Send + Sync>,
-        exact_uses: bool,
-    ) -> Self {
+    pub(crate) fn new(env: Env, sink: Sink<K>, exact_uses: bool) -> Self {
         let zero = || AtomicU64::new(0);
         Self { env, sink, ledger: Ledger::default(), uses: zero(), exact_uses, full: zero() }
     }
@@ -93,10 +99,31 @@ impl<K> Shared<K> {
         self.uses.load(Ordering::Relaxed)
     }
 
-    /// A peer became clean, or is no longer held: a search for room may succeed again. One that
-    /// is missed costs a newcomer its tracker for a second at the most.
+    /// Whether to look for room; noted as looking. Not again within a second of a search that
+    /// failed, unless a peer became clean since (R26).
+    pub(crate) fn begin_search(&self, now: Tick) -> bool {
+        // Relaxed: pairs with `search_failed` and `freed`; all that hangs on it is that second.
+        let failed_at = self.full.load(Ordering::Relaxed).checked_sub(FAILED);
+        if failed_at.is_some_and(|at| now.since(Tick(at)) < SEARCH_AGAIN) {
+            return false;
+        }
+        // Relaxed: pairs with `freed`, which clears it.
+        self.full.store(SEARCHING, Ordering::Relaxed);
+        true
+    }
+
+    /// There was nobody to be forgotten; nor, if this is noted, has anybody become so meanwhile.
+    pub(crate) fn search_failed(&self, now: Tick) {
+        // Relaxed: pairs with `begin_search` and `freed`. If the note is gone, somebody has become
+        // clean during the search, and the next newcomer searches again.
+        let (failed, relaxed) = (now.0.saturating_add(FAILED), Ordering::Relaxed);
+        let _ = self.full.compare_exchange(SEARCHING, failed, relaxed, relaxed);
+    }
+
+    /// A peer became clean, or is no longer held: a search for room may succeed. One that is
+    /// missed costs a newcomer its tracker for a second at the most.
     pub(crate) fn freed(&self) {
-        // Relaxed, twice: pairs with the search, which looks again after a second anyway.
+        // Relaxed, twice: pairs with `begin_search` and `search_failed`.
         if self.full.load(Ordering::Relaxed) != 0 {
             self.full.store(0, Ordering::Relaxed);
         }

@@ -186,7 +186,7 @@ impl ManualClock {
     /// ```
     pub fn advance(&self, by: Duration) {
         let step = nanos(by);
-        // Release, Acquire: pairs with the Acquire of `Clock::raw` and of a later `advance`.
+        // AcqRel, Acquire: pairs with the Acquire of `Clock::raw` and of a later `advance`.
         let moved = self
             .0
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, |t| Some(t.saturating_add(step)));

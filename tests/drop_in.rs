@@ -230,6 +230,7 @@ fn overrides_show_as_the_nearest_of_the_three_states() {
 }
 
 #[test]
+#[allow(clippy::disallowed_methods, reason = "compared with the system's time")]
 fn times_are_the_systems_and_stand_still() {
     let before = SystemTime::now();
     let (handler, hand) = timed(config(1, Duration::from_secs(60), 1));

@@ -10,7 +10,7 @@ use super::{HealthRegistry, Inner};
 use crate::config::{ConfigError, HealthConfig};
 use crate::event::{Event, EventKind};
 use crate::rules::Rules;
-use crate::seat::Shared;
+use crate::seat::{Shared, Sink};
 use crate::sync::{Arc, Swap};
 use crate::time::Clock;
 use crate::tracker::Env;
@@ -154,9 +154,7 @@ impl<K: PeerKey> RegistryBuilder<K> {
 }
 
 /// What a transition is told to: the log, then the listener, whose panic goes no further.
-fn sink<K: PeerKey>(
-    listener: Option<Listener<K>>,
-) -> Box<dyn Fn(&K, u64, EventKind) + Send + Sync> {
+fn sink<K: PeerKey>(listener: Option<Listener<K>>) -> Sink<K> {
     Box::new(move |peer, generation, kind| {
         log(peer, generation, kind);
         if let Some(listener) = &listener {

@@ -7,7 +7,7 @@
 //! nobody can come to hold it: there is no outcome that could be lost with it.
 
 use std::collections::BinaryHeap;
-use std::hash::{BuildHasher, Hasher};
+use std::hash::BuildHasher;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use dashmap::DashMap;
@@ -21,12 +21,6 @@ use crate::seat::{Seat, Shared};
 use crate::sync::{Arc, AtomicU64, AtomicUsize, Ordering, Swap};
 use crate::time::Tick;
 use crate::tracker::Tracker;
-
-/// How long a search for room that failed is not repeated (R26).
-const SEARCH_AGAIN: u64 = 1_000_000_000;
-/// `Shared::full`: no search has failed; one is running; beyond that, when one failed.
-const SEARCHING: u64 = 1;
-const FAILED: u64 = 2;
 
 type Map<K> = DashMap<MapKey<K>, Arc<Seat<K>>, foldhash::quality::RandomState>;
 
@@ -134,9 +128,7 @@ impl<K: PeerKey> Table<K> {
 
     /// Depends on the registry's seed and the key alone, so that jitter can be repeated.
     fn salt(&self, key: &K) -> u64 {
-        let mut hasher = foldhash::quality::FixedState::with_seed(self.seed).build_hasher();
-        key.hash(&mut hasher);
-        hasher.finish()
+        foldhash::quality::FixedState::with_seed(self.seed).hash_one(key)
     }
 
     /// Takes a place for a newcomer, making room if need be.
@@ -174,26 +166,15 @@ impl<K: PeerKey> Table<K> {
                 }
                 continue;
             }
-            // Relaxed: pairs with `Shared::freed` and the store below; see there.
-            let failed_at = shared.full.load(Ordering::Relaxed);
-            if failed_at >= FAILED && now.0 < (failed_at - FAILED).saturating_add(SEARCH_AGAIN) {
+            if !shared.begin_search(now) {
                 return false;
             }
-            // Relaxed, and below: pairs with `Shared::freed`, which clears it: a peer that becomes
-            // clean during the search makes the next newcomer search again.
-            shared.full.store(SEARCHING, Ordering::Relaxed);
             let mut found = self.search(now, shared.env.rules.load().forget);
             let Some(first) = found.pop() else {
-                let failed = FAILED.saturating_add(now.0);
-                let _ = shared.full.compare_exchange(
-                    SEARCHING,
-                    failed,
-                    Ordering::Relaxed,
-                    Ordering::Relaxed,
-                );
+                shared.search_failed(now);
                 return false;
             };
-            shared.full.store(0, Ordering::Relaxed);
+            shared.freed();
             *locked(&self.victims) = found;
             if self.evict(shared, &first, now) {
                 return true;

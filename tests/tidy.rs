@@ -1,0 +1,154 @@
+//! The shape of the source: floors, one door to shared memory, reasons for every ordering.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The floor of each file or folder of `src`. Imports go down, or stay within a file's own folder.
+const FLOORS: [&[&str]; 6] = [
+    &["sync", "time"],
+    &["answer", "backoff", "config", "error", "rules", "window"],
+    &["circuit"],
+    &["event", "permit", "seat", "snapshot", "tracker"],
+    &["registry"],
+    &["handler", "health", "iroh", "retry", "tokio_time"],
+];
+/// Modules on one floor that may look at each other: each list is in order, later at earlier.
+const ORDER: [&[&str]; 3] = [
+    &["sync", "time"],
+    &["error", "answer", "config", "rules", "window", "backoff"],
+    &["event", "snapshot", "tracker", "seat", "permit"],
+];
+const FLOOR_OF_THE_MODELS: usize = 3;
+
+fn sources() -> Vec<(String, PathBuf, String)> {
+    fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                walk(&path, found);
+            } else if path.extension().is_some_and(|e| e == "rs") {
+                found.push(path);
+            }
+        }
+    }
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut paths = Vec::new();
+    walk(&src, &mut paths);
+    paths.sort();
+    let module = |path: &Path| {
+        let first = path.strip_prefix(&src).unwrap().components().next().unwrap();
+        first.as_os_str().to_string_lossy().trim_end_matches(".rs").to_string()
+    };
+    paths.into_iter().map(|p| (module(&p), p.clone(), fs::read_to_string(p).unwrap())).collect()
+}
+
+fn floors() -> BTreeMap<&'static str, usize> {
+    let floor = |(n, modules): (usize, &&'static [&'static str])| {
+        modules.iter().map(move |module| (*module, n)).collect::<Vec<_>>()
+    };
+    FLOORS.iter().enumerate().flat_map(floor).collect()
+}
+
+/// What stands in code: comments and what follows `#[cfg(test)]` cut off.
+fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    let lines = text.lines().take_while(|line| !line.starts_with("#[cfg(test)]"));
+    lines.enumerate().filter(|(_, line)| !line.trim_start().starts_with("//"))
+}
+
+/// The modules that a line imports or names by `crate::`.
+fn imported(line: &str) -> impl Iterator<Item = &str> {
+    line.split("crate::").skip(1).map(|rest| {
+        rest.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or_default()
+    })
+}
+
+#[test]
+fn every_file_has_its_floor_and_imports_go_down_only() {
+    let floors = floors();
+    let mut seen = 0;
+    for (module, path, text) in sources().iter().filter(|(module, ..)| module != "lib") {
+        let floor = *floors.get(module.as_str()).unwrap_or_else(|| panic!("{path:?} has no floor"));
+        for (n, line) in code(text) {
+            for import in imported(line).filter(|import| import != module) {
+                // Items of the crate's root, such as links in documentation, name no module.
+                let Some(other) = floors.get(import) else { continue };
+                seen += 1;
+                let ordered = ORDER.iter().any(|order| {
+                    let place = |name: &str| order.iter().position(|m| *m == name);
+                    matches!((place(import), place(module)), (Some(a), Some(b)) if a < b)
+                });
+                let handler = module == "handler" && import == "health";
+                assert!(
+                    *other < floor || ordered || handler,
+                    "{path:?}:{}: {module} imports {import}",
+                    n + 1
+                );
+            }
+        }
+    }
+    assert!(seen > 50, "the imports were not found");
+}
+
+#[test]
+fn the_floors_that_the_models_compile_know_no_outside() {
+    let floors = floors();
+    let outside = ["dashmap", "rand::", "tokio", "tracing", "iroh", "foldhash", "std::sync"];
+    for (module, path, text) in sources() {
+        let modelled = floors.get(module.as_str()).is_some_and(|f| *f <= FLOOR_OF_THE_MODELS);
+        for (n, line) in code(&text).filter(|_| modelled && module != "sync") {
+            let stranger = outside.iter().find(|name| line.contains(*name));
+            assert_eq!(stranger, None, "{path:?}:{}: {line}", n + 1);
+        }
+    }
+}
+
+#[test]
+fn atomics_and_swaps_come_through_one_door() {
+    for (module, path, text) in sources().iter().filter(|(module, ..)| module != "sync") {
+        for (n, line) in code(text) {
+            let door = !line.contains("std::sync::atomic") && !line.contains("arc_swap::");
+            assert!(door, "{path:?}:{}: {module} opens a door of its own: {line}", n + 1);
+        }
+    }
+}
+
+#[test]
+fn every_ordering_says_what_it_pairs_with() {
+    let mut seen = 0;
+    for (_, path, text) in sources() {
+        let lines: Vec<_> = text.lines().collect();
+        for (n, line) in code(&text).filter(|(_, line)| line.contains("Ordering::")) {
+            if line.trim_start().starts_with("use ") || line.contains("pub(crate) use") {
+                continue;
+            }
+            seen += 1;
+            let near = lines[n.saturating_sub(8)..=n].join("\n");
+            let comments: String =
+                near.lines().filter_map(|l| Some(l.split_once("//")?.1)).collect();
+            let said = ["Relaxed", "Acquire", "Release", "AcqRel"]
+                .iter()
+                .filter(|strength| line.contains(&format!("Ordering::{strength}")))
+                .all(|strength| comments.contains(strength));
+            let paired = ["pairs with", "as above", "as for", "as in"]
+                .iter()
+                .any(|words| comments.contains(words));
+            assert!(said && paired, "{path:?}:{}: no reason given: {line}", n + 1);
+        }
+    }
+    assert!(seen > 20, "the orderings were not found");
+}
+
+#[test]
+fn no_file_is_too_long_and_none_is_unsafe() {
+    for (_, path, text) in sources() {
+        let lines = text.lines().count();
+        assert!(lines <= 400, "{path:?} has {lines} lines");
+        assert!(text.starts_with("//! "), "{path:?} does not say what it is for");
+        for (n, line) in code(&text) {
+            let fine = !line.contains("unsafe ") && !line.contains("SeqCst");
+            assert!(fine, "{path:?}:{}: {line}", n + 1);
+        }
+    }
+}

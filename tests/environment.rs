@@ -81,13 +81,13 @@ fn values_that_do_not_parse_are_reported_by_name_and_take_their_default() {
 /// What is logged as a warning, by the feature that logs.
 mod log {
     #[cfg(not(feature = "tracing"))]
-    pub fn warnings(run: impl FnOnce()) -> Vec<String> {
+    pub(crate) fn warnings(run: impl FnOnce()) -> Vec<String> {
         run();
         Vec::new()
     }
 
     #[cfg(feature = "tracing")]
-    pub fn warnings(run: impl FnOnce()) -> Vec<String> {
+    pub(crate) fn warnings(run: impl FnOnce()) -> Vec<String> {
         use std::sync::{Arc, Mutex};
         use tracing_subscriber::layer::SubscriberExt;
         let seen = Arc::new(Mutex::new(Vec::new()));

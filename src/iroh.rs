@@ -26,6 +26,8 @@
 //!
 //! What no type can tell: whether an `io::Error` or a document's error is about something that was
 //! received or about our own store. Say so with [`Failure::remote`] or [`Failure::local`].
+//! And a `read_exact` after our own `stop` looks like a stream that the peer has cut short: do not
+//! read on after a stop.
 //!
 //! # The application's own close codes
 //!

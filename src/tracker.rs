@@ -69,6 +69,7 @@ impl Tracker {
         }
     }
 
+    #[inline]
     pub(crate) fn core(&self) -> Loaded<Core> {
         self.core.load()
     }
@@ -114,6 +115,7 @@ impl Tracker {
     }
 
     /// Counts a success of a phase in which it changes nothing else.
+    #[inline]
     pub(crate) fn count_success(&self) {
         // Relaxed: pairs with nothing; a total, in no order with the circuit.
         self.succeeded.fetch_add(1, Ordering::Relaxed);
@@ -283,6 +285,7 @@ impl Tracker {
     }
 
     /// Notes the use of a peer, in the registry's order of uses.
+    #[inline]
     pub(crate) fn mark(&self, stamp: u64) {
         // Relaxed, twice: as in `touch`; the pair is `stamp`.
         if self.stamp.load(Ordering::Relaxed) < stamp {

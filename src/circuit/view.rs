@@ -9,11 +9,13 @@ use crate::window::WindowCounts;
 impl Core {
     /// Whether a permit can be given without looking at anything else: the peer is healthy, and
     /// nobody will ask when the call began (R1, R14).
+    #[inline]
     pub(crate) fn admits_quietly(&self, rules: &Rules) -> bool {
         rules.slow_call.is_none() && self.is_quiet()
     }
 
     /// Whether the peer is healthy as far as can be told without knowing the time.
+    #[inline]
     pub(crate) fn is_quiet(&self) -> bool {
         self.health.streak == 0
             && match &self.phase {
@@ -24,6 +26,7 @@ impl Core {
     }
 
     /// Whether a success of this phase changes nothing but a total (R10).
+    #[inline]
     pub(crate) fn succeeds_quietly(&self, ticket: Ticket, rules: &Rules) -> bool {
         self.generation == ticket.generation
             && matches!(self.phase, Phase::Closed(None))
@@ -40,11 +43,13 @@ impl Core {
     }
 
     /// Whether `is_circuit_open` says no whatever the time is, and leaves no note (R14, R22).
+    #[inline]
     pub(crate) fn says_no_quietly(&self) -> bool {
         self.health.streak == 0
             && !matches!(self.phase, Phase::Open(_) | Phase::ForcedOpen | Phase::Removed)
     }
 
+    #[inline]
     pub(crate) fn is_removed(&self) -> bool {
         matches!(self.phase, Phase::Removed)
     }

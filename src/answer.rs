@@ -1,4 +1,5 @@
-//! What the registry answers: a refusal, the fate of an outcome, when to come back, a status.
+//! What the registry answers: a refusal, the fate of an outcome, when to come back, a status, the
+//! counts of a window.
 
 use std::time::Duration;
 
@@ -142,3 +143,26 @@ pub enum Status {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("the registry is full: nothing can be kept about this peer")]
 pub struct Untracked;
+
+/// How many calls a window holds, and how many of them failed or were slow.
+///
+/// ```
+/// use peer_health::{HealthConfig, HealthRegistry, SyncError, Window};
+///
+/// let config = HealthConfig::default().with_window(Window::count(10)).with_failure_rate(0.5);
+/// let registry = HealthRegistry::<u32>::builder().config(config).build()?;
+/// registry.acquire(&7).unwrap().failure(SyncError::Network("reset".into()));
+/// let window = registry.snapshot(&7).unwrap().window;
+/// assert_eq!((window.total, window.failures, window.slow), (1, 1, 0));
+/// # Ok::<(), peer_health::ConfigError>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct WindowCounts {
+    /// Calls in the window.
+    pub total: u64,
+    /// Those that failed.
+    pub failures: u64,
+    /// Those that were slow, failed or not.
+    pub slow: u64,
+}

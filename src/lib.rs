@@ -72,7 +72,7 @@ mod tokio_time;
 mod tracker;
 mod window;
 
-pub use answer::{NextAdmission, Reason, Recorded, Refused, Status, Untracked};
+pub use answer::{NextAdmission, Reason, Recorded, Refused, Status, Untracked, WindowCounts};
 pub use backoff::{Jitter, RetryPolicy};
 pub use config::{CircuitBreakerConfig, ConfigError, HalfOpenMode, HealthConfig, Window};
 pub use error::{ErrorSeverity, Failure, Fault, SyncError};
@@ -86,4 +86,8 @@ pub use registry::{CallError, HealthRegistry, PeerHandle, PeerKey, RegistryBuild
 pub use retry::Backoff;
 pub use snapshot::{PeerTotals, Snapshot, Totals};
 pub use time::{Clock, ManualClock};
-pub use window::WindowCounts;
+
+/// The example of the README, kept true.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use crate::answer::WindowCounts;
 use crate::config::{ConfigError, HalfOpenMode, HealthConfig, MAX_PROBES, Window};
 use crate::time::nanos;
 
@@ -162,10 +163,10 @@ impl Rules {
     }
 
     /// Whether these counts reach a configured rate (R15; `min_calls` is the caller's business).
-    pub(crate) fn rate_reached(&self, total: u64, failures: u64, slow: u64) -> bool {
+    pub(crate) fn rate_reached(&self, counts: WindowCounts) -> bool {
         let reaches = |part: u64, rate: Option<f64>| {
-            rate.is_some_and(|rate| total > 0 && part as f64 / total as f64 >= rate)
+            rate.is_some_and(|r| counts.total > 0 && part as f64 / counts.total as f64 >= r)
         };
-        reaches(failures, self.failure_rate) || reaches(slow, self.slow_rate)
+        reaches(counts.failures, self.failure_rate) || reaches(counts.slow, self.slow_rate)
     }
 }

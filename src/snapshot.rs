@@ -2,10 +2,9 @@
 
 use std::time::{Duration, SystemTime};
 
-use crate::answer::{NextAdmission, Status};
+use crate::answer::{NextAdmission, Status, WindowCounts};
 use crate::error::Failure;
 use crate::sync::Arc;
-use crate::window::WindowCounts;
 
 /// A peer as it was at one moment.
 ///

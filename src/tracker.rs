@@ -192,14 +192,8 @@ impl Tracker {
     ) -> (Recorded, Turns) {
         let Some((window, sample)) = settled.feed else { return (settled.recorded, turns) };
         let counts = window.add(sample, now);
-        let rules = env.rules.load();
-        if counts.total < rules.min_calls.into()
-            || !rules.rate_reached(counts.total, counts.failures, counts.slow)
-        {
-            return (settled.recorded, turns);
-        }
         let asked = outcome.asked_wait();
-        match self.advance(env, now, |core, at| core.trip(generation, asked, at)) {
+        match self.advance(env, now, |core, at| core.trip(generation, counts, asked, at)) {
             (Some(retry_after), turns) => (Recorded::Opened { retry_after }, turns),
             (None, _) => (settled.recorded, turns),
         }

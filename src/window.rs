@@ -10,33 +10,11 @@
 //! by time is a list of buckets; which buckets there are is part of the circuit's immutable value,
 //! so rotation is one of its steps, and only the counters inside a bucket are shared.
 
+use crate::answer::WindowCounts;
 use crate::config::Window;
 use crate::rules::Rules;
 use crate::sync::{Arc, AtomicU8, AtomicU64, Ordering};
 use crate::time::Tick;
-
-/// How many calls a window holds, and how many of them failed or were slow.
-///
-/// ```
-/// use peer_health::{HealthConfig, HealthRegistry, SyncError, Window};
-///
-/// let config = HealthConfig::default().with_window(Window::count(10)).with_failure_rate(0.5);
-/// let registry = HealthRegistry::<u32>::builder().config(config).build()?;
-/// registry.acquire(&7).unwrap().failure(SyncError::Network("reset".into()));
-/// let window = registry.snapshot(&7).unwrap().window;
-/// assert_eq!((window.total, window.failures, window.slow), (1, 1, 0));
-/// # Ok::<(), peer_health::ConfigError>(())
-/// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub struct WindowCounts {
-    /// Calls in the window.
-    pub total: u64,
-    /// Those that failed.
-    pub failures: u64,
-    /// Those that were slow, failed or not.
-    pub slow: u64,
-}
 
 /// One call, as a window counts it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -252,51 +230,5 @@ impl Series {
             counts.total += read(&bucket.total);
         }
         counts
-    }
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "tests")]
-mod tests {
-    use super::*;
-
-    const FAILED: Sample = Sample { failed: true, slow: false };
-    const SLOW: Sample = Sample { failed: false, slow: true };
-
-    #[test]
-    fn a_ring_forgets_the_oldest_call_first() {
-        let ring = Ring::new(2);
-        assert_eq!(ring.add(FAILED), WindowCounts { total: 1, failures: 1, slow: 0 });
-        assert_eq!(ring.add(SLOW), WindowCounts { total: 2, failures: 1, slow: 1 });
-        assert_eq!(ring.add(SLOW), WindowCounts { total: 2, failures: 0, slow: 2 });
-        assert_eq!(ring.add(FAILED), WindowCounts { total: 2, failures: 1, slow: 1 });
-    }
-
-    #[test]
-    fn a_series_drops_whole_buckets_and_takes_stragglers_while_their_bucket_lives() {
-        let series = Series { width: 10, buckets: 3, list: Vec::new() };
-        let series = series.with_bucket_of(Tick(5)).unwrap();
-        assert_eq!(series.add(FAILED, Tick(9)).failures, 1);
-        let series = series.with_bucket_of(Tick(25)).unwrap();
-        assert_eq!(series.counts(Tick(29), |c| c.load(Ordering::Acquire)).total, 1);
-        let series = series.with_bucket_of(Tick(15)).unwrap();
-        assert_eq!(series.add(SLOW, Tick(15)).total, 2);
-        assert_eq!(series.counts(Tick(30), |c| c.load(Ordering::Acquire)).total, 1);
-        let series = series.with_bucket_of(Tick(45)).unwrap();
-        assert_eq!(series.list.len(), 1, "what is over is gone");
-        assert!(series.with_bucket_of(Tick(15)).is_none(), "too old for a bucket");
-        assert_eq!(series.add(FAILED, Tick(15)).total, 0);
-    }
-
-    #[test]
-    fn sums_do_not_run_into_each_other_at_the_largest_size() {
-        let ring = Ring::new(1 << 20);
-        let both = Sample { failed: true, slow: true };
-        let mut last = WindowCounts::default();
-        for _ in 0..(1 << 20) + 5 {
-            last = ring.add(both);
-        }
-        let full = 1 << 20;
-        assert_eq!(last, WindowCounts { total: full, failures: full, slow: full });
     }
 }

@@ -13,8 +13,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use peer_health::{
-    Clock, ErrorHandler, Event, Failure, HalfOpenMode, HealthConfig, HealthRegistry, ManualClock,
-    NextAdmission, OwnedPermit, PeerHandle, Permit, Recorded, Refused, SyncError, Window,
+    CircuitState, Clock, ErrorHandler, Event, EventKind, Failure, HalfOpenMode, HealthConfig,
+    HealthRegistry, ManualClock, NextAdmission, OwnedPermit, PeerHandle, Permit, Recorded, Refused,
+    Status, SyncError, Window,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -201,6 +202,9 @@ struct Pair {
     permits: Vec<(OwnedPermit<u32>, Ticket)>,
     admitted: u64,
     generation: u64,
+    last: Option<EventKind>,
+    /// Which of the peer's trackers the handle holds.
+    handle_of: Option<u64>,
 }
 
 impl Pair {
@@ -224,6 +228,8 @@ impl Pair {
             permits: Vec::new(),
             admitted: 0,
             generation: 0,
+            last: None,
+            handle_of: None,
         }
     }
 
@@ -324,6 +330,9 @@ impl Pair {
             None => registry.acquire(&PEER),
         };
         let expected = reference.acquire(got.is_ok());
+        if by_handle {
+            self.handle_of = reference.life();
+        }
         if let Some((permit, ticket)) = admitted(got, expected)? {
             self.admitted += 1;
             reference.now = reference.now.saturating_add(nanos(took));
@@ -342,6 +351,7 @@ impl Pair {
         for event in events {
             prop_assert!(event.generation > self.generation, "{event:?} is not new");
             self.generation = event.generation;
+            self.last = Some(event.kind);
         }
         Ok(())
     }
@@ -355,12 +365,17 @@ impl Pair {
         let totals = registry.totals();
         prop_assert_eq!((totals.untracked, totals.evicted), (0, 0));
         let ever = reference.peer.as_ref().map_or(reference.gone, |p| p.counts.and(reference.gone));
-        let outstanding = self.permits.len() as u64;
-        if outstanding == 0 && self.handle.is_none() {
-            // TEMP
-            prop_assert_eq!(counts(&totals.permits), ever, "totals of the registry");
+        let mut got = counts(&totals.permits);
+        prop_assert!(got.late <= ever.late, "an outcome is late that was not");
+        // Late outcomes of a tracker that was removed may show only when nobody holds it any more.
+        let held = self.handle.is_some() && self.handle_of != reference.life();
+        if held || self.permits.iter().any(|(_, ticket)| !reference.knows(ticket)) {
+            got.late = ever.late;
+        } else {
+            let outstanding = self.permits.len() as u64;
             prop_assert_eq!(totals.permits.settled() + outstanding, self.admitted, "R8: the sum");
         }
+        prop_assert_eq!(got, ever, "totals of the registry");
 
         prop_assert_eq!(registry.contains(&PEER), reference.peer.is_some());
         let Some(peer) = &reference.peer else { return Ok(()) };
@@ -385,7 +400,23 @@ impl Pair {
         if let Some(probes) = peer.probes_in_flight(now) {
             prop_assert_eq!(got.probes_in_flight, probes, "probes_in_flight");
         }
+        prop_assert_eq!(got.consecutive_successes, peer.successes, "consecutive_successes");
+        let began_with_an_event = !matches!(self.last, None | Some(EventKind::Removed));
         prop_assert!(got.generation >= *generation, "generation {} fell", got.generation);
+        prop_assert!(!began_with_an_event || got.generation == *generation, "not the event's");
+
+        let health = self.handler.peer_health(&PEER).unwrap();
+        prop_assert_eq!(health.consecutive_failures, peer.streak);
+        prop_assert_eq!(health.total_failures, peer.errors);
+        prop_assert_eq!(health.retry_attempt, peer.attempts);
+        prop_assert_eq!(u64::from(health.consecutive_successes), peer.successes);
+        prop_assert_eq!(health.circuit_opened_at.is_some(), got.open_for.is_some());
+        let shown = match got.status {
+            Status::Open | Status::ForcedOpen => CircuitState::Open,
+            Status::HalfOpen => CircuitState::HalfOpen,
+            _ => CircuitState::Closed,
+        };
+        prop_assert_eq!(health.circuit_state, shown, "the seed's state");
         Ok(())
     }
 }
@@ -487,4 +518,66 @@ proptest! {
             pair.step(op).map_err(|e| TestCaseError::fail(format!("step {number}, {shown}: {e}")))?;
         }
     }
+}
+
+// Jitter (R16), which the reference knows nothing of.
+
+/// The waits of a peer whose every probe fails.
+fn waits(config: &HealthConfig, seed: u64, peer: u32, trips: usize) -> Vec<u64> {
+    let (clock, hand) = Clock::manual();
+    let builder = HealthRegistry::builder().config(config.clone()).clock(clock).seed(seed);
+    let registry = builder.build().unwrap();
+    let trip = |_| match registry.acquire(&peer).unwrap().failure(error(Reported::Network)) {
+        Recorded::Opened { retry_after } => {
+            hand.advance(retry_after);
+            nanos(retry_after)
+        }
+        other => panic!("{other:?}"),
+    };
+    (0..trips).map(trip).collect()
+}
+
+fn jittery(jitter: f64) -> HealthConfig {
+    HealthConfig::default()
+        .with_failure_threshold(1)
+        .with_success_threshold(1)
+        .with_open_timeout(MS * 100)
+        .with_open_multiplier(2.0)
+        .with_open_max(MS * 1000)
+        .with_open_jitter(jitter)
+}
+
+proptest! {
+    #![proptest_config(cases(500))]
+
+    #[test]
+    fn jitter_shortens_a_wait_by_at_most_its_fraction_and_can_be_repeated(
+        jitter in prop_oneof![Just(0.0), Just(1.0), 0.0..=1.0],
+        seed in any::<u64>(),
+        peer in any::<u32>(),
+    ) {
+        let config = jittery(jitter);
+        let got = waits(&config, seed, peer, 8);
+        prop_assert_eq!(&got, &waits(&config, seed, peer, 8), "the same seed, other waits");
+        for (wait, whole) in got.into_iter().zip(waits(&jittery(0.0), seed, peer, 8)) {
+            let least = whole as f64 * (1.0 - jitter) - 1.0;
+            prop_assert!(wait <= whole && wait as f64 >= least, "{wait} of {whole}");
+        }
+    }
+}
+
+#[test]
+fn jitter_is_alive_at_the_cap_and_differs_by_seed_peer_and_generation() {
+    let capped = jittery(0.5).with_open_timeout(MS * 1000);
+    let distinct = |mut waits: Vec<u64>| {
+        let half = nanos(MS * 500)..=nanos(MS * 1000);
+        assert!(waits.iter().all(|wait| half.contains(wait)));
+        waits.sort_unstable();
+        waits.dedup();
+        waits.len()
+    };
+    let first = |seed: u64, peer: u32| waits(&capped, seed, peer, 1)[0];
+    assert!(distinct((0..100).map(|seed| first(seed, PEER)).collect()) > 95, "by seed");
+    assert!(distinct((0..100).map(|peer| first(1, peer)).collect()) > 95, "by peer");
+    assert!(distinct(waits(&capped, 1, PEER, 100)) > 95, "by generation");
 }

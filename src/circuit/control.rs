@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use super::{At, Core, Health, Phase, Step, Turn};
+use crate::answer::WindowCounts;
 
 /// What an operator may impose (R17).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,15 +16,18 @@ pub(crate) enum Control {
 }
 
 impl Core {
-    /// Opens the circuit if the phase of `generation` still lasts: the rate was reached in its
-    /// window (R15). Says for how long, if this was the step that did it.
+    /// Opens the circuit if these counts of the window of `generation` reach a rate, and that phase
+    /// still lasts (R15). Says for how long, if this was the step that did it.
     pub(crate) fn trip(
         &self,
         generation: u64,
+        counts: WindowCounts,
         asked: Option<u64>,
         at: At<'_>,
     ) -> Step<Option<Duration>> {
-        if !matches!(self.phase, Phase::Closed(_)) || self.generation != generation {
+        let lasts = self.generation == generation && matches!(self.phase, Phase::Closed(_));
+        let enough = counts.total >= at.rules.min_calls.into();
+        if !(lasts && enough && at.rules.rate_reached(counts)) {
             return Step::stay(None);
         }
         let (next, wait) = self.clone().open(0, asked, at);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{
     Admission, At, Core, Outcome, Phase, Reported, Settled, Spell, Step, Ticket, Turn, Verdict,
 };
-use crate::answer::{Reason, Recorded, Refused};
+use crate::answer::{Reason, Recorded, Refused, WindowCounts};
 use crate::config::HalfOpenMode;
 use crate::rules::Rules;
 use crate::sync::Arc;
@@ -71,10 +71,16 @@ impl Trial {
             HalfOpenMode::All if self.failed > 0 => Some(false),
             HalfOpenMode::All => (self.passed >= probes).then_some(true),
             HalfOpenMode::Rate if self.decided() < probes => None,
-            HalfOpenMode::Rate => {
-                let (failed, slow) = (self.failed.into(), self.slow.into());
-                Some(!self.rules.rate_reached(self.decided().into(), failed, slow))
-            }
+            HalfOpenMode::Rate => Some(!self.rules.rate_reached(self.counts())),
+        }
+    }
+
+    /// The verdicts so far, as a window would count them.
+    pub(crate) fn counts(&self) -> WindowCounts {
+        WindowCounts {
+            total: self.decided().into(),
+            failures: self.failed.into(),
+            slow: self.slow.into(),
         }
     }
 }

@@ -1,10 +1,9 @@
 //! What can be read off a circuit without a step.
 
 use super::{Core, Phase, Ticket};
-use crate::answer::Status;
+use crate::answer::{Status, WindowCounts};
 use crate::rules::Rules;
 use crate::time::Tick;
-use crate::window::WindowCounts;
 
 impl Core {
     /// Whether a permit can be given without looking at anything else: the peer is healthy, and
@@ -69,11 +68,7 @@ impl Core {
     pub(crate) fn window_counts(&self, now: Tick) -> WindowCounts {
         match &self.phase {
             Phase::Closed(Some(window)) | Phase::MetricsOnly(Some(window)) => window.counts(now),
-            Phase::HalfOpen(trial) => WindowCounts {
-                total: trial.decided().into(),
-                failures: trial.failed.into(),
-                slow: trial.slow.into(),
-            },
+            Phase::HalfOpen(trial) => trial.counts(),
             _ => WindowCounts::default(),
         }
     }

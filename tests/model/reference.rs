@@ -111,6 +111,7 @@ struct Trial {
 }
 
 #[derive(Debug, Clone)]
+#[allow(clippy::large_enum_variant, reason = "there is one of them")]
 enum State {
     Closed,
     Open { until: u64 },
@@ -164,6 +165,7 @@ pub(crate) struct Peer {
     opened_at: Option<u64>,
     pub(crate) errors: u64,
     pub(crate) attempts: u32,
+    pub(crate) successes: u64,
     pub(crate) counts: Counts,
 }
 
@@ -204,6 +206,7 @@ impl Reference {
             opened_at: None,
             errors: 0,
             attempts: 0,
+            successes: 0,
             counts: Counts::default(),
         })
     }
@@ -224,7 +227,9 @@ impl Reference {
     fn wait(&self, failed_spells: i32, wish: Option<u64>) -> u64 {
         let config = &self.config;
         let grown = nanos(config.open_timeout) as f64 * config.open_multiplier.powi(failed_spells);
-        (grown as u64).max(wish.unwrap_or(0)).min(nanos(config.open_max))
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]
+        let grown = grown as u64;
+        grown.max(wish.unwrap_or(0)).min(nanos(config.open_max))
     }
 
     fn open(&mut self, wish: Option<u64>) -> Duration {
@@ -329,7 +334,9 @@ impl Reference {
 
     fn slow_call(&self) -> Option<u64> {
         match &self.peer {
-            Some(Peer { state: State::HalfOpen(trial), .. }) => trial.judged_by.slow_call.map(nanos),
+            Some(Peer { state: State::HalfOpen(trial), .. }) => {
+                trial.judged_by.slow_call.map(nanos)
+            }
             _ => self.config.slow_call.map(nanos),
         }
     }
@@ -370,10 +377,11 @@ impl Reference {
             How::Drop => peer.counts.abandoned += 1,
         }
         if matches!(peer.state, State::Disabled) {
+            peer.successes += u64::from(end.how == How::Success); // H
             return Recorded::Neutral;
         }
         match end.how {
-            How::Success => peer.attempts = 0,
+            How::Success => peer.succeeded(),
             How::Failure | How::Document => peer.error(),
             How::Neutral | How::Drop => {}
         }
@@ -456,10 +464,13 @@ impl Reference {
         peer.counts.reported_successes += 1;
         match peer.state {
             State::Open { until } if now >= until => self.half_open(),
-            State::Disabled => return,
+            State::Disabled => {
+                peer.successes += 1; // H
+                return;
+            }
             _ => {}
         }
-        self.known().attempts = 0;
+        self.known().succeeded();
         self.verdict(false, false, None);
     }
 
@@ -516,8 +527,7 @@ impl Reference {
     /// `is_circuit_open`.
     pub(crate) fn ask(&mut self) -> bool {
         let (now, open) = (self.now, self.says_open());
-        let g = !self.config.failure_window.is_zero(); // TEMP
-        if let Some(peer) = self.peer.as_mut().filter(|peer| !open && g && peer.streak > 0) {
+        if let Some(peer) = self.peer.as_mut().filter(|peer| !open && peer.streak > 0) {
             peer.announced = Some(now);
         }
         open
@@ -538,9 +548,19 @@ impl Reference {
         let peer = self.begin(state, event);
         if matches!(control, Control::Reset) {
             // Reads as default (R24).
-            (peer.errors, peer.attempts) = (0, 0);
+            (peer.errors, peer.attempts, peer.successes) = (0, 0, 0);
         }
         self.clear();
+    }
+
+    /// Whether the tracker that gave this permit is known still.
+    pub(crate) fn knows(&self, ticket: &Ticket) -> bool {
+        self.peer.as_ref().is_some_and(|peer| peer.life == ticket.life)
+    }
+
+    /// Which tracker of the peer this is.
+    pub(crate) fn life(&self) -> Option<u64> {
+        self.peer.as_ref().map(|peer| peer.life)
     }
 
     pub(crate) fn remove(&mut self) {
@@ -615,6 +635,12 @@ impl Peer {
     fn error(&mut self) {
         self.errors += 1;
         self.attempts += 1;
+        self.successes = 0;
+    }
+
+    fn succeeded(&mut self) {
+        self.attempts = 0;
+        self.successes += 1;
     }
 
     fn window(&self, now: u64) -> (u64, u64, u64) {

@@ -1,0 +1,109 @@
+//! The command line.
+
+use std::fmt::Display;
+use std::ops::RangeInclusive;
+use std::str::FromStr;
+use std::time::Duration;
+
+use crate::faults::{self, Fault};
+
+pub(crate) const USAGE: &str = "\
+Real iroh nodes on loopback keep an Automerge document in sync while some of them fail.
+
+  --nodes N      nodes in the mesh, 3 to 200 (12)
+  --degree N     neighbours of each node: a ring, and chords (3)
+  --seconds N    the limit, 1 to 3600 (45)
+  --seed N       decides keys, chords, who fails, and when calls are made (1)
+  --faults LIST  who fails, one node each, separated by commas, or none
+                 (garbage,silent,down,refuse,corrupt,dead)
+  --plain        lines instead of a live table, as in a pipe
+  --gate NAME    ours: this library (the default)
+                 sync-errors: the design it replaces, as its caller uses it
+
+Exit code: 0 if the mesh converged within the limit, 1 if not, 2 for a bad option.";
+
+/// Which design decides who is called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Design {
+    Ours,
+    SyncErrors,
+}
+
+#[derive(Debug)]
+pub(crate) struct Options {
+    pub(crate) nodes: usize,
+    pub(crate) degree: usize,
+    pub(crate) limit: Duration,
+    pub(crate) seed: u64,
+    pub(crate) faults: Vec<Fault>,
+    pub(crate) plain: bool,
+    pub(crate) gate: Design,
+}
+
+impl Options {
+    /// `None` if help was asked for; else the options, or what is wrong with which of them.
+    pub(crate) fn parse(args: impl Iterator<Item = String>) -> Result<Option<Self>, String> {
+        let mut options = Self {
+            nodes: 12,
+            degree: 3,
+            limit: Duration::from_secs(45),
+            seed: 1,
+            faults: Fault::ALL.to_vec(),
+            plain: false,
+            gate: Design::Ours,
+        };
+        let mut args = args;
+        while let Some(arg) = args.next() {
+            let (name, mut inline) = match arg.split_once('=') {
+                Some((name, value)) => (name, Some(value.to_owned())),
+                None => (arg.as_str(), None),
+            };
+            let mut value = || {
+                inline
+                    .take()
+                    .or_else(|| args.next())
+                    .ok_or_else(|| format!("{name}: value missing"))
+            };
+            match name {
+                "--nodes" => options.nodes = number(name, &value()?, 3..=200)?,
+                "--degree" => options.degree = number(name, &value()?, 2..=199)?,
+                "--seconds" => {
+                    options.limit = Duration::from_secs(number(name, &value()?, 1..=3600)?);
+                }
+                "--seed" => options.seed = number(name, &value()?, 0..=u64::MAX)?,
+                "--faults" => options.faults = faults::parse(name, &value()?)?,
+                "--gate" => options.gate = design(name, &value()?)?,
+                "--plain" => options.plain = true,
+                "--help" | "-h" => return Ok(None),
+                _ => return Err(format!("{name}: no such option (--help lists them)")),
+            }
+            if let Some(value) = inline {
+                return Err(format!("{name} {value}: takes no value"));
+            }
+        }
+        if options.degree >= options.nodes {
+            return Err(format!(
+                "--degree {}: must be less than the {} nodes of --nodes",
+                options.degree, options.nodes
+            ));
+        }
+        Ok(Some(options))
+    }
+}
+
+fn number<N>(name: &str, text: &str, range: RangeInclusive<N>) -> Result<N, String>
+where
+    N: FromStr + PartialOrd + Display,
+{
+    text.parse().ok().filter(|n| range.contains(n)).ok_or_else(|| {
+        format!("{name} {text}: must be a whole number from {} to {}", range.start(), range.end())
+    })
+}
+
+fn design(name: &str, text: &str) -> Result<Design, String> {
+    match text {
+        "ours" => Ok(Design::Ours),
+        "sync-errors" => Ok(Design::SyncErrors),
+        _ => Err(format!("{name} {text}: must be ours or sync-errors")),
+    }
+}

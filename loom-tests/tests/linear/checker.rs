@@ -1,0 +1,113 @@
+//! Looks for a sequential order that explains a history: the search of Wing and Gong ("Testing
+//! and Verifying Concurrent Objects", 1993), which remembers where it has been in vain (Lowe,
+//! "Testing for Linearizability", 2017).
+
+use std::collections::HashSet;
+use std::fmt::Write;
+
+use crate::circuit::Core;
+use crate::config::HealthConfig;
+use crate::program::{Act, Entry, print};
+use crate::rules::Rules;
+use crate::specification::apply;
+use crate::sync::Arc;
+
+/// Whether a history has an explanation.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Finding {
+    /// The first order that was tried explains it.
+    Plain,
+    /// There is an order that explains it, and it had to be looked for.
+    Found,
+    /// It is not linearizable.
+    None,
+}
+
+/// Looks for an order that explains the history.
+pub(crate) fn search(entries: &[Entry], rules: &[HealthConfig]) -> Finding {
+    assert!(entries.len() < 64, "one bit for each operation");
+    let rules: Vec<_> = rules.iter().map(|config| Arc::new(config.rules())).collect();
+    let in_force = entries.iter().map(|entry| in_force(entries, entry, &rules)).collect();
+    let mut search = Search { entries, in_force, vain: HashSet::new() };
+    let configured = entries.iter().enumerate().filter(|(_, e)| configures(e).is_some());
+    let done = configured.fold(0, |done, (index, _)| done | 1 << index);
+    match search.explains(done, &Core::new(0)) {
+        true if search.vain.is_empty() => Finding::Plain,
+        true => Finding::Found,
+        false => Finding::None,
+    }
+}
+
+fn configures(entry: &Entry) -> Option<usize> {
+    match entry.act {
+        Act::Configure(number) => Some(number),
+        _ => None,
+    }
+}
+
+/// The configurations that were in force at some moment of an operation. The configuration is
+/// another object than the circuit: an operation takes one that was in force while it ran (R18),
+/// not necessarily the one at the very moment at which it changed the circuit.
+fn in_force(entries: &[Entry], entry: &Entry, rules: &[Arc<Rules>]) -> Vec<Arc<Rules>> {
+    let changes = entries.iter().filter_map(|e| Some((configures(e)?, e.began, e.ended)));
+    let replaced = |ended| changes.clone().any(|(_, b, e)| b > ended && e < entry.began);
+    let changed = changes.clone().filter(|(_, b, e)| *b < entry.ended && !replaced(*e));
+    let unchanged = (!changes.clone().any(|(_, _, ended)| ended < entry.began)).then_some(0);
+    let numbers = unchanged.into_iter().chain(changed.map(|(number, ..)| number));
+    numbers.map(|number| Arc::clone(&rules[number])).collect()
+}
+
+/// A search that is going on.
+struct Search<'a> {
+    entries: &'a [Entry],
+    /// For each operation.
+    in_force: Vec<Vec<Arc<Rules>>>,
+    /// Sets of operations that were done, with the circuit they led to, from which the rest cannot
+    /// be explained.
+    vain: HashSet<(u64, String)>,
+}
+
+impl Search<'_> {
+    /// Whether the operations that are not in `done` can follow this state in some order.
+    fn explains(&mut self, done: u64, core: &Core) -> bool {
+        let waits = |index: usize| done & (1 << index) == 0;
+        // Whatever ended before another began comes before it: only those can be next that began
+        // before any that waits has ended.
+        let waiting = self.entries.iter().enumerate().filter(|(index, _)| waits(*index));
+        let Some(horizon) = waiting.map(|(_, entry)| entry.ended).min() else { return true };
+        if !self.vain.is_empty() && self.vain.contains(&(done, print(core))) {
+            return false;
+        }
+        for index in (0..self.entries.len()).filter(|index| waits(*index)) {
+            let entry = &self.entries[index];
+            if entry.began > horizon {
+                continue;
+            }
+            for choice in 0..self.in_force[index].len() {
+                if let Some((next, answer)) = apply(core, entry, &self.in_force[index][choice])
+                    && answer == entry.answer
+                    && self.explains(done | 1 << index, &next)
+                {
+                    return true;
+                }
+            }
+        }
+        self.vain.insert((done, print(core)));
+        false
+    }
+}
+
+/// A history to be read by people.
+pub(crate) fn tell(entries: &[Entry], rules: &[HealthConfig]) -> String {
+    let mut text = String::new();
+    for entry in entries {
+        let Entry { thread, act, now, answer, began, ended } = entry;
+        let now = now.map_or("-".into(), |now| now.0.to_string());
+        let _ = writeln!(text, "{began:>3}..{ended:<3} thread {thread}, time {now:>2}: {act:?}");
+        let _ = writeln!(text, "         -> {answer:?}");
+    }
+    for config in rules {
+        let _ = writeln!(text, "{config:?}");
+    }
+    text
+}

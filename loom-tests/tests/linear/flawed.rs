@@ -1,0 +1,198 @@
+//! Trackers with a flaw that the check must find: it proves nothing if it finds nothing.
+//!
+//! All of them take the library's own steps, and each behaves as the specification while one
+//! thread has it to itself; what is wrong with them shows only when calls overlap.
+
+use std::sync::atomic::Ordering as Std;
+
+use crate::answer::{Recorded, WindowCounts};
+use crate::circuit::{At, Core, Outcome, Phase, Step, Ticket, Verdict};
+use crate::histories::check;
+use crate::peer::{SALT, Time};
+use crate::program::{Act, Answer, Ending, Entry, Look, Mix, Program, Recorder, Subject, THREADS};
+use crate::rules::Rules;
+use crate::sync::{Arc, AtomicU64, Ordering, Swap};
+use crate::time::{Clock, Tick};
+
+/// Counts that open a circuit which has a failure rate; without a window it is asked nowhere else.
+const ALL_FAILED: WindowCounts = WindowCounts { total: 1, failures: 1, slow: 0 };
+
+/// What is wrong with a tracker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Flaw {
+    /// Nothing.
+    None,
+    /// The streak is a counter beside the swapped phase.
+    StreakBeside,
+    /// A probe's slot is free before its success counts.
+    SlotFreedFirst,
+    /// The next value is installed whatever is there by now.
+    StoresBlindly,
+    /// A look loads the circuit twice.
+    LooksTwice,
+}
+
+/// A small tracker.
+struct Tracker {
+    flaw: Flaw,
+    core: Swap<Core>,
+    /// Used by [`Flaw::StreakBeside`].
+    streak: AtomicU64,
+    rules: Arc<Rules>,
+    clock: Clock,
+}
+
+impl Tracker {
+    fn advance<R>(&self, now: Tick, step: impl Fn(&Core, At<'_>) -> Step<R>) -> R {
+        let mut seen = self.core.load();
+        loop {
+            let made = step(&seen, At { rules: &self.rules, now, salt: SALT });
+            let Some(next) = made.next else { return made.reply };
+            if self.flaw == Flaw::StoresBlindly {
+                self.core.replace(Arc::new(next));
+                return made.reply;
+            }
+            match self.core.compare_and_swap(&seen, Arc::new(next)) {
+                Ok(()) => return made.reply,
+                Err(found) => seen = found,
+            }
+        }
+    }
+
+    fn settle(&self, ticket: Ticket, ending: &Ending) -> Recorded {
+        let now = self.clock.now();
+        let latency = ticket.start.map(|start| now.since(start));
+        let (verdict, failure) = (ending.verdict(), ending.failure());
+        let outcome = Outcome { verdict, failure, latency, reported: false, successes: 0 };
+        match self.flaw {
+            Flaw::StreakBeside => self.settle_beside(ticket, outcome, now),
+            Flaw::SlotFreedFirst if ticket.probe.is_some() && verdict == Verdict::Success => {
+                let drop = Outcome { verdict: Verdict::Dropped, ..outcome };
+                match self.advance(now, |core, at| core.settle(ticket, drop, at)).recorded {
+                    Recorded::Late => Recorded::Late,
+                    _ => {
+                        self.advance(now, |core, at| core.report(outcome, at));
+                        Recorded::Counted
+                    }
+                }
+            }
+            _ => self.advance(now, |core, at| core.settle(ticket, outcome, at)).recorded,
+        }
+    }
+
+    fn settle_beside(&self, ticket: Ticket, outcome: Outcome<'_>, now: Tick) -> Recorded {
+        let core = self.core.load();
+        let tallies = matches!(core.phase, Phase::Closed(_) | Phase::MetricsOnly(_));
+        if ticket.generation != core.generation || !tallies {
+            let settle = |core: &Core, at: At<'_>| {
+                let step = core.settle(ticket, outcome, at);
+                let closed = step.next.as_ref().is_some_and(|next| next.opened_at().is_none());
+                step.map(|settled| (settled.recorded, closed))
+            };
+            let was_open = core.opened_at().is_some();
+            let (recorded, closed) = self.advance(now, settle);
+            if was_open && closed {
+                self.streak.store(0, Ordering::SeqCst);
+            }
+            return recorded;
+        }
+        match outcome.verdict {
+            Verdict::Success => self.streak.store(0, Ordering::SeqCst),
+            Verdict::Failure => {
+                let streak = self.streak.fetch_add(1, Ordering::SeqCst) + 1;
+                let asked = outcome.asked_wait();
+                if self.rules.streak.is_some_and(|threshold| streak >= threshold.into())
+                    && let Some(retry_after) = self.advance(now, |core, at| {
+                        core.trip(ticket.generation, ALL_FAILED, asked, at)
+                    })
+                {
+                    return Recorded::Opened { retry_after };
+                }
+            }
+            Verdict::Neutral | Verdict::Dropped => return Recorded::Neutral,
+        }
+        Recorded::Counted
+    }
+
+    fn look(&self) -> Look {
+        let mut look = Look::at(&self.core.load());
+        match self.flaw {
+            Flaw::StreakBeside => {
+                look.streak = u32::try_from(self.streak.load(Ordering::SeqCst)).unwrap();
+            }
+            Flaw::LooksTwice => look.streak = self.core.load().health.streak,
+            _ => {}
+        }
+        look
+    }
+}
+
+impl Subject for Arc<Tracker> {
+    fn perform(&mut self, act: &Act) -> Answer {
+        match act {
+            Act::Acquire => {
+                Answer::Admission(self.advance(self.clock.now(), |core, at| core.admit(at)))
+            }
+            Act::Settle(ticket, ending) => match (self.settle(*ticket, ending), ending) {
+                (_, Ending::Dropped) => Answer::Done(true),
+                (recorded, _) => Answer::Recorded(recorded),
+            },
+            Act::Control(control) => {
+                let done = self.advance(Tick::default(), |core, _| core.control(*control, 0));
+                self.streak.store(0, Ordering::SeqCst);
+                Answer::Done(done.is_some())
+            }
+            Act::Look => Answer::Look(self.look()),
+            other => unreachable!("not in the mix: {other:?}"),
+        }
+    }
+}
+
+fn history(flaw: Flaw) -> (Program, Vec<Entry>) {
+    let mut program = Program::random(Mix::Permits);
+    // The counter beside the phase knows nothing of windows.
+    program.rules[0].failure_window = std::time::Duration::ZERO;
+    (program.rules[0].failure_rate, program.rules[0].min_calls) = (Some(1.0), Some(1));
+    let (time, core) = (Time::default(), Swap::new(Arc::new(Core::new(0))));
+    let (rules, clock) = (Arc::new(program.rules[0].rules()), time.clock());
+    let tracker = Arc::new(Tracker { flaw, core, streak: AtomicU64::new(0), rules, clock });
+    let subjects = (0..=THREADS).map(|_| Box::new(Arc::clone(&tracker)) as Box<dyn Subject>);
+    let entries = Recorder::new(time).run(&program, subjects.collect(), Act::Look);
+    (program, entries)
+}
+
+const HISTORIES: usize = 5_000;
+
+/// How many histories of a tracker with this flaw cannot be explained.
+fn unexplained(flaw: Flaw) -> usize {
+    check(&format!("{flaw:?}"), HISTORIES, move || history(flaw)).unexplained.load(Std::Relaxed)
+}
+
+#[test]
+fn a_streak_beside_the_phase_is_found() {
+    let found = unexplained(Flaw::StreakBeside);
+    assert!(found > 300, "found {found}");
+}
+
+#[test]
+fn a_slot_that_is_free_before_its_success_counts_is_found() {
+    let found = unexplained(Flaw::SlotFreedFirst);
+    assert!(found > 30, "found {found}");
+}
+
+#[test]
+fn a_store_in_the_place_of_a_compare_and_swap_is_found() {
+    let found = unexplained(Flaw::StoresBlindly);
+    assert!(found > 400, "found {found}");
+}
+
+#[test]
+fn a_look_that_loads_twice_is_found() {
+    let found = unexplained(Flaw::LooksTwice);
+    assert!(found > 80, "found {found}");
+}
+
+#[test]
+fn the_same_tracker_without_a_flaw_is_linearizable() {
+    assert_eq!(unexplained(Flaw::None), 0);
+}

@@ -1,0 +1,611 @@
+//! Every interleaving of two calls, and of three where that is small enough, on the library's own
+//! tracker, seat and permit. A model says in words what came out; the test lists all that may.
+//!
+//! `closed 0, streak 1, 0 out` is the circuit at the end: status, generation, streak, probes out.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use shuttle::Runner;
+use shuttle::scheduler::{DfsScheduler, Schedule, Scheduler, Task, TaskId};
+
+use crate::answer::{Reason, Recorded, Status};
+use crate::circuit::{Control, Verdict};
+use crate::config::HealthConfig;
+use crate::error::{Failure, SyncError};
+use crate::event::EventKind;
+use crate::histories::config;
+use crate::peer::{Peer, Time};
+use crate::permit::OwnedPermit;
+use crate::program::Look;
+use crate::sync::{Arc, Swap};
+use crate::tracker::Reply;
+
+/// Runs a model through all its interleavings and compares what came out.
+fn every_interleaving(least: usize, model: fn() -> String, expected: &[&str]) {
+    let exhausted = Arc::new(AtomicBool::new(false));
+    let seen = Arc::new(Mutex::new(BTreeSet::new()));
+    let depth_first = DfsScheduler::new(None, false);
+    let scheduler = Complete { depth_first, exhausted: Arc::clone(&exhausted) };
+    let outcomes = Arc::clone(&seen);
+    let executions = Runner::new(scheduler, config()).run(move || {
+        let outcome = model();
+        outcomes.lock().unwrap_or_else(PoisonError::into_inner).insert(outcome);
+    });
+    println!("{executions} interleavings");
+    assert!(exhausted.load(Ordering::Relaxed), "stopped before all were seen");
+    assert!(executions >= least, "{executions} interleavings are too few to be all");
+    let seen: BTreeSet<String> = std::mem::take(&mut seen.lock().unwrap());
+    assert_eq!(seen, expected.iter().map(ToString::to_string).collect());
+}
+
+/// The depth-first scheduler, and whether it has come to its end.
+#[derive(Debug)]
+struct Complete {
+    depth_first: DfsScheduler,
+    exhausted: Arc<AtomicBool>,
+}
+
+impl Scheduler for Complete {
+    fn new_execution(&mut self) -> Option<Schedule> {
+        let next = self.depth_first.new_execution();
+        self.exhausted.store(next.is_none(), Ordering::Relaxed);
+        next
+    }
+
+    fn next_task(
+        &mut self,
+        runnable: &[&Task],
+        current: Option<TaskId>,
+        yields: bool,
+    ) -> Option<TaskId> {
+        self.depth_first.next_task(runnable, current, yields)
+    }
+
+    fn next_u64(&mut self) -> u64 {
+        self.depth_first.next_u64()
+    }
+}
+
+/// A peer at a time, and the permits that are still out.
+struct Scene {
+    peer: Peer,
+    time: Time,
+    given: AtomicUsize,
+    held: Mutex<Vec<OwnedPermit<()>>>,
+}
+
+const OPEN: Duration = Duration::from_nanos(10);
+
+/// Opens after so many failures for ten nanoseconds; so many successes close it.
+fn rules(failures: u32, successes: u32) -> HealthConfig {
+    HealthConfig::default()
+        .with_failure_threshold(failures)
+        .with_success_threshold(successes)
+        .with_failure_window(Duration::ZERO)
+        .with_open_timeout(OPEN)
+        .with_probe_lease(None)
+}
+
+fn failure() -> Failure {
+    SyncError::Network("reset".into()).into()
+}
+
+impl Scene {
+    fn new(rules: HealthConfig) -> Self {
+        let time = Time::default();
+        let peer = Peer::new(&rules, time.clock());
+        Self { peer, time, given: AtomicUsize::new(0), held: Mutex::default() }
+    }
+
+    /// Closed, after so many failures in a row.
+    fn with_streak(rules: HealthConfig, failures: usize) -> Self {
+        let scene = Self::new(rules);
+        for _ in 0..failures {
+            scene.permit().failure(failure());
+        }
+        scene
+    }
+
+    /// Open, and at this moment the wait is over.
+    fn at_the_deadline(rules: HealthConfig) -> Self {
+        let failures = rules.failure_threshold.unwrap();
+        let scene = Self::with_streak(rules, failures as usize);
+        scene.time.advance(10);
+        scene
+    }
+
+    fn acquire(&self) -> Result<OwnedPermit<()>, Reason> {
+        self.given(self.peer.acquire())
+    }
+
+    fn given(&self, answer: Result<OwnedPermit<()>, Reason>) -> Result<OwnedPermit<()>, Reason> {
+        self.given.fetch_add(answer.is_ok().into(), Ordering::Relaxed);
+        answer
+    }
+
+    fn permit(&self) -> OwnedPermit<()> {
+        self.acquire().unwrap()
+    }
+
+    /// Asks to be admitted, in words; what is given stays out until the end.
+    fn ask(&self) -> &'static str {
+        self.hold(self.acquire())
+    }
+
+    /// The same without the look at a healthy peer that comes first.
+    fn ask_at_once(&self) -> &'static str {
+        self.hold(self.given(self.peer.answer(self.peer.seat.acquire_noted())))
+    }
+
+    fn hold(&self, answer: Result<OwnedPermit<()>, Reason>) -> &'static str {
+        match answer {
+            Ok(permit) => {
+                let word = if permit.is_probe() { "probe" } else { "permit" };
+                self.held.lock().unwrap_or_else(PoisonError::into_inner).push(permit);
+                word
+            }
+            Err(Reason::Open) => "open",
+            Err(Reason::ProbesInFlight) => "probes in flight",
+            Err(Reason::ForcedOpen) => "forced open",
+        }
+    }
+
+    fn look(&self) -> String {
+        words(Look::at(&self.peer.core()))
+    }
+
+    fn report_failure(&self) -> &'static str {
+        told(self.peer.report(Verdict::Failure, Some(&Arc::new(failure()))).0)
+    }
+
+    fn report_success(&self) -> &'static str {
+        told(self.peer.report(Verdict::Success, None).0)
+    }
+
+    /// What came out, with the circuit at the end. Then everything that is out comes back: each
+    /// permit has ended once, each transition was told once, and from wherever the circuit is,
+    /// time and successes bring it back (P10).
+    fn ends(self, outcome: impl std::fmt::Display) -> String {
+        let text = format!("{outcome} -> {}", self.look());
+        drop(std::mem::take(&mut *self.held.lock().unwrap_or_else(PoisonError::into_inner)));
+        self.peer.audit(self.given.load(Ordering::Relaxed));
+        if self.peer.core().is_removed() {
+            return text;
+        }
+        if matches!(self.peer.core().status(), Status::ForcedOpen | Status::Disabled) {
+            self.peer.control(Control::Reset);
+        }
+        self.time.advance(1_000);
+        for _ in 0..3 {
+            self.acquire().map(OwnedPermit::success).unwrap();
+        }
+        assert_eq!(self.peer.core().status(), Status::Closed, "stuck after: {text}");
+        text
+    }
+}
+
+fn words(look: Look) -> String {
+    let Look { status, generation, streak, probes } = look;
+    format!("{status:?} {generation}, streak {streak}, {probes} out").to_lowercase()
+}
+
+fn word(recorded: Recorded) -> &'static str {
+    match recorded {
+        Recorded::Counted => "counted",
+        Recorded::Neutral => "neutral",
+        Recorded::Opened { .. } => "opened",
+        Recorded::Late => "late",
+    }
+}
+
+fn told(reply: Reply) -> &'static str {
+    match reply {
+        Reply::Recorded(recorded) => word(recorded),
+        Reply::Refused => "refused",
+        Reply::Now => "now",
+        Reply::Gone => "gone",
+    }
+}
+
+/// Runs two threads side by side; what they answer, in words.
+fn both<A: std::fmt::Display + Send, B: std::fmt::Display>(
+    a: impl FnOnce() -> A + Send,
+    b: impl FnOnce() -> B,
+) -> String {
+    shuttle::thread::scope(|scope| {
+        let first = scope.spawn(a);
+        let second = b();
+        format!("{} | {second}", first.join().unwrap())
+    })
+}
+
+/// The same for three.
+fn all_three<A: std::fmt::Display + Send, B: std::fmt::Display + Send, C: std::fmt::Display>(
+    a: impl FnOnce() -> A + Send,
+    b: impl FnOnce() -> B + Send,
+    c: impl FnOnce() -> C,
+) -> String {
+    shuttle::thread::scope(|scope| {
+        let (first, second) = (scope.spawn(a), scope.spawn(b));
+        let third = c();
+        format!("{} | {} | {third}", first.join().unwrap(), second.join().unwrap())
+    })
+}
+
+#[test]
+fn the_stand_in_shows_every_order_of_two_accesses() {
+    fn model() -> String {
+        let swap = Swap::new(Arc::new(0));
+        let add = || {
+            let seen = swap.load();
+            match swap.compare_and_swap(&seen, Arc::new(*seen + 1)) {
+                Ok(()) => "done".into(),
+                Err(found) => format!("found {found}"),
+            }
+        };
+        both(add, add)
+    }
+    every_interleaving(6, model, &["done | done", "done | found 1", "found 1 | done"]);
+}
+
+#[test]
+fn a_success_clears_the_streak_and_a_failure_beside_it_leaves_none_or_one() {
+    fn model() -> String {
+        let scene = Scene::with_streak(rules(3, 1), 1);
+        let (a, b) = (scene.permit(), scene.permit());
+        let outcome = both(|| word(a.success()), || word(b.failure(failure())));
+        scene.ends(outcome)
+    }
+    let after_it = "counted | counted -> closed 0, streak 0, 0 out";
+    let before_it = "counted | counted -> closed 0, streak 1, 0 out";
+    every_interleaving(50, model, &[after_it, before_it]);
+}
+
+#[test]
+fn two_failures_at_the_threshold_open_once() {
+    fn model() -> String {
+        let scene = Scene::with_streak(rules(2, 1), 0);
+        let (a, b) = (scene.permit(), scene.permit());
+        let outcome = both(|| word(a.failure(failure())), || word(b.failure(failure())));
+        scene.ends(outcome)
+    }
+    let first = "opened | counted -> open 1, streak 2, 0 out";
+    let second = "counted | opened -> open 1, streak 2, 0 out";
+    every_interleaving(20, model, &[first, second]);
+}
+
+#[test]
+fn a_failure_beside_the_one_that_opens_is_late() {
+    fn model() -> String {
+        let scene = Scene::with_streak(rules(2, 1), 1);
+        let (a, b) = (scene.permit(), scene.permit());
+        let outcome = both(|| word(a.failure(failure())), || word(b.failure(failure())));
+        scene.ends(outcome)
+    }
+    let first = "opened | late -> open 1, streak 2, 0 out";
+    let second = "late | opened -> open 1, streak 2, 0 out";
+    every_interleaving(20, model, &[first, second]);
+}
+
+#[test]
+#[cfg_attr(debug_assertions, ignore = "275,620 interleavings: optimised builds only")]
+fn three_failures_at_a_threshold_of_two_open_once() {
+    fn model() -> String {
+        let scene = Scene::with_streak(rules(2, 1), 0);
+        let (a, b, c) = (scene.permit(), scene.permit(), scene.permit());
+        let outcome = all_three(
+            || word(a.failure(failure())),
+            || word(b.failure(failure())),
+            || word(c.failure(failure())),
+        );
+        scene.ends(outcome)
+    }
+    let end = "-> open 1, streak 2, 0 out";
+    let orders = [
+        "opened | counted | late",
+        "opened | late | counted",
+        "counted | opened | late",
+        "counted | late | opened",
+        "late | opened | counted",
+        "late | counted | opened",
+    ];
+    let expected = orders.map(|order| format!("{order} {end}"));
+    every_interleaving(100_000, model, &expected.each_ref().map(String::as_str));
+}
+
+#[test]
+fn at_the_deadline_one_of_two_gets_the_only_probe() {
+    fn model() -> String {
+        let scene = Scene::at_the_deadline(rules(1, 1));
+        let outcome = both(|| scene.ask(), || scene.ask());
+        assert!(matches!(scene.peer.told()[..], [_, EventKind::HalfOpened]));
+        scene.ends(outcome)
+    }
+    let first = "probe | probes in flight -> halfopen 2, streak 1, 1 out";
+    let second = "probes in flight | probe -> halfopen 2, streak 1, 1 out";
+    every_interleaving(100, model, &[first, second]);
+}
+
+#[test]
+fn at_the_deadline_both_get_a_probe_where_there_are_two() {
+    fn model() -> String {
+        let scene = Scene::at_the_deadline(rules(1, 2));
+        let outcome = both(|| scene.ask(), || scene.ask());
+        scene.ends(outcome)
+    }
+    every_interleaving(100, model, &["probe | probe -> halfopen 2, streak 1, 2 out"]);
+}
+
+#[test]
+#[cfg_attr(debug_assertions, ignore = "275,620 interleavings: optimised builds only")]
+fn at_the_deadline_two_of_three_get_the_two_probes() {
+    fn model() -> String {
+        let scene = Scene::at_the_deadline(rules(1, 2));
+        let outcome =
+            all_three(|| scene.ask_at_once(), || scene.ask_at_once(), || scene.ask_at_once());
+        scene.ends(outcome)
+    }
+    let first = "probes in flight | probe | probe -> halfopen 2, streak 1, 2 out";
+    let second = "probe | probes in flight | probe -> halfopen 2, streak 1, 2 out";
+    let third = "probe | probe | probes in flight -> halfopen 2, streak 1, 2 out";
+    every_interleaving(100_000, model, &[first, second, third]);
+}
+
+#[test]
+fn a_probe_that_fails_reopens_whether_the_other_has_succeeded_or_not() {
+    fn model() -> String {
+        let scene = Scene::at_the_deadline(rules(1, 2));
+        let (a, b) = (scene.permit(), scene.permit());
+        let outcome = both(|| word(a.success()), || word(b.failure(failure())));
+        scene.ends(outcome)
+    }
+    let before = "counted | opened -> open 3, streak 1, 0 out";
+    let after = "late | opened -> open 3, streak 1, 0 out";
+    every_interleaving(50, model, &[before, after]);
+}
+
+#[test]
+fn two_probes_that_succeed_close_once() {
+    fn model() -> String {
+        let scene = Scene::at_the_deadline(rules(1, 2));
+        let (a, b) = (scene.permit(), scene.permit());
+        let outcome = both(|| word(a.success()), || word(b.success()));
+        scene.ends(outcome)
+    }
+    every_interleaving(100, model, &["counted | counted -> closed 3, streak 0, 0 out"]);
+}
+
+#[test]
+fn of_two_probes_that_fail_one_reopens_and_the_other_is_late() {
+    fn model() -> String {
+        let scene = Scene::at_the_deadline(rules(1, 2));
+        let (a, b) = (scene.permit(), scene.permit());
+        let outcome = both(|| word(a.failure(failure())), || word(b.failure(failure())));
+        scene.ends(outcome)
+    }
+    let first = "opened | late -> open 3, streak 1, 0 out";
+    let second = "late | opened -> open 3, streak 1, 0 out";
+    every_interleaving(20, model, &[first, second]);
+}
+
+#[test]
+fn the_slot_of_a_probe_and_its_success_are_one_step() {
+    fn model() -> String {
+        let scene = Scene::at_the_deadline(rules(1, 1));
+        let probe = scene.permit();
+        let outcome = both(|| word(probe.success()), || scene.ask());
+        scene.ends(outcome)
+    }
+    let before = "counted | probes in flight -> closed 3, streak 0, 0 out";
+    let after = "counted | permit -> closed 3, streak 0, 0 out";
+    every_interleaving(50, model, &[before, after]);
+}
+
+#[test]
+fn a_look_shows_the_circuit_before_or_after_a_step_and_nothing_between() {
+    fn model() -> String {
+        let scene = Scene::at_the_deadline(rules(1, 1));
+        let probe = scene.permit();
+        let outcome = both(|| word(probe.success()), || scene.look());
+        scene.ends(outcome)
+    }
+    let before = "counted | halfopen 2, streak 1, 1 out -> closed 3, streak 0, 0 out";
+    let after = "counted | closed 3, streak 0, 0 out -> closed 3, streak 0, 0 out";
+    every_interleaving(6, model, &[before, after]);
+}
+
+#[test]
+fn a_look_never_shows_a_closed_circuit_at_its_threshold() {
+    fn model() -> String {
+        let scene = Scene::with_streak(rules(2, 1), 1);
+        let permit = scene.permit();
+        let outcome = both(|| word(permit.failure(failure())), || scene.look());
+        scene.ends(outcome)
+    }
+    let before = "opened | closed 0, streak 1, 0 out -> open 1, streak 2, 0 out";
+    let after = "opened | open 1, streak 2, 0 out -> open 1, streak 2, 0 out";
+    every_interleaving(5, model, &[before, after]);
+}
+
+#[test]
+fn a_dropped_probe_gives_its_slot_back_once() {
+    fn model() -> String {
+        let scene = Scene::at_the_deadline(rules(1, 1));
+        let probe = scene.permit();
+        let dropped = move || {
+            drop(probe);
+            "dropped"
+        };
+        let outcome = both(dropped, || scene.ask());
+        scene.ends(outcome)
+    }
+    let before = "dropped | probe -> halfopen 2, streak 1, 1 out";
+    let after = "dropped | probes in flight -> halfopen 2, streak 1, 0 out";
+    every_interleaving(20, model, &[before, after]);
+}
+
+#[test]
+fn a_lease_that_has_run_out_gives_its_slot_once() {
+    fn model() -> String {
+        let scene = Scene::at_the_deadline(rules(1, 1).with_probe_lease(OPEN));
+        let hung = scene.permit();
+        scene.time.advance(10);
+        let outcome = both(|| scene.ask(), || scene.ask());
+        let late = word(hung.success());
+        scene.ends(format!("{outcome}, {late}"))
+    }
+    let first = "probe | probes in flight, late -> halfopen 2, streak 1, 1 out";
+    let second = "probes in flight | probe, late -> halfopen 2, streak 1, 1 out";
+    every_interleaving(20, model, &[first, second]);
+}
+
+#[test]
+fn a_success_after_its_lease_is_late_beside_the_probe_that_takes_its_slot() {
+    fn model() -> String {
+        let scene = Scene::at_the_deadline(rules(1, 1).with_probe_lease(OPEN));
+        let hung = scene.permit();
+        scene.time.advance(10);
+        let outcome = both(|| word(hung.success()), || scene.ask());
+        scene.ends(outcome)
+    }
+    every_interleaving(50, model, &["late | probe -> halfopen 2, streak 1, 1 out"]);
+}
+
+#[test]
+fn a_failure_beside_force_open_is_late_or_undone_by_it() {
+    fn model() -> String {
+        let scene = Scene::with_streak(rules(1, 1), 0);
+        let permit = scene.permit();
+        let force = || scene.peer.control(Control::ForceOpen);
+        let outcome = both(|| word(permit.failure(failure())), force);
+        scene.ends(outcome)
+    }
+    let before = "opened | true -> forcedopen 2, streak 0, 0 out";
+    let after = "late | true -> forcedopen 1, streak 0, 0 out";
+    every_interleaving(20, model, &[before, after]);
+}
+
+#[test]
+fn a_reset_beside_the_success_of_a_probe_closes_too() {
+    fn model() -> String {
+        let scene = Scene::at_the_deadline(rules(1, 1));
+        let probe = scene.permit();
+        let outcome = both(|| word(probe.success()), || scene.peer.control(Control::Reset));
+        scene.ends(outcome)
+    }
+    let before = "counted | true -> closed 4, streak 0, 0 out";
+    let after = "late | true -> closed 3, streak 0, 0 out";
+    every_interleaving(50, model, &[before, after]);
+}
+
+#[test]
+fn of_two_controls_the_later_one_stays() {
+    fn model() -> String {
+        let scene = Scene::new(rules(1, 1));
+        let force = || scene.peer.control(Control::ForceOpen);
+        let disable = || scene.peer.control(Control::Disable);
+        let outcome = both(force, disable);
+        scene.ends(outcome)
+    }
+    let forced = "true | true -> forcedopen 2, streak 0, 0 out";
+    let disabled = "true | true -> disabled 2, streak 0, 0 out";
+    every_interleaving(20, model, &[forced, disabled]);
+}
+
+#[test]
+fn a_failure_beside_a_removal_is_counted_before_it_or_late() {
+    fn model() -> String {
+        let scene = Scene::with_streak(rules(1, 1), 0);
+        let permit = scene.permit();
+        let outcome = both(|| word(permit.failure(failure())), || scene.peer.remove());
+        scene.ends(outcome)
+    }
+    let before = "opened | true -> closed 2, streak 0, 0 out";
+    let after = "late | true -> closed 1, streak 0, 0 out";
+    every_interleaving(20, model, &[before, after]);
+}
+
+#[test]
+fn a_success_beside_a_removal_is_counted_once_whichever_is_first() {
+    fn model() -> String {
+        let scene = Scene::new(rules(1, 1));
+        let permit = scene.permit();
+        let outcome = both(|| word(permit.success()), || scene.peer.remove());
+        scene.ends(outcome)
+    }
+    let before = "counted | true -> closed 1, streak 0, 0 out";
+    let after = "late | true -> closed 1, streak 0, 0 out";
+    every_interleaving(20, model, &[before, after]);
+}
+
+#[test]
+fn of_two_removals_one_has_done_it() {
+    fn model() -> String {
+        let scene = Scene::new(rules(1, 1));
+        let outcome = both(|| scene.peer.remove(), || scene.peer.remove());
+        scene.ends(outcome)
+    }
+    let first = "true | false -> closed 1, streak 0, 0 out";
+    let second = "false | true -> closed 1, streak 0, 0 out";
+    every_interleaving(20, model, &[first, second]);
+}
+
+#[test]
+fn a_report_and_a_permit_that_fail_at_the_threshold_open_once() {
+    fn model() -> String {
+        let scene = Scene::with_streak(rules(2, 1), 1);
+        let permit = scene.permit();
+        let outcome = both(|| word(permit.failure(failure())), || scene.report_failure());
+        scene.ends(outcome)
+    }
+    let first = "opened | refused -> open 1, streak 2, 0 out";
+    let second = "late | opened -> open 1, streak 2, 0 out";
+    every_interleaving(20, model, &[first, second]);
+}
+
+#[test]
+fn a_reported_success_beside_a_probe_that_fails_closes_or_comes_too_late() {
+    fn model() -> String {
+        let scene = Scene::at_the_deadline(rules(1, 1));
+        let probe = scene.permit();
+        let outcome = both(|| word(probe.failure(failure())), || scene.report_success());
+        scene.ends(outcome)
+    }
+    let before = "opened | neutral -> open 3, streak 1, 0 out";
+    let after = "late | counted -> closed 3, streak 0, 0 out";
+    every_interleaving(20, model, &[before, after]);
+}
+
+#[test]
+fn a_reported_failure_at_the_deadline_begins_half_open_or_ends_it() {
+    fn model() -> String {
+        let scene = Scene::at_the_deadline(rules(1, 1));
+        let outcome = both(|| scene.ask(), || scene.report_failure());
+        scene.ends(outcome)
+    }
+    let before = "probe | refused -> open 3, streak 1, 0 out";
+    let after = "probe | now -> halfopen 2, streak 1, 1 out";
+    every_interleaving(50, model, &[before, after]);
+}
+
+#[test]
+fn a_lowered_threshold_is_honoured_by_this_failure_or_by_the_next() {
+    fn model() -> String {
+        let scene = Scene::with_streak(rules(9, 1), 1);
+        let (a, b) = (scene.permit(), scene.permit());
+        let lower = || {
+            let rules = Arc::new(rules(2, 1).rules());
+            scene.peer.seat.shared.env.rules.replace(rules);
+            "lowered"
+        };
+        let outcome = both(|| word(a.failure(failure())), lower);
+        let next = word(b.failure(failure()));
+        scene.ends(format!("{outcome}, then {next}"))
+    }
+    let before = "counted | lowered, then opened -> open 1, streak 3, 0 out";
+    let after = "opened | lowered, then late -> open 1, streak 2, 0 out";
+    every_interleaving(4, model, &[before, after]);
+}

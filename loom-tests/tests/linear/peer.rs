@@ -1,0 +1,147 @@
+//! One peer, as a registry would keep it, and a time that says who has read it.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::answer::Reason;
+use crate::circuit::{Admission, Control, Core, Ticket, Verdict};
+use crate::config::HealthConfig;
+use crate::error::Failure;
+use crate::event::EventKind;
+use crate::permit::OwnedPermit;
+use crate::seat::{Seat, Shared};
+use crate::snapshot::PeerTotals;
+use crate::sync::{Arc, Swap};
+use crate::time::{Clock, Tick};
+use crate::tracker::{Env, Reply, Tracker};
+
+pub(crate) const SALT: u64 = 0x5EED;
+
+/// What the listener was told.
+type Told = Arc<Mutex<Vec<(u64, EventKind)>>>;
+
+/// A peer, its seat, and what its listener was told.
+#[derive(Clone)]
+pub(crate) struct Peer {
+    pub(crate) seat: Arc<Seat<()>>,
+    told: Told,
+}
+
+impl Peer {
+    pub(crate) fn new(config: &HealthConfig, clock: Clock) -> Self {
+        let told = Told::default();
+        let listener = Arc::clone(&told);
+        let sink = move |_: &(), generation, kind| {
+            listener.lock().unwrap_or_else(PoisonError::into_inner).push((generation, kind));
+        };
+        let rules = Swap::new(Arc::new(config.check().expect("a sound configuration")));
+        let shared = Arc::new(Shared::new(Env { clock, rules }, Box::new(sink), false));
+        let tracker = Tracker::new(Arc::new(Core::new(0)), SALT, 0);
+        Self { seat: Arc::new(Seat { tracker, shared, key: () }), told }
+    }
+
+    pub(crate) fn core(&self) -> Arc<Core> {
+        self.seat.tracker.core()
+    }
+
+    /// What was told, in the order of generations, which are all different (R29).
+    pub(crate) fn told(&self) -> Vec<EventKind> {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        told.sort_by_key(|(generation, _)| *generation);
+        assert!(told.windows(2).all(|two| two[0].0 < two[1].0), "told twice: {told:?}");
+        told.into_iter().map(|(_, kind)| kind).collect()
+    }
+
+    /// Each generation was told of once (R13, R29), and no permit was counted twice or not at all
+    /// (R8), if so many have ended.
+    pub(crate) fn audit(&self, ended: usize) {
+        let core = self.core();
+        assert_eq!(self.told().len() as u64, core.generation, "transitions told");
+        assert_eq!(self.totals().settled(), ended as u64, "permits ended: {:?}", self.totals());
+    }
+
+    /// What was ever counted, before a removal and after it.
+    pub(crate) fn totals(&self) -> PeerTotals {
+        let mut totals = self.seat.shared.ledger.totals().permits;
+        totals.add(self.seat.tracker.totals(&self.core().health));
+        totals
+    }
+
+    pub(crate) fn acquire(&self) -> Result<OwnedPermit<()>, Reason> {
+        self.answer(self.seat.acquire())
+    }
+
+    /// What an admission means to the caller.
+    pub(crate) fn answer(&self, admission: Admission) -> Result<OwnedPermit<()>, Reason> {
+        match admission {
+            Admission::Admitted(ticket) => Ok(self.permit(ticket)),
+            Admission::Refused(refused) => Err(refused.reason),
+            Admission::Gone => unreachable!("nobody removes the peer here"),
+        }
+    }
+
+    pub(crate) fn permit(&self, ticket: Ticket) -> OwnedPermit<()> {
+        OwnedPermit::owned(Arc::clone(&self.seat), ticket)
+    }
+
+    /// Ends the tracker as a registry does: what it had counted is kept.
+    pub(crate) fn remove(&self) -> bool {
+        let (totals, turns) = self.seat.tracker.remove(&self.seat.shared.env);
+        self.seat.tell(turns);
+        totals.map(|totals| self.seat.shared.ledger.add(totals)).is_some()
+    }
+
+    pub(crate) fn control(&self, control: Control) -> bool {
+        let (done, turns) = self.seat.tracker.control(&self.seat.shared.env, control);
+        self.seat.tell(turns);
+        done.is_some()
+    }
+
+    pub(crate) fn report(&self, verdict: Verdict, failure: Option<&Arc<Failure>>) -> (Reply, u32) {
+        let seat = &self.seat;
+        let (reply, attempt, turns) = seat.tracker.report(&seat.shared.env, verdict, failure);
+        seat.tell(turns);
+        (reply, attempt)
+    }
+}
+
+/// A time that is moved by hand and notes, for each thread, what it was told last. Reading it is
+/// no scheduling point: it is read between two, and has no order with the circuit.
+#[derive(Clone, Default)]
+pub(crate) struct Time(Arc<Mutex<Readings>>);
+
+#[derive(Default)]
+struct Readings {
+    now: u64,
+    told: [Option<Tick>; 4],
+}
+
+impl Time {
+    pub(crate) fn clock(&self) -> Clock {
+        let time = self.clone();
+        Clock::from_fn(move || {
+            time.with(|readings| {
+                readings.told[me()] = Some(Tick(readings.now));
+                Duration::from_nanos(readings.now)
+            })
+        })
+    }
+
+    pub(crate) fn advance(&self, nanos: u64) {
+        self.with(|readings| readings.now += nanos);
+    }
+
+    /// What this thread was told since it last asked this.
+    pub(crate) fn told(&self) -> Option<Tick> {
+        self.with(|readings| readings.told[me()].take())
+    }
+
+    fn with<R>(&self, f: impl FnOnce(&mut Readings) -> R) -> R {
+        f(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// The number of this thread in its model; the first is 0.
+pub(crate) fn me() -> usize {
+    shuttle::current::me().into()
+}

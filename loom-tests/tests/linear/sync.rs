@@ -1,0 +1,178 @@
+//! The library's door to shared memory, opened on shuttle: the same names as `src/sync.rs`.
+//!
+//! [`Swap`] is an index into a list of values that only grows. A load and a compare-and-swap are
+//! one access to the index each, as they are one access to a pointer in `arc-swap`; every value
+//! stays alive, so that two indices are equal exactly if the pointers are. A lock around the
+//! `Arc` would be stronger than what it stands for.
+//!
+//! An atomic access is a scheduling point unless it is `Relaxed`. In this library `Relaxed` marks
+//! what has no order with the circuit: totals, and notes of use. Each of those is one
+//! read-modify-write or one read, so who comes first makes no difference, and the models stay
+//! small enough to be run completely.
+
+use std::sync::{Mutex, PoisonError};
+
+use shuttle::sync::atomic::AtomicBool;
+
+pub(crate) use std::sync::Arc;
+pub(crate) use std::sync::atomic::Ordering;
+
+/// A place where the scheduler may let another thread run.
+#[derive(Debug, Default)]
+pub(crate) struct Point(AtomicBool);
+
+impl Point {
+    pub(crate) fn pass(&self) {
+        // Some files bring unit tests along, which run outside of a model.
+        if shuttle::current::try_get_current_task().is_some() {
+            self.0.load(Ordering::SeqCst);
+        }
+    }
+}
+
+macro_rules! atomics {
+    ($($name:ident: $int:ty),+) => {$(
+        #[derive(Debug, Default)]
+        pub(crate) struct $name {
+            value: std::sync::atomic::$name,
+            point: Point,
+        }
+
+        #[allow(dead_code, reason = "each type is used for a part of this")]
+        impl $name {
+            pub(crate) fn new(value: $int) -> Self {
+                Self { value: value.into(), point: Point::default() }
+            }
+
+            /// Lets others run first, and then accesses the value in one step.
+            fn at(&self, order: Ordering) -> &std::sync::atomic::$name {
+                if order != Ordering::Relaxed {
+                    self.point.pass();
+                }
+                &self.value
+            }
+
+            pub(crate) fn load(&self, order: Ordering) -> $int {
+                self.at(order).load(order)
+            }
+
+            pub(crate) fn store(&self, value: $int, order: Ordering) {
+                self.at(order).store(value, order);
+            }
+
+            pub(crate) fn swap(&self, value: $int, order: Ordering) -> $int {
+                self.at(order).swap(value, order)
+            }
+
+            pub(crate) fn fetch_add(&self, value: $int, order: Ordering) -> $int {
+                self.at(order).fetch_add(value, order)
+            }
+
+            pub(crate) fn fetch_sub(&self, value: $int, order: Ordering) -> $int {
+                self.at(order).fetch_sub(value, order)
+            }
+
+            pub(crate) fn fetch_max(&self, value: $int, order: Ordering) -> $int {
+                self.at(order).fetch_max(value, order)
+            }
+
+            pub(crate) fn compare_exchange(
+                &self,
+                seen: $int,
+                next: $int,
+                order: Ordering,
+                failed: Ordering,
+            ) -> Result<$int, $int> {
+                self.at(order).compare_exchange(seen, next, order, failed)
+            }
+
+            pub(crate) fn fetch_update(
+                &self,
+                order: Ordering,
+                failed: Ordering,
+                f: impl FnMut($int) -> Option<$int>,
+            ) -> Result<$int, $int> {
+                self.at(order).fetch_update(order, failed, f)
+            }
+        }
+    )+};
+}
+
+atomics!(AtomicU8: u8, AtomicU64: u64);
+
+/// A shared `Arc` that is replaced as a whole.
+#[derive(Debug)]
+pub(crate) struct Swap<T> {
+    index: shuttle::sync::atomic::AtomicUsize,
+    /// Never held across a scheduling point.
+    values: Mutex<Vec<Arc<T>>>,
+}
+
+/// A loaded value, kept alive while this exists.
+pub(crate) type Loaded<T> = Arc<T>;
+
+impl<T> Swap<T> {
+    pub(crate) fn new(value: Arc<T>) -> Self {
+        let index = shuttle::sync::atomic::AtomicUsize::new(0);
+        Self { index, values: Mutex::new(vec![value]) }
+    }
+
+    pub(crate) fn load(&self) -> Loaded<T> {
+        self.value(self.index.load(Ordering::SeqCst))
+    }
+
+    pub(crate) fn compare_and_swap(&self, seen: &Arc<T>, next: Arc<T>) -> Result<(), Loaded<T>> {
+        let (seen, next) = (self.index_of(seen), self.index_of(&next));
+        match self.index.compare_exchange(seen, next, Ordering::SeqCst, Ordering::SeqCst) {
+            Ok(_) => Ok(()),
+            Err(found) => Err(self.value(found)),
+        }
+    }
+
+    pub(crate) fn replace(&self, next: Arc<T>) {
+        self.index.store(self.index_of(&next), Ordering::SeqCst);
+    }
+
+    fn value(&self, index: usize) -> Arc<T> {
+        Arc::clone(&self.values.lock().unwrap_or_else(PoisonError::into_inner)[index])
+    }
+
+    /// Where the value is kept; from now on, if it was not.
+    fn index_of(&self, value: &Arc<T>) -> usize {
+        let mut values = self.values.lock().unwrap_or_else(PoisonError::into_inner);
+        values.iter().position(|known| Arc::ptr_eq(known, value)).unwrap_or_else(|| {
+            values.push(Arc::clone(value));
+            values.len() - 1
+        })
+    }
+}
+
+/// Something that owns a [`Swap`] and can be asked for it.
+pub(crate) trait Holds<T> {
+    fn swap(&self) -> &Swap<T>;
+}
+
+/// An owner of a [`Swap`] together with the value last seen there. Like the cache of `arc-swap`
+/// it compares first, and loads, a second access, only if that differs.
+pub(crate) struct Cached<H: Holds<T>, T> {
+    holder: H,
+    seen: Arc<T>,
+}
+
+impl<H: Holds<T>, T> Cached<H, T> {
+    pub(crate) fn new(holder: H) -> Self {
+        let seen = holder.swap().load();
+        Self { holder, seen }
+    }
+
+    pub(crate) fn holder(&self) -> &H {
+        &self.holder
+    }
+
+    pub(crate) fn load(&mut self) -> &Arc<T> {
+        if !Arc::ptr_eq(&self.holder.swap().load(), &self.seen) {
+            self.seen = self.holder.swap().load();
+        }
+        &self.seen
+    }
+}

@@ -1,0 +1,144 @@
+//! Outcomes of a phase that is over, and controls, which end phases: P8, P12.
+
+use crate::answer::{Recorded, Status};
+use crate::circuit::{Control, Turn, Verdict};
+use crate::stage::{OPEN, Peer, both, config, opened, two};
+
+const VERDICTS: [Verdict; 4] =
+    [Verdict::Success, Verdict::Failure, Verdict::Neutral, Verdict::Dropped];
+
+/// P8: a permit of the phase before last ends while the circuit opens, is probed and closes: it
+/// changes nothing, whatever its outcome.
+#[test]
+fn p08_a_late_outcome_changes_nothing() {
+    for verdict in VERDICTS {
+        two([1, 1], move || {
+            let peer = Peer::new(config(1, 1));
+            let (a, b) = (peer.hand_at(OPEN), peer.hand());
+            let (stale, failing) = (b.admitted(), b.admitted());
+            b.fail(failing);
+            b.at(OPEN);
+            let (recorded, _) = both(
+                move || a.settle(stale, verdict),
+                || {
+                    let probe = b.admitted();
+                    b.succeed(probe)
+                },
+            );
+            assert_eq!(recorded, Recorded::Late);
+            let (core, totals) = (peer.core(), peer.totals());
+            assert_eq!((core.status(), core.generation), (Status::Closed, 3));
+            assert_eq!((core.health.streak, core.health.errors), (0, 1));
+            assert_eq!((totals.late, totals.settled(), totals.opened), (1, 3, 1));
+            peer.finish();
+        });
+    }
+}
+
+/// P8: the outcome of a probe whose phase ends at this moment: it acts before, or not at all.
+#[test]
+fn p08_a_late_probe_changes_nothing() {
+    for verdict in VERDICTS {
+        two([1, 1], move || {
+            let (peer, tickets) = Peer::half_open(config(1, 3), 2);
+            let (a, b) = (peer.hand_at(OPEN), peer.hand_at(OPEN));
+            let (x, failing) = (tickets[0], tickets[1]);
+            let (recorded, by_b) = both(
+                move || a.settle(x, verdict),
+                || {
+                    let failed = b.fail(failing);
+                    b.at(2 * OPEN);
+                    (failed, b.admitted())
+                },
+            );
+            assert!(opened(&by_b.0) != opened(&recorded));
+            let (core, totals) = (peer.core(), peer.totals());
+            assert_eq!((core.status(), core.generation), (Status::HalfOpen, 4));
+            let trial = peer.trial().unwrap();
+            assert_eq!((trial.out.len(), trial.decided()), (1, 0));
+            let late = [recorded, by_b.0].iter().filter(|r| **r == Recorded::Late).count() as u64;
+            assert_eq!((totals.late, totals.settled()), (late, 3));
+            peer.finish();
+        });
+    }
+}
+
+/// P12: a control is one transition, and no outcome from before acts after it.
+#[test]
+fn p12_a_control_is_one_transition() {
+    let controls = [
+        (Control::ForceOpen, Status::ForcedOpen),
+        (Control::Disable, Status::Disabled),
+        (Control::MetricsOnly, Status::MetricsOnly),
+        (Control::Reset, Status::Closed),
+    ];
+    for (control, status) in controls {
+        two([1, 1], move || {
+            let peer = Peer::new(config(1, 1));
+            let (a, b) = (peer.hand(), peer.hand());
+            let x = a.admitted();
+            let (recorded, done) = both(move || a.fail(x), || b.control(control));
+            assert!(done);
+            let core = peer.core();
+            assert_eq!((core.status(), core.health.streak), (status, 0));
+            let transitions = if opened(&recorded) { 2 } else { 1 };
+            assert_eq!(core.generation, transitions);
+            assert_eq!(peer.totals().late, 2 - transitions);
+            peer.finish();
+        });
+    }
+}
+
+/// P12: of two controls the later one lasts, and both were made.
+#[test]
+fn p12_of_two_controls_the_last_lasts() {
+    two([1, 1], || {
+        let peer = Peer::new(config(1, 1));
+        let (a, b) = (peer.hand(), peer.hand());
+        both(move || a.control(Control::ForceOpen), || b.control(Control::Reset));
+        let last = peer.told()[1];
+        let status = match last.1 {
+            Turn::Controlled(Control::Reset) => Status::Closed,
+            _ => Status::ForcedOpen,
+        };
+        assert_eq!((peer.core().generation, peer.core().status()), (2, status));
+        peer.finish();
+    });
+}
+
+/// P12: a control while probes are out: their outcomes and their slots are of the past.
+#[test]
+fn p12_a_reset_outlasts_probes() {
+    for verdict in VERDICTS {
+        two([1, 1], move || {
+            let (peer, tickets) = Peer::half_open(config(2, 2), 1);
+            let (a, b) = (peer.hand_at(OPEN), peer.hand_at(OPEN));
+            let probe = tickets[0];
+            both(move || a.settle(probe, verdict), || b.control(Control::Reset));
+            let core = peer.core();
+            assert_eq!((core.status(), core.health.streak), (Status::Closed, 0));
+            assert_eq!(core.health.errors, 0, "a reset clears what was known");
+            peer.finish();
+        });
+    }
+}
+
+/// P12, R27: a removal is the last transition; each outcome is in the totals that it hands out, or
+/// in what is left behind, once.
+#[test]
+fn p12_a_removal_is_the_last_transition() {
+    for verdict in VERDICTS {
+        two([1, 1], move || {
+            let peer = Peer::new(config(1, 1));
+            let (a, b) = (peer.hand(), peer.hand());
+            let (x, y) = (a.admitted(), a.admitted());
+            let (_, taken) =
+                both(move || (a.settle(x, verdict), a.settle(y, verdict)), || b.remove());
+            assert!(peer.core().is_removed());
+            let left = peer.totals();
+            assert_eq!(taken.unwrap().settled() + left.settled(), 2);
+            assert_eq!(b.remove(), None, "what has ended does not end again");
+            peer.finish();
+        });
+    }
+}

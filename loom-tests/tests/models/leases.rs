@@ -1,0 +1,91 @@
+//! A probe's lease: P17.
+
+use crate::answer::{Recorded, Status};
+use crate::circuit::Verdict;
+use crate::stage::{LEASE, OPEN, Peer, both, config, three, two};
+
+/// When the lease of a probe that was admitted at `OPEN` is over.
+const OVER: u64 = OPEN + LEASE;
+
+/// P17: the slot of a lease that ran out is given once.
+#[test]
+fn p17_a_lease_that_runs_out_gives_its_slot_once() {
+    two([1, 1], || {
+        let (peer, _) = Peer::half_open(config(1, 1), 1);
+        let (a, b) = (peer.hand_at(OVER), peer.hand_at(OVER + 1));
+        let (x, y) = both(move || a.ticket(), || b.ticket());
+        assert_eq!([x, y].iter().flatten().count(), 1);
+        assert_eq!(peer.core().probes_in_flight(), 1);
+        peer.finish();
+    });
+}
+
+/// P17: of two leases only the one that ran out gives its slot.
+#[test]
+fn p17_a_lease_that_runs_keeps_its_slot() {
+    two([1, 1], || {
+        let (peer, _) = Peer::half_open(config(1, 2), 1);
+        peer.hand_at(OPEN + 5).admitted();
+        let (a, b) = (peer.hand_at(OVER), peer.hand_at(OVER));
+        let (x, y) = both(move || a.ticket(), || b.ticket());
+        assert_eq!([x, y].iter().flatten().count(), 1);
+        assert_eq!(peer.core().probes_in_flight(), 2);
+        peer.finish();
+    });
+}
+
+/// P17, R5: the outcome of a probe whose lease is over is late, whether or not its slot was given
+/// again, and gives nobody a second slot.
+#[test]
+fn p17_an_outcome_after_the_lease_is_late() {
+    for verdict in [Verdict::Success, Verdict::Failure, Verdict::Dropped] {
+        two([1, 1], move || {
+            let (peer, tickets) = Peer::half_open(config(1, 1), 1);
+            let (a, b) = (peer.hand_at(OVER), peer.hand_at(OVER));
+            let hung = tickets[0];
+            let (recorded, next) =
+                both(move || a.settle(hung, verdict), || [b.ticket(), b.ticket()]);
+            assert_eq!(recorded, Recorded::Late);
+            assert_eq!(next.iter().flatten().count(), 1);
+            assert_eq!(peer.core().status(), Status::HalfOpen);
+            assert_eq!((peer.core().probes_in_flight(), peer.totals().late), (1, 1));
+            peer.finish();
+        });
+    }
+}
+
+/// P17: at the edge, with times out of order: either the probe's outcome acts, or its slot was
+/// given to somebody else; never both.
+#[test]
+fn p17_a_slot_belongs_to_one_probe_at_the_edge_of_its_lease() {
+    two([1, 1], || {
+        let (peer, tickets) = Peer::half_open(config(1, 1), 1);
+        let (a, b) = (peer.hand_at(OVER - 1), peer.hand_at(OVER));
+        let probe = tickets[0];
+        let (recorded, next) = both(move || a.succeed(probe), || b.admitted());
+        match next.probe {
+            Some(_) => assert_eq!(recorded, Recorded::Late),
+            None => assert_eq!(recorded, Recorded::Counted),
+        }
+        assert_eq!(peer.core().probes_in_flight(), usize::from(next.probe.is_some()));
+        peer.finish();
+    });
+}
+
+/// P17 with three: two ask for the slot of a probe that ends too late.
+#[test]
+fn p17_two_ask_while_the_hung_probe_ends() {
+    three([1, 1], || {
+        let (peer, tickets) = Peer::half_open(config(1, 1), 1);
+        let [a, b, c] = [OVER, OVER, OVER + 1].map(|now| peer.hand_at(now));
+        let hung = tickets[0];
+        let (recorded, (x, y)) = both(
+            move || a.settle(hung, Verdict::Dropped),
+            || both(move || b.ticket(), || c.ticket()),
+        );
+        assert_eq!(recorded, Recorded::Late);
+        assert_eq!([x, y].iter().flatten().count(), 1);
+        assert_eq!(peer.core().probes_in_flight(), 1);
+        peer.finish();
+    });
+}

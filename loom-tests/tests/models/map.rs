@@ -1,0 +1,176 @@
+//! The stand-in for DashMap: what the table of peers asks of it, on shards with locks that loom
+//! sees.
+//!
+//! Two shards, so that peers of one shard and of different shards can be modelled: which one a
+//! peer is in follows from its key's hash, the same in every execution. A read or write guard
+//! lives exactly as long as with DashMap.
+
+use std::borrow::Borrow;
+use std::collections::hash_map::DefaultHasher;
+use std::hash::{Hash, Hasher};
+use std::marker::PhantomData;
+use std::ops::Deref;
+
+use loom::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+type Shard<K, V> = Vec<(K, V)>;
+
+pub(crate) struct DashMap<K, V, S> {
+    shards: [RwLock<Shard<K, V>>; 2],
+    hasher: PhantomData<S>,
+}
+
+impl<K: Hash + Eq, V, S> DashMap<K, V, S> {
+    pub(crate) fn with_hasher_and_shard_amount(_: S, _: usize) -> Self {
+        Self { shards: Default::default(), hasher: PhantomData }
+    }
+
+    fn shard<Q: Hash + ?Sized>(&self, key: &Q) -> &RwLock<Shard<K, V>> {
+        let mut hasher = DefaultHasher::new();
+        key.hash(&mut hasher);
+        &self.shards[usize::from(hasher.finish() % 2 == 1)]
+    }
+
+    pub(crate) fn get<Q: Hash + Eq + ?Sized>(&self, key: &Q) -> Option<Ref<'_, K, V>>
+    where
+        K: Borrow<Q>,
+    {
+        let guard = self.shard(key).read().unwrap();
+        let place = guard.iter().position(|(k, _)| k.borrow() == key)?;
+        Some(Ref { guard, place })
+    }
+
+    pub(crate) fn entry(&self, key: K) -> Entry<'_, K, V> {
+        let guard = self.shard(&key).write().unwrap();
+        match guard.iter().position(|(k, _)| *k == key) {
+            Some(place) => Entry::Occupied(OccupiedEntry { guard, place }),
+            None => Entry::Vacant(VacantEntry { guard, key }),
+        }
+    }
+
+    pub(crate) fn remove_if<Q: Hash + Eq + ?Sized>(
+        &self,
+        key: &Q,
+        goes: impl FnOnce(&K, &V) -> bool,
+    ) -> Option<(K, V)>
+    where
+        K: Borrow<Q>,
+    {
+        self.remove_if_mut(key, |k, v| goes(k, v))
+    }
+
+    pub(crate) fn remove_if_mut<Q: Hash + Eq + ?Sized>(
+        &self,
+        key: &Q,
+        goes: impl FnOnce(&K, &mut V) -> bool,
+    ) -> Option<(K, V)>
+    where
+        K: Borrow<Q>,
+    {
+        let mut guard = self.shard(key).write().unwrap();
+        let place = guard.iter().position(|(k, _)| k.borrow() == key)?;
+        let (k, v) = &mut guard[place];
+        goes(k, v).then(|| guard.remove(place))
+    }
+
+    pub(crate) fn iter(&self) -> Iter<'_, K, V> {
+        self.into_iter()
+    }
+}
+
+pub(crate) struct Ref<'a, K, V> {
+    guard: RwLockReadGuard<'a, Shard<K, V>>,
+    place: usize,
+}
+
+impl<K, V> Deref for Ref<'_, K, V> {
+    type Target = V;
+
+    fn deref(&self) -> &V {
+        &self.guard[self.place].1
+    }
+}
+
+pub(crate) mod mapref {
+    pub(crate) mod entry {
+        pub(crate) use super::super::Entry;
+    }
+}
+
+pub(crate) enum Entry<'a, K, V> {
+    Occupied(OccupiedEntry<'a, K, V>),
+    Vacant(VacantEntry<'a, K, V>),
+}
+
+pub(crate) struct OccupiedEntry<'a, K, V> {
+    guard: RwLockWriteGuard<'a, Shard<K, V>>,
+    place: usize,
+}
+
+impl<K, V> OccupiedEntry<'_, K, V> {
+    pub(crate) fn get(&self) -> &V {
+        &self.guard[self.place].1
+    }
+}
+
+pub(crate) struct VacantEntry<'a, K, V> {
+    guard: RwLockWriteGuard<'a, Shard<K, V>>,
+    key: K,
+}
+
+impl<'a, K, V> VacantEntry<'a, K, V> {
+    /// The guard, as DashMap's reference to the new value would keep it.
+    pub(crate) fn insert(mut self, value: V) -> RwLockWriteGuard<'a, Shard<K, V>> {
+        self.guard.push((self.key, value));
+        self.guard
+    }
+}
+
+/// One entry, and the lock of its shard with it.
+pub(crate) struct RefMulti<'a, K, V>(std::rc::Rc<RwLockReadGuard<'a, Shard<K, V>>>, usize);
+
+impl<K, V> RefMulti<'_, K, V> {
+    pub(crate) fn key(&self) -> &K {
+        &self.0[self.1].0
+    }
+
+    pub(crate) fn value(&self) -> &V {
+        &self.0[self.1].1
+    }
+}
+
+/// A shard that is being read, for as long as an entry of it is held.
+type Locked<'a, K, V> = std::rc::Rc<RwLockReadGuard<'a, Shard<K, V>>>;
+
+pub(crate) struct Iter<'a, K, V> {
+    shards: std::slice::Iter<'a, RwLock<Shard<K, V>>>,
+    current: Option<(Locked<'a, K, V>, usize)>,
+}
+
+impl<'a, K, V> Iterator for Iter<'a, K, V> {
+    type Item = RefMulti<'a, K, V>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if let Some((guard, next)) = &mut self.current
+                && *next < guard.len()
+            {
+                *next += 1;
+                return Some(RefMulti(std::rc::Rc::clone(guard), *next - 1));
+            }
+            // One shard at a time: the last one's lock goes first.
+            self.current = None;
+            let shard = self.shards.next()?;
+            self.current = Some((std::rc::Rc::new(shard.read().unwrap()), 0));
+        }
+    }
+}
+
+impl<'a, K, V, S> IntoIterator for &'a DashMap<K, V, S> {
+    type Item = RefMulti<'a, K, V>;
+    type IntoIter = Iter<'a, K, V>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        Iter { shards: self.shards.iter(), current: None }
+    }
+}

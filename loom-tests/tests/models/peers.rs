@@ -1,0 +1,292 @@
+//! The table of peers, which bounds them (R26, R27): evictions, removals and lookups, racing with
+//! calls. The registry is the library's; its shards are those of `map`.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::answer::{Recorded, Status};
+use crate::config::HealthConfig;
+use crate::error::SyncError;
+use crate::event::EventKind;
+use crate::permit::OwnedPermit;
+use crate::registry::HealthRegistry;
+use crate::stage::{both, config, three, two};
+use crate::sync::{Arc, count_references, settings_change};
+use crate::time::{Clock, ManualClock};
+
+type Events = std::sync::Arc<Mutex<Vec<(u8, u64, EventKind)>>>;
+
+/// A registry, its clock, and what it told.
+struct Town {
+    registry: HealthRegistry<u8>,
+    clock: ManualClock,
+    told: Events,
+}
+
+impl Town {
+    fn new(config: HealthConfig) -> Self {
+        count_references(true);
+        let (clock, hand) = Clock::manual();
+        let told = Events::default();
+        let log = told.clone();
+        let registry = HealthRegistry::builder()
+            .clock(clock)
+            .config(config)
+            .listener(move |event| {
+                let told = (event.peer, event.generation, event.kind);
+                log.lock().unwrap_or_else(PoisonError::into_inner).push(told);
+            })
+            .build()
+            .unwrap();
+        Self { registry, clock: hand, told }
+    }
+
+    /// With few places, but not so few that each use counts: see `EXACT_USES` in the builder.
+    fn small(max_peers: usize) -> Self {
+        let town = Self::new(config(3, 1).with_max_peers(300));
+        settings_change(true);
+        town.registry.set_config(config(3, 1).with_max_peers(max_peers)).unwrap();
+        settings_change(false);
+        town
+    }
+
+    fn streak(&self, peer: u8) -> Option<u32> {
+        self.registry.snapshot(&peer).map(|snapshot| snapshot.streak)
+    }
+
+    /// What holds in the end of every model: one tracker for each place taken, each permit ended
+    /// in one way (R8), and a peer's events have generations of their own (R29), also across
+    /// eviction and removal.
+    fn finish(self, permits: u64) {
+        let mut seats = 0;
+        self.registry.for_each(|_, _| seats += 1);
+        assert_eq!(self.registry.len(), seats, "places taken, and trackers");
+        assert_eq!(self.registry.totals().permits.settled(), permits);
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        told.sort_by_key(|(peer, generation, _)| (*peer, *generation));
+        let twice = told.windows(2).find(|pair| (pair[0].0, pair[0].1) == (pair[1].0, pair[1].1));
+        assert_eq!(twice, None, "a generation of a peer was told twice");
+    }
+}
+
+fn fail(permit: OwnedPermit<u8>) -> Recorded {
+    permit.failure(SyncError::State(String::new()))
+}
+
+fn acquire(registry: &HealthRegistry<u8>, peer: u8) -> OwnedPermit<u8> {
+    registry.acquire(&peer).unwrap()
+}
+
+/// R26: the table is full of a peer whose last call ends in failure while a newcomer comes: the
+/// failure is not forgotten.
+#[test]
+fn r26_an_eviction_loses_no_failure() {
+    two([1, 1], || {
+        let town = Town::small(1);
+        let permit = acquire(&town.registry, 1);
+        let registry = town.registry.clone();
+        let (_, newcomer) = both(move || fail(permit), || acquire(&registry, 2));
+        assert!(!newcomer.is_tracked(), "there was no moment at which the first peer might go");
+        assert_eq!((town.streak(1), town.streak(2)), (Some(1), None));
+        newcomer.success();
+        town.finish(2);
+    });
+}
+
+/// R26: the table is full of a clean peer that is called while a newcomer comes: the newcomer has
+/// its place and the call goes untracked, or the other way round.
+#[test]
+fn r26_an_eviction_takes_no_peer_that_is_called() {
+    two([1, 1], || {
+        let town = Town::small(1);
+        acquire(&town.registry, 1).success();
+        let registry = town.registry.clone();
+        let (one, two) = both(move || acquire(&registry, 1), || acquire(&town.registry, 2));
+        assert_eq!(town.registry.len(), 1);
+        for (peer, permit) in [(1, one), (2, two)] {
+            let tracked = permit.is_tracked();
+            fail(permit);
+            assert!(!tracked || town.streak(peer) == Some(1), "a tracked failure is forgotten");
+        }
+        town.finish(3);
+    });
+}
+
+/// R27: two lookups of a new peer find the same tracker.
+#[test]
+fn r27_two_lookups_make_one_tracker() {
+    two([1, 1], || {
+        let town = Town::small(4);
+        let registry = town.registry.clone();
+        let (x, y) = both(move || registry.seat(&1).unwrap(), || town.registry.seat(&1).unwrap());
+        assert!(Arc::ptr_eq(&x, &y));
+        assert_eq!(town.registry.len(), 1);
+        drop((x, y));
+        town.finish(0);
+    });
+}
+
+/// R26: two newcomers, one place.
+#[test]
+fn r26_one_place_is_taken_once() {
+    two([1, 1], || {
+        let town = Town::small(1);
+        let registry = town.registry.clone();
+        let (x, y) = both(move || registry.seat(&1), || town.registry.seat(&2));
+        assert!(x.is_some() != y.is_some(), "one has the place, the other has not");
+        assert_eq!((town.registry.len(), town.registry.totals().untracked), (1, 1));
+        drop((x, y));
+        town.finish(0);
+    });
+}
+
+/// R27: a peer is removed while a call to it fails, and is looked up again: the new tracker is
+/// clean, and the failure acts on the old one or not at all.
+#[test]
+fn r27_nothing_is_recorded_on_a_tracker_that_was_removed() {
+    two([1, 1], || {
+        let town = Town::new(config(1, 1));
+        let permit = acquire(&town.registry, 1);
+        let registry = town.registry.clone();
+        let (again, recorded) = both(
+            move || {
+                assert!(registry.remove(&1));
+                acquire(&registry, 1)
+            },
+            || fail(permit),
+        );
+        assert!(matches!(recorded, Recorded::Opened { .. } | Recorded::Late));
+        assert_eq!(again.success(), Recorded::Counted, "the new tracker is clean");
+        assert_eq!((town.registry.status(&1), town.registry.len()), (Status::Closed, 1));
+        assert_eq!(town.registry.totals().removed, 1);
+        town.finish(2);
+    });
+}
+
+/// R27: a peer that comes back while it is removed is not found on its old tracker, and its new
+/// one's generations begin where those of the old one ended.
+#[test]
+fn r27_generations_go_on_after_a_removal() {
+    two([1, 1], || {
+        let town = Town::new(config(1, 1));
+        town.registry.force_open(&1).unwrap();
+        assert!(town.registry.reset(&1));
+        let registry = town.registry.clone();
+        let (_, permit) = both(move || registry.remove(&1), || acquire(&town.registry, 1));
+        // Opens the new tracker, or comes too late for the old one.
+        fail(permit);
+        let again = town.registry.acquire(&1).map(fail).is_ok();
+        town.finish(1 + u64::from(again));
+    });
+}
+
+/// R26, R29: generations go on after an eviction too.
+#[test]
+fn r26_generations_go_on_after_an_eviction() {
+    two([1, 1], || {
+        let town = Town::small(1);
+        town.registry.force_open(&1).unwrap();
+        assert!(town.registry.reset(&1));
+        let registry = town.registry.clone();
+        let (two, one) = both(move || acquire(&registry, 2), || acquire(&town.registry, 1));
+        two.success();
+        one.success();
+        // Whoever has the place now: the first peer is known again, and opens.
+        let first = acquire(&town.registry, 1);
+        for _ in 1..=3 {
+            fail(acquire(&town.registry, 1));
+        }
+        drop(first);
+        town.finish(6);
+    });
+}
+
+/// R27: a ban is not lost: what `force_open` has said stands, unless the peer is removed after it.
+#[test]
+fn r27_a_ban_is_on_the_tracker_that_others_find() {
+    two([1, 1], || {
+        let town = Town::new(config(1, 1));
+        acquire(&town.registry, 1).success();
+        let registry = town.registry.clone();
+        both(move || registry.remove(&1), || town.registry.force_open(&1).unwrap());
+        let forced = town.registry.status(&1) == Status::ForcedOpen;
+        assert_eq!(forced, town.registry.len() == 1, "banned, or removed after that");
+        town.finish(1);
+    });
+}
+
+/// R27: a handle whose peer is removed looks it up again.
+#[test]
+fn r27_a_handle_finds_the_new_tracker() {
+    two([1, 1], || {
+        let town = Town::new(config(9, 1));
+        let mut handle = town.registry.peer(&1);
+        let registry = town.registry.clone();
+        let (_, recorded) = both(
+            move || registry.remove(&1),
+            || {
+                let error = SyncError::State(String::new());
+                handle.acquire().unwrap().failure(error)
+            },
+        );
+        match recorded {
+            // On the old tracker, before its end; or on the new one.
+            Recorded::Counted => assert!(matches!(town.streak(1), None | Some(1))),
+            other => {
+                assert_eq!(other, Recorded::Late);
+                assert_eq!(town.streak(1), None);
+            }
+        }
+        drop(handle);
+        town.finish(1);
+    });
+}
+
+/// R26: a sweep forgets an idle peer, or sees that it is used.
+#[test]
+fn r26_a_sweep_loses_no_failure() {
+    two([1, 1], || {
+        let idle = Duration::from_nanos(10);
+        let town = Town::new(config(3, 1).with_idle_timeout(idle));
+        acquire(&town.registry, 1).success();
+        town.registry.sweep();
+        town.clock.advance(idle);
+        let registry = town.registry.clone();
+        let (gone, permit) = both(move || registry.sweep(), || acquire(&town.registry, 1));
+        fail(permit);
+        assert!(gone <= 1);
+        assert_eq!(town.streak(1), Some(1));
+        town.finish(2);
+    });
+}
+
+/// P11 for what the registry shows: a snapshot is one state.
+#[test]
+fn p11_what_the_registry_shows_is_one_state() {
+    two([1, 1], || {
+        let town = Town::new(config(1, 1));
+        let permit = acquire(&town.registry, 1);
+        let registry = town.registry.clone();
+        let (shown, _) = both(move || registry.snapshot(&1).unwrap(), || fail(permit));
+        let open = shown.status == Status::Open;
+        assert_eq!((shown.generation, shown.streak), (u64::from(open), u32::from(open)));
+        assert_eq!((shown.open_for.is_some(), shown.last_error.is_some()), (open, open));
+        assert_eq!((shown.errors, shown.totals.opened), (u64::from(open), u64::from(open)));
+        town.finish(1);
+    });
+}
+
+/// R26 with three: one place, whoever comes.
+#[test]
+fn r26_three_newcomers_take_one_place() {
+    three([1, 1], || {
+        let town = Town::small(1);
+        let [a, b] = [town.registry.clone(), town.registry.clone()];
+        let (x, (y, z)) =
+            both(move || a.seat(&1), || both(move || b.seat(&2), || town.registry.seat(&3)));
+        assert_eq!([&x, &y, &z].into_iter().flatten().count(), 1);
+        assert_eq!(town.registry.len(), 1);
+        drop((x, y, z));
+        town.finish(0);
+    });
+}

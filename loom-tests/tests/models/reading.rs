@@ -1,0 +1,72 @@
+//! What a reader sees while others change the circuit: P11.
+
+use crate::answer::Status;
+use crate::circuit::{Core, Phase};
+use crate::stage::{OPEN, Peer, both, config, three, two};
+
+/// What holds of every single state of a circuit that opens at two and closes after two.
+fn is_one_state(core: &Core) {
+    let health = &core.health;
+    match &core.phase {
+        Phase::Closed(_) => assert!(health.streak < 2),
+        Phase::Open(spell) => {
+            assert_eq!(health.streak, 2);
+            assert_eq!(u64::from(spell.failed_trials) + 1, health.opened);
+        }
+        Phase::HalfOpen(trial) => {
+            assert_eq!(health.streak, 2);
+            assert!(trial.decided() as usize + trial.out.len() <= 2);
+            assert!(trial.passed < 2 && trial.failed == 0, "a decided phase has ended");
+        }
+        _ => unreachable!(),
+    }
+    assert!(health.failed >= u64::from(health.streak), "a streak without its failures");
+}
+
+/// P11: a snapshot is one state, and for one reader generations never go back.
+#[test]
+fn p11_a_snapshot_is_one_state() {
+    two([1, 1], || {
+        let peer = Peer::new(config(2, 2));
+        let (a, b) = (peer.hand(), peer.hand());
+        a.fail(a.admitted());
+        let x = a.admitted();
+        let (_, seen) = both(
+            move || {
+                a.fail(x);
+                a.at(OPEN);
+                let (y, z) = (a.admitted(), a.admitted());
+                a.succeed(y);
+                a.succeed(z);
+            },
+            || [b.core(), b.core(), b.core()],
+        );
+        seen.iter().for_each(|core| is_one_state(core));
+        assert!(seen.is_sorted_by_key(|core| core.generation));
+        assert_eq!(peer.core().status(), Status::Closed);
+        peer.finish();
+    });
+}
+
+/// P11: what one thread has seen, another sees who has heard of it.
+#[test]
+fn p11_what_was_seen_is_not_unseen_by_others() {
+    three([1, 1], || {
+        let peer = Peer::new(config(1, 1));
+        let [a, b, c] = [peer.hand(), peer.hand(), peer.hand()];
+        let x = a.admitted();
+        let word = crate::sync::Arc::new(crate::sync::AtomicU64::new(0));
+        let heard = crate::sync::Arc::clone(&word);
+        let (_, ((), (heard, seen))) = both(
+            move || a.fail(x),
+            || {
+                both(
+                    move || word.store(b.core().generation, crate::sync::Ordering::Release),
+                    || (heard.load(crate::sync::Ordering::Acquire), c.core().generation),
+                )
+            },
+        );
+        assert!(seen >= heard);
+        peer.finish();
+    });
+}

@@ -1,0 +1,115 @@
+//! The configuration is replaced while calls are made: P13 (R18).
+
+use std::time::Duration;
+
+use crate::answer::{Recorded, Status};
+use crate::config::Window;
+use crate::stage::{OPEN, Peer, both, config, opened, two};
+use crate::sync::settings_change;
+use crate::time::Tick;
+
+/// P13: one step uses one configuration: a failure opens by the old one, for the old time, or is
+/// counted by the new one.
+#[test]
+fn p13_one_step_uses_one_configuration() {
+    two([1, 1], || {
+        settings_change(true);
+        let peer = Peer::new(config(1, 1));
+        let a = peer.hand();
+        let b = a.twin();
+        let x = a.admitted();
+        let lenient = config(5, 1).with_open_timeout(Duration::from_secs(1));
+        let (recorded, ()) = both(move || a.fail(x), || b.configure(&lenient));
+        match recorded {
+            Recorded::Opened { retry_after } => {
+                assert_eq!(retry_after, Duration::from_nanos(OPEN));
+            }
+            other => assert_eq!(other, Recorded::Counted),
+        }
+        peer.finish();
+    });
+}
+
+/// P13: a lowered threshold is honoured by the next failure, also by one that was on its way: it
+/// has to be made on top of a failure that came after the change.
+#[test]
+fn p13_a_lowered_threshold_is_honoured_by_the_next_failure() {
+    two([1, 1], || {
+        settings_change(true);
+        let peer = Peer::new(config(5, 1));
+        let a = peer.hand();
+        let b = a.twin();
+        let (x, y) = (a.admitted(), b.admitted());
+        let (x, y) = both(
+            move || a.fail(x),
+            || {
+                b.configure(&config(2, 1));
+                b.fail(y)
+            },
+        );
+        assert!(opened(&x) != opened(&y), "{x:?}, {y:?}");
+        assert_eq!((peer.core().status(), peer.core().health.streak), (Status::Open, 2));
+        peer.finish();
+    });
+}
+
+/// P13: a half-open phase keeps the number of probes that it began with, and decides by it.
+#[test]
+fn p13_half_open_keeps_its_configuration() {
+    two([1, 1], || {
+        settings_change(true);
+        let peer = Peer::open(config(1, 1));
+        let a = peer.hand_at(OPEN);
+        let b = a.twin();
+        let late = a.twin();
+        let (tickets, ()) = both(move || [a.ticket(), a.ticket()], || b.configure(&config(1, 2)));
+        late.succeed(tickets[0].unwrap());
+        let status = if tickets[1].is_some() { Status::HalfOpen } else { Status::Closed };
+        assert_eq!(peer.core().status(), status, "two slots, two verdicts; one slot, one verdict");
+        peer.finish();
+    });
+}
+
+/// P13: a failure that reaches a rate opens by the configuration that has the rate, for the time
+/// that it says; or the other has no rate and nothing opens.
+#[test]
+fn p13_a_rate_opens_by_one_configuration() {
+    two([1, 1], || {
+        settings_change(true);
+        let window = Window::count(2);
+        let strict = config(9, 1).with_window(window).with_min_calls(1).with_failure_rate(1.0);
+        let lenient = config(9, 1).with_window(window).with_open_timeout(Duration::from_secs(1));
+        let peer = Peer::new(strict);
+        let a = peer.hand();
+        let b = a.twin();
+        let x = a.admitted();
+        let (recorded, ()) = both(move || a.fail(x), || b.configure(&lenient));
+        match recorded {
+            Recorded::Opened { retry_after } => {
+                assert_eq!(retry_after, Duration::from_nanos(OPEN));
+            }
+            other => assert_eq!(other, Recorded::Counted),
+        }
+        peer.finish();
+    });
+}
+
+/// P13, R18: a window of another shape begins anew, once: a call that comes after the change is in
+/// it, and nothing is in it twice.
+#[test]
+fn p13_a_window_of_another_shape_begins_once() {
+    two([1, 1], || {
+        settings_change(true);
+        let sized = |n| config(9, 1).with_window(Window::count(n));
+        let peer = Peer::new(sized(2));
+        let a = peer.hand();
+        let b = a.twin();
+        a.succeed(a.admitted());
+        let (x, y) = (a.admitted(), b.admitted());
+        both(move || a.succeed(x), || b.configure(&sized(3)));
+        b.succeed(y);
+        let counts = peer.core().window_counts(Tick(0));
+        assert!((1..=2).contains(&counts.total), "{counts:?}");
+        peer.finish();
+    });
+}

@@ -1,0 +1,282 @@
+//! What the models share: both passes over all executions, and one peer with hands that act on it.
+
+use std::sync::atomic::AtomicUsize;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::answer::{Recorded, Status};
+use crate::circuit::{Admission, Control, Core, Phase, Ticket, Trial, Turn, Turns, Verdict};
+use crate::config::HealthConfig;
+use crate::error::{Failure, SyncError};
+use crate::snapshot::PeerTotals;
+use crate::sync::{self, Arc, Ordering, Swap};
+use crate::time::{Clock, ManualClock};
+use crate::tracker::{Env, Reply, Tracker};
+
+/// Checks a model of two threads in all its executions.
+///
+/// `floors`: how many executions there are at least, with loads as they are and with loads as
+/// read-modify-writes; a model that explores fewer proves less than it says.
+pub(crate) fn two(floors: [usize; 2], model: impl Fn() + Send + Sync + 'static) {
+    explore(None, floors, model);
+}
+
+/// Checks a model of three threads in all its executions with at most three preemptions; in a
+/// debug build with at most one.
+pub(crate) fn three(floors: [usize; 2], model: impl Fn() + Send + Sync + 'static) {
+    let bound = if cfg!(debug_assertions) { 1 } else { 3 };
+    let floors = if cfg!(debug_assertions) { [10; 2] } else { floors };
+    explore(Some(bound), floors, model);
+}
+
+#[allow(clippy::disallowed_methods, reason = "says how long a model took")]
+fn explore(bound: Option<usize>, floors: [usize; 2], model: impl Fn() + Send + Sync + 'static) {
+    let model = std::sync::Arc::new(model);
+    let began = Instant::now();
+    let counts = [false, true].map(|rmw| {
+        let executions = std::sync::Arc::new(AtomicUsize::new(0));
+        let (counter, model) = (executions.clone(), model.clone());
+        let mut builder = loom::model::Builder::new();
+        builder.preemption_bound = bound;
+        builder.max_branches = 10_000;
+        let model = move || {
+            counter.fetch_add(1, Ordering::Relaxed);
+            sync::begin_execution();
+            model();
+        };
+        sync::modelling(rmw, || builder.check(model));
+        executions.load(Ordering::Relaxed)
+    });
+    let name = std::thread::current().name().unwrap_or_default().to_owned();
+    let bound = bound.map_or("none".into(), |n| n.to_string());
+    let seconds = began.elapsed().as_secs_f64();
+    println!("{name}: bound {bound}, executions {counts:?}, {seconds:.2} s");
+    for (count, floor) in counts.into_iter().zip(floors) {
+        assert!(count >= floor, "explored {count} executions; {floor} are known");
+    }
+}
+
+/// Runs both at the same time.
+pub(crate) fn both<A: 'static, B>(
+    a: impl FnOnce() -> A + 'static,
+    b: impl FnOnce() -> B,
+) -> (A, B) {
+    let a = loom::thread::spawn(a);
+    let b = b();
+    (a.join().unwrap(), b)
+}
+
+/// How long an Open phase lasts in the models, and a lease. In nanoseconds, as all times here.
+pub(crate) const OPEN: u64 = 10;
+pub(crate) const LEASE: u64 = 100;
+
+/// A streak of so many failures opens, so many successes close.
+pub(crate) fn config(failures: u32, successes: u32) -> HealthConfig {
+    HealthConfig::default()
+        .with_failure_threshold(failures)
+        .with_failure_window(Duration::ZERO)
+        .with_success_threshold(successes)
+        .with_open_timeout(Duration::from_nanos(OPEN))
+        .with_probe_lease(Duration::from_nanos(LEASE))
+}
+
+/// One peer, and what was told of it.
+pub(crate) struct Peer {
+    tracker: Arc<Tracker>,
+    config: HealthConfig,
+    told: std::sync::Arc<Mutex<Vec<(u64, Turn)>>>,
+}
+
+/// A thread's hold on a peer. Each has a clock of its own, which begins at zero: threads bring
+/// times that are out of order.
+pub(crate) struct Hand {
+    tracker: Arc<Tracker>,
+    env: std::sync::Arc<Env>,
+    clock: ManualClock,
+    told: std::sync::Arc<Mutex<Vec<(u64, Turn)>>>,
+}
+
+impl Peer {
+    pub(crate) fn new(config: HealthConfig) -> Self {
+        let tracker = Arc::new(Tracker::new(Arc::new(Core::new(0)), 0, 0));
+        Self { tracker, config, told: Default::default() }
+    }
+
+    /// A peer that was open, and whose wait is over for all who come at `OPEN` or later.
+    pub(crate) fn open(config: HealthConfig) -> Self {
+        let peer = Self::new(config);
+        let hand = peer.hand();
+        while peer.core().status() == Status::Closed {
+            hand.fail(hand.admitted());
+        }
+        peer
+    }
+
+    /// A half-open peer, and the tickets of its first probes.
+    pub(crate) fn half_open(config: HealthConfig, probes: usize) -> (Self, Vec<Ticket>) {
+        let peer = Self::open(config);
+        let hand = peer.hand_at(OPEN);
+        let tickets = (0..probes).map(|_| hand.admitted()).collect();
+        (peer, tickets)
+    }
+
+    pub(crate) fn hand(&self) -> Hand {
+        let (clock, hand) = Clock::manual();
+        let rules = Swap::new(Arc::new(self.config.check().unwrap()));
+        Hand {
+            tracker: Arc::clone(&self.tracker),
+            env: std::sync::Arc::new(Env { clock, rules }),
+            clock: hand,
+            told: self.told.clone(),
+        }
+    }
+
+    pub(crate) fn hand_at(&self, now: u64) -> Hand {
+        let hand = self.hand();
+        hand.at(now);
+        hand
+    }
+
+    pub(crate) fn core(&self) -> Arc<Core> {
+        self.tracker.core()
+    }
+
+    pub(crate) fn trial(&self) -> Option<Trial> {
+        match &self.core().phase {
+            Phase::HalfOpen(trial) => Some((**trial).clone()),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn totals(&self) -> PeerTotals {
+        self.tracker.totals(&self.core().health)
+    }
+
+    pub(crate) fn told(&self) -> Vec<(u64, Turn)> {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        told.sort_by_key(|(generation, _)| *generation);
+        told
+    }
+
+    /// How often this was told.
+    pub(crate) fn count(&self, wanted: impl Fn(Turn) -> bool) -> usize {
+        self.told().iter().filter(|(_, turn)| wanted(*turn)).count()
+    }
+
+    /// What holds in the end of every model: each transition was told once (R29), and P10, time
+    /// and successes lead to Closed, whatever is still out.
+    pub(crate) fn finish(&self) {
+        let told: Vec<u64> = self.told().iter().map(|(generation, _)| *generation).collect();
+        let made: Vec<u64> = (1..=self.core().generation).collect();
+        assert_eq!(told, made, "each transition is told exactly once");
+        if self.core().is_removed() {
+            return;
+        }
+        let late = self.hand_at(1_000_000);
+        if matches!(
+            self.core().status(),
+            Status::ForcedOpen | Status::Disabled | Status::MetricsOnly
+        ) {
+            late.control(Control::Reset);
+        }
+        let mut calls = 0;
+        while self.core().status() != Status::Closed {
+            calls += 1;
+            assert!(calls <= 64, "time and successes do not lead to Closed: {:?}", self.core());
+            late.succeed(late.admitted());
+        }
+    }
+}
+
+impl Hand {
+    /// Another thread's hold, with the same clock and the same configuration.
+    pub(crate) fn twin(&self) -> Self {
+        Self {
+            tracker: Arc::clone(&self.tracker),
+            env: self.env.clone(),
+            clock: self.clock.clone(),
+            told: self.told.clone(),
+        }
+    }
+
+    pub(crate) fn at(&self, now: u64) {
+        self.clock.set(Duration::from_nanos(now));
+    }
+
+    pub(crate) fn core(&self) -> Arc<Core> {
+        self.tracker.core()
+    }
+
+    pub(crate) fn configure(&self, config: &HealthConfig) {
+        self.env.rules.replace(Arc::new(config.check().unwrap()));
+    }
+
+    pub(crate) fn acquire(&self) -> Admission {
+        let (admission, turns) = self.tracker.acquire(&self.env);
+        self.tell(turns);
+        admission
+    }
+
+    pub(crate) fn ticket(&self) -> Option<Ticket> {
+        match self.acquire() {
+            Admission::Admitted(ticket) => Some(ticket),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn admitted(&self) -> Ticket {
+        self.ticket().unwrap()
+    }
+
+    pub(crate) fn succeed(&self, ticket: Ticket) -> Recorded {
+        self.settle(ticket, Verdict::Success)
+    }
+
+    pub(crate) fn fail(&self, ticket: Ticket) -> Recorded {
+        self.settle(ticket, Verdict::Failure)
+    }
+
+    pub(crate) fn settle(&self, ticket: Ticket, verdict: Verdict) -> Recorded {
+        let failure = (verdict == Verdict::Failure).then(failure);
+        let (recorded, turns) =
+            self.tracker.settle(&self.env, ticket, verdict, failure.as_ref(), None);
+        self.tell(turns);
+        recorded
+    }
+
+    pub(crate) fn report(&self, verdict: Verdict) -> Reply {
+        let failure = (verdict != Verdict::Success).then(failure);
+        let (reply, _, turns) = self.tracker.report(&self.env, verdict, failure.as_ref());
+        self.tell(turns);
+        reply
+    }
+
+    pub(crate) fn control(&self, control: Control) -> bool {
+        let (done, turns) = self.tracker.control(&self.env, control);
+        self.tell(turns);
+        done.is_some()
+    }
+
+    pub(crate) fn remove(&self) -> Option<PeerTotals> {
+        let (totals, turns) = self.tracker.remove(&self.env);
+        self.tell(turns);
+        totals
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        self.tracker.refuses(&self.env)
+    }
+
+    fn tell(&self, turns: Turns) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        told.extend(turns.into_iter().flatten());
+    }
+}
+
+pub(crate) fn failure() -> Arc<Failure> {
+    Arc::new(Failure::from(SyncError::State(String::new())))
+}
+
+pub(crate) fn opened(recorded: &Recorded) -> bool {
+    matches!(recorded, Recorded::Opened { .. })
+}

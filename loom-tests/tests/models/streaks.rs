@@ -1,0 +1,138 @@
+//! Calls to a peer that is Closed: P1, P2, P3.
+
+use std::time::Duration;
+
+use crate::answer::{Recorded, Status};
+use crate::circuit::{Turn, Verdict};
+use crate::stage::{Peer, both, config, opened, three, two};
+
+/// P1: of the failures that reach the threshold exactly one opens the circuit; one generation more.
+#[test]
+fn p01_of_two_failures_one_opens() {
+    two([1, 1], || {
+        let peer = Peer::new(config(2, 1));
+        let (a, b) = (peer.hand(), peer.hand());
+        let (x, y) = (a.admitted(), b.admitted());
+        let (x, y) = both(move || a.fail(x), || b.fail(y));
+        assert_eq!([x, y].iter().filter(|r| opened(r)).count(), 1);
+        assert_eq!([x, y].iter().filter(|r| **r == Recorded::Counted).count(), 1);
+        let core = peer.core();
+        assert_eq!((core.status(), core.generation, core.health.streak), (Status::Open, 1, 2));
+        assert_eq!(core.health.opened, 1);
+        peer.finish();
+    });
+}
+
+/// P1, P2: with more failures than the threshold one opens, and those after it are late.
+#[test]
+fn p01_of_three_failures_one_opens_and_one_is_late() {
+    three([1, 1], || {
+        let peer = Peer::new(config(2, 1));
+        let hands = [peer.hand(), peer.hand(), peer.hand()];
+        let tickets = hands.each_ref().map(|hand| hand.admitted());
+        let [a, b, c] = hands;
+        let [x, y, z] = tickets;
+        let (x, (y, z)) = both(move || a.fail(x), || both(move || b.fail(y), || c.fail(z)));
+        let results = [x, y, z];
+        assert_eq!(results.iter().filter(|r| opened(r)).count(), 1);
+        assert_eq!(results.iter().filter(|r| **r == Recorded::Counted).count(), 1);
+        assert_eq!(results.iter().filter(|r| **r == Recorded::Late).count(), 1);
+        assert_eq!(peer.count(|turn| matches!(turn, Turn::Opened { .. })), 1);
+        assert_eq!((peer.core().generation, peer.totals().late), (1, 1));
+        peer.finish();
+    });
+}
+
+/// P2: whatever opens when, every failure is counted, has opened, or is late, and in the totals.
+#[test]
+fn p02_no_failure_is_lost() {
+    two([1, 1], || {
+        let peer = Peer::new(config(2, 1));
+        let (a, b) = (peer.hand(), peer.hand());
+        let (x, y, z) = (a.admitted(), a.admitted(), b.admitted());
+        let ((x, y), z) = both(move || (a.fail(x), a.fail(y)), || b.fail(z));
+        let results = [x, y, z];
+        assert_eq!(results.iter().filter(|r| **r == Recorded::Counted).count(), 1);
+        assert_eq!(results.iter().filter(|r| opened(r)).count(), 1);
+        assert_eq!(results.iter().filter(|r| **r == Recorded::Late).count(), 1);
+        let totals = peer.totals();
+        assert_eq!((totals.failed, totals.late, totals.opened), (2, 1, 1));
+        peer.finish();
+    });
+}
+
+/// P2, with three threads and room for all.
+#[test]
+fn p02_no_failure_of_three_threads_is_lost() {
+    three([1, 1], || {
+        let peer = Peer::new(config(4, 1));
+        let [a, b, c] = [peer.hand(), peer.hand(), peer.hand()];
+        let (x, y, z) = (a.admitted(), b.admitted(), c.admitted());
+        both(move || a.fail(x), || both(move || b.fail(y), || c.fail(z)));
+        assert_eq!((peer.core().health.streak, peer.totals().failed), (3, 3));
+        assert_eq!(peer.core().health.errors, 3);
+        peer.finish();
+    });
+}
+
+/// P2 for reports, which have no permit.
+#[test]
+fn p02_no_reported_failure_is_lost() {
+    two([1, 1], || {
+        let peer = Peer::new(config(3, 1));
+        let (a, b) = (peer.hand(), peer.hand());
+        let y = b.admitted();
+        both(move || (a.report(Verdict::Failure), a.report(Verdict::Failure)), || b.fail(y));
+        let totals = peer.totals();
+        assert_eq!(totals.opened, 1, "the third opens, whoever brings it");
+        assert_eq!((totals.failed + totals.late, totals.reported_errors), (1, 2));
+        peer.finish();
+    });
+}
+
+/// P3: a success clears the streak; if a failure races with it, one is left or none.
+#[test]
+fn p03_a_success_clears_the_streak() {
+    two([1, 1], || {
+        let peer = Peer::new(config(3, 1));
+        let (a, b) = (peer.hand(), peer.hand());
+        a.fail(a.admitted());
+        let (x, y) = (a.admitted(), b.admitted());
+        both(move || a.fail(x), || b.succeed(y));
+        assert!(peer.core().health.streak <= 1, "two failures in a row are not what happened");
+        assert_eq!(peer.totals().succeeded, 1);
+        peer.finish();
+    });
+}
+
+/// P3, with a failure on either side of the success: it never opens at a streak of three.
+#[test]
+fn p03_a_success_between_failures_is_seen() {
+    two([1, 1], || {
+        let peer = Peer::new(config(3, 1));
+        let (a, b) = (peer.hand(), peer.hand());
+        a.fail(a.admitted());
+        let (w, x, y) = (a.admitted(), b.admitted(), b.admitted());
+        // The failure of `a` and that of `b`, which has a success before it.
+        both(move || a.fail(w), || (b.succeed(x), b.fail(y)));
+        let streak = peer.core().health.streak;
+        assert!(streak == 1 || streak == 2, "a streak of {streak}");
+        assert_eq!(peer.core().status(), Status::Closed);
+        peer.finish();
+    });
+}
+
+/// P2, P3: what `is_circuit_open` notes (R14) loses no failure that comes at the same time.
+#[test]
+fn p02_an_announcement_loses_no_failure() {
+    two([1, 1], || {
+        let peer = Peer::new(config(3, 1).with_failure_window(Duration::from_nanos(5)));
+        let (a, b) = (peer.hand(), peer.hand_at(1));
+        a.fail(a.admitted());
+        let x = a.admitted();
+        let (_, open) = both(move || a.fail(x), || b.is_open());
+        assert!(!open);
+        assert_eq!(peer.core().health.streak, 2);
+        peer.finish();
+    });
+}

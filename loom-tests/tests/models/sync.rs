@@ -1,0 +1,389 @@
+//! The stand-in for `src/sync.rs`: the same names, made of what loom can see.
+//!
+//! `Swap` is an index, a loom atomic, into a list that only grows: what `arc-swap` documents, with
+//! its orderings and no more (a load acquires, a compare-and-swap acquires and, if it succeeds,
+//! releases). A mutex around an `Arc` would be too strong: models that must fail would pass. Each
+//! entry has a cell that its author writes and every reader reads, so a value that is reached
+//! without its publication is a data race, which loom reports.
+//!
+//! Loom does not explore every order of loads against compare-and-swaps; so each model runs twice,
+//! the second time with every load made a read-modify-write (see `stage`).
+//!
+//! While a panic unwinds nothing here touches loom: a model that fails drops permits, and those
+//! would settle in a loom that has failed already and abort the process.
+
+use std::cell::Cell;
+use std::fmt;
+use std::ops::Deref;
+use std::sync::{Mutex, PoisonError, atomic};
+
+use loom::cell::UnsafeCell;
+use loom::sync::atomic as model;
+
+pub(crate) use std::sync::atomic::Ordering;
+
+thread_local! {
+    /// Whether a model runs: always on one system thread. Outside, all this is what `std` has.
+    static MODELLING: Cell<bool> = const { Cell::new(false) };
+    /// Whether loads are to be made as read-modify-writes.
+    static LOADS_ARE_RMW: Cell<bool> = const { Cell::new(false) };
+    /// Whether the reference counts of seats that are made now are to be seen by loom.
+    static COUNTED: Cell<bool> = const { Cell::new(false) };
+    /// Whether the configuration may be replaced.
+    static SETTINGS_CHANGE: Cell<bool> = const { Cell::new(false) };
+    /// Compare-and-swaps of a `Swap` in this execution: won, lost.
+    static RACES: Cell<(usize, usize)> = const { Cell::new((0, 0)) };
+}
+
+/// Runs a model's executions.
+pub(crate) fn modelling(loads_are_rmw: bool, run: impl FnOnce()) {
+    struct Over;
+    impl Drop for Over {
+        fn drop(&mut self) {
+            MODELLING.set(false);
+        }
+    }
+    let _over = Over;
+    LOADS_ARE_RMW.set(loads_are_rmw);
+    MODELLING.set(true);
+    run();
+}
+
+pub(crate) fn loads_are_rmw() -> bool {
+    LOADS_ARE_RMW.get()
+}
+
+pub(crate) fn begin_execution() {
+    COUNTED.set(false);
+    SETTINGS_CHANGE.set(false);
+    RACES.set((0, 0));
+}
+
+/// How many compare-and-swaps have been won and lost in this execution.
+pub(crate) fn races() -> (usize, usize) {
+    RACES.get()
+}
+
+/// Lets loom see the reference counts of the seats that are made from now on.
+pub(crate) fn count_references(yes: bool) {
+    COUNTED.set(yes);
+}
+
+/// Lets the configuration be replaced from now on, or not any more. While nobody writes it, reads
+/// of it are in no order with anything: they stay loads in the second pass, which would otherwise
+/// explore all their orders.
+pub(crate) fn settings_change(yes: bool) {
+    SETTINGS_CHANGE.set(yes);
+}
+
+/// Whether this is the configuration, and stays as it is.
+fn is_fixed<T>() -> bool {
+    !SETTINGS_CHANGE.get() && std::any::type_name::<T>().ends_with("rules::Rules")
+}
+
+fn unwinding() -> bool {
+    std::thread::panicking()
+}
+
+macro_rules! atomic {
+    ($name:ident, $int:ty) => {
+        #[derive(Debug)]
+        pub(crate) enum $name {
+            Model(model::$name),
+            Std(atomic::$name),
+        }
+
+        #[allow(dead_code, reason = "the same for each type")]
+        impl $name {
+            #[track_caller]
+            pub(crate) fn new(value: $int) -> Self {
+                if MODELLING.get() && !unwinding() {
+                    Self::Model(model::$name::new(value))
+                } else {
+                    Self::Std(atomic::$name::new(value))
+                }
+            }
+
+            #[track_caller]
+            pub(crate) fn load(&self, order: Ordering) -> $int {
+                match self {
+                    Self::Model(it) if LOADS_ARE_RMW.get() && !unwinding() => {
+                        it.fetch_or(0, order)
+                    }
+                    _ => self.plain_load(order),
+                }
+            }
+
+            #[track_caller]
+            fn plain_load(&self, order: Ordering) -> $int {
+                match self {
+                    Self::Std(it) => it.load(order),
+                    Self::Model(_) if unwinding() => 0,
+                    Self::Model(it) => it.load(order),
+                }
+            }
+
+            #[track_caller]
+            pub(crate) fn store(&self, value: $int, order: Ordering) {
+                match self {
+                    Self::Std(it) => it.store(value, order),
+                    Self::Model(_) if unwinding() => {}
+                    Self::Model(it) => it.store(value, order),
+                }
+            }
+
+            #[track_caller]
+            pub(crate) fn compare_exchange(
+                &self,
+                seen: $int,
+                next: $int,
+                won: Ordering,
+                lost: Ordering,
+            ) -> Result<$int, $int> {
+                match self {
+                    Self::Std(it) => it.compare_exchange(seen, next, won, lost),
+                    Self::Model(_) if unwinding() => Ok(seen),
+                    Self::Model(it) => it.compare_exchange(seen, next, won, lost),
+                }
+            }
+
+            #[track_caller]
+            pub(crate) fn fetch_update(
+                &self,
+                won: Ordering,
+                lost: Ordering,
+                mut next: impl FnMut($int) -> Option<$int>,
+            ) -> Result<$int, $int> {
+                let mut seen = self.load(lost);
+                while let Some(next) = next(seen) {
+                    match self.compare_exchange(seen, next, won, lost) {
+                        Ok(seen) => return Ok(seen),
+                        Err(found) => seen = found,
+                    }
+                }
+                Err(seen)
+            }
+
+            atomic!(rmw $int: swap fetch_add fetch_sub fetch_max);
+        }
+
+        impl Default for $name {
+            fn default() -> Self {
+                Self::new(0)
+            }
+        }
+    };
+    (rmw $int:ty: $($op:ident)+) => {
+        $(#[track_caller]
+        pub(crate) fn $op(&self, value: $int, order: Ordering) -> $int {
+            match self {
+                Self::Std(it) => it.$op(value, order),
+                Self::Model(_) if unwinding() => 0,
+                Self::Model(it) => it.$op(value, order),
+            }
+        })+
+    };
+}
+
+atomic!(AtomicU8, u8);
+atomic!(AtomicU64, u64);
+atomic!(AtomicUsize, usize);
+
+/// `std`'s `Arc`; for seats, where a model asks for it, with a reference count that loom sees, and
+/// with the orderings that `std` has.
+pub(crate) struct Arc<T>(std::sync::Arc<Counted<T>>);
+
+struct Counted<T> {
+    strong: Option<model::AtomicUsize>,
+    value: T,
+}
+
+impl<T> Arc<T> {
+    #[track_caller]
+    pub(crate) fn new(value: T) -> Self {
+        let seat = std::any::type_name::<T>().contains("seat::Seat<");
+        let counted = seat && MODELLING.get() && COUNTED.get() && !unwinding();
+        let strong = counted.then(|| model::AtomicUsize::new(1));
+        Self(std::sync::Arc::new(Counted { strong, value }))
+    }
+
+    fn strong(&self) -> Option<&model::AtomicUsize> {
+        self.0.strong.as_ref().filter(|_| !unwinding())
+    }
+
+    pub(crate) fn ptr_eq(this: &Self, other: &Self) -> bool {
+        std::sync::Arc::ptr_eq(&this.0, &other.0)
+    }
+
+    #[track_caller]
+    pub(crate) fn strong_count(this: &Self) -> usize {
+        match this.strong() {
+            Some(strong) => strong.load(Ordering::Relaxed),
+            None => std::sync::Arc::strong_count(&this.0),
+        }
+    }
+
+    #[track_caller]
+    pub(crate) fn get_mut(this: &mut Self) -> Option<&mut T> {
+        let alone = this.strong().is_none_or(|strong| strong.load(Ordering::Acquire) == 1);
+        alone.then(|| std::sync::Arc::get_mut(&mut this.0)).flatten().map(|held| &mut held.value)
+    }
+}
+
+impl<T> Clone for Arc<T> {
+    #[track_caller]
+    fn clone(&self) -> Self {
+        if let Some(strong) = self.strong() {
+            strong.fetch_add(1, Ordering::Relaxed);
+        }
+        Self(std::sync::Arc::clone(&self.0))
+    }
+}
+
+impl<T> Drop for Arc<T> {
+    fn drop(&mut self) {
+        if let Some(strong) = self.strong()
+            && strong.fetch_sub(1, Ordering::Release) == 1
+        {
+            model::fence(Ordering::Acquire);
+        }
+    }
+}
+
+impl<T> Deref for Arc<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0.value
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for Arc<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).fmt(f)
+    }
+}
+
+impl<T: PartialEq> PartialEq for Arc<T> {
+    fn eq(&self, other: &Self) -> bool {
+        **self == **other
+    }
+}
+
+pub(crate) struct Swap<T> {
+    at: AtomicUsize,
+    /// Everything that was ever here. Never locked while loom may switch threads.
+    arena: Mutex<Vec<Entry<T>>>,
+}
+
+struct Entry<T> {
+    value: Arc<T>,
+    published: Option<UnsafeCell<()>>,
+}
+
+pub(crate) type Loaded<T> = Arc<T>;
+
+impl<T> Swap<T> {
+    #[track_caller]
+    pub(crate) fn new(value: Arc<T>) -> Self {
+        let swap = Self { at: AtomicUsize::new(0), arena: Mutex::default() };
+        swap.push(value);
+        swap
+    }
+
+    #[track_caller]
+    pub(crate) fn load(&self) -> Loaded<T> {
+        self.get(self.index(Ordering::Acquire))
+    }
+
+    #[track_caller]
+    fn index(&self, order: Ordering) -> usize {
+        if is_fixed::<T>() { self.at.plain_load(order) } else { self.at.load(order) }
+    }
+
+    #[track_caller]
+    pub(crate) fn compare_and_swap(&self, seen: &Arc<T>, next: Arc<T>) -> Result<(), Loaded<T>> {
+        let seen = self.arena(|all| all.iter().position(|e| Arc::ptr_eq(&e.value, seen)).unwrap());
+        let next = self.push(next);
+        let swapped = self.at.compare_exchange(seen, next, Ordering::AcqRel, Ordering::Acquire);
+        let (won, lost) = RACES.get();
+        RACES.set(if swapped.is_ok() { (won + 1, lost) } else { (won, lost + 1) });
+        swapped.map(drop).map_err(|found| self.get(found))
+    }
+
+    #[track_caller]
+    pub(crate) fn replace(&self, next: Arc<T>) {
+        assert!(!is_fixed::<T>(), "a model that replaces the configuration has to say so");
+        let next = self.push(next);
+        // As arc-swap, which stores by an exchange.
+        self.at.swap(next, Ordering::AcqRel);
+    }
+
+    fn push(&self, value: Arc<T>) -> usize {
+        let published = (MODELLING.get() && !unwinding()).then(|| UnsafeCell::new(()));
+        if let Some(cell) = &published {
+            cell.with_mut(|_| ());
+        }
+        self.arena(|all| {
+            assert!(all.iter().all(|e| !Arc::ptr_eq(&e.value, &value)), "a value came back");
+            all.push(Entry { value, published });
+            all.len() - 1
+        })
+    }
+
+    fn get(&self, index: usize) -> Arc<T> {
+        self.arena(|all| {
+            if let Some(cell) = all[index].published.as_ref().filter(|_| !unwinding()) {
+                cell.with(|_| ());
+            }
+            Arc(std::sync::Arc::clone(&all[index].value.0))
+        })
+    }
+
+    fn arena<R>(&self, f: impl FnOnce(&mut Vec<Entry<T>>) -> R) -> R {
+        f(&mut self.arena.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for Swap<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Swap")
+    }
+}
+
+pub(crate) trait Holds<T> {
+    fn swap(&self) -> &Swap<T>;
+}
+
+/// As `arc_swap::Cache`: a relaxed look whether the value is still there, and a load if not.
+pub(crate) struct Cached<H: Holds<T>, T> {
+    holder: H,
+    index: usize,
+    value: Arc<T>,
+}
+
+impl<H: Holds<T> + Clone, T> Cached<H, T> {
+    #[track_caller]
+    pub(crate) fn new(holder: H) -> Self {
+        // The production type holds its holder twice: once for the cache.
+        let index = holder.swap().index(Ordering::Acquire);
+        let value = holder.swap().get(index);
+        Self { holder, index, value }
+    }
+}
+
+impl<H: Holds<T>, T> Cached<H, T> {
+    pub(crate) fn holder(&self) -> &H {
+        &self.holder
+    }
+
+    #[track_caller]
+    pub(crate) fn load(&mut self) -> &Arc<T> {
+        let swap = self.holder.swap();
+        if swap.index(Ordering::Relaxed) != self.index {
+            self.index = swap.index(Ordering::Acquire);
+            self.value = swap.get(self.index);
+        }
+        &self.value
+    }
+}

@@ -35,11 +35,11 @@ impl Core {
     }
 
     /// Notes that `is_circuit_open` said no: a call that is reported later may have begun now
-    /// (R14). Changes something only while a streak is running that time could break.
+    /// (R14). Changes something only while a streak is running.
     pub(crate) fn announce(&self, at: At<'_>) -> Step<()> {
         let tallies = matches!(self.phase, Phase::Closed(_) | Phase::MetricsOnly(_));
         let known = self.health.announced.is_some_and(|t| t >= at.now);
-        if !tallies || self.health.streak == 0 || at.rules.streak_window == 0 || known {
+        if !tallies || self.health.streak == 0 || known {
             return Step::stay(());
         }
         let mut next = self.clone();

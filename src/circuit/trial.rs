@@ -21,6 +21,8 @@ pub(crate) struct Trial {
     /// The probes that are out, oldest first; N at the most.
     pub(crate) out: Vec<Probe>,
     issued: u32,
+    /// The probes that have decided. A reported verdict is none: it needs no slot (R24).
+    judged: u32,
     pub(crate) passed: u32,
     pub(crate) failed: u32,
     pub(crate) slow: u32,
@@ -33,6 +35,7 @@ pub(crate) struct Probe {
 }
 
 impl Trial {
+    /// The verdicts that are in, of probes and reports.
     pub(crate) fn decided(&self) -> u32 {
         self.passed.saturating_add(self.failed)
     }
@@ -45,7 +48,7 @@ impl Trial {
     /// Gives a slot, a free one or one whose lease is over, if there is any (R3, R5).
     fn give_slot(&mut self, now: Tick) -> Option<u32> {
         let out = u32::try_from(self.out.len()).unwrap_or(u32::MAX);
-        if self.decided().saturating_add(out) >= self.rules.probes {
+        if self.judged.saturating_add(out) >= self.rules.probes {
             let over = self.out.iter().position(|probe| self.expired(probe, now))?;
             self.out.remove(over);
         }
@@ -94,6 +97,7 @@ impl Core {
             rules: Arc::clone(at.rules),
             out: Vec::new(),
             issued: 0,
+            judged: 0,
             passed: 0,
             failed: 0,
             slow: 0,
@@ -132,6 +136,7 @@ impl Core {
         if !next.take_back(ticket, at.now) {
             return Step::stay(Recorded::Late.into());
         }
+        next.judged += u32::from(matches!(outcome.verdict, Verdict::Success | Verdict::Failure));
         let slow = trial.rules.is_slow(outcome.latency);
         self.noted(outcome, at.now).judged(next, slow, outcome, at).map(Settled::from)
     }

@@ -165,7 +165,9 @@ pub(crate) struct Peer {
     opened_at: Option<u64>,
     pub(crate) errors: u64,
     pub(crate) attempts: u32,
-    pub(crate) successes: u64,
+    /// In a row. `None` after one under `disable`, which records nothing but how permits end: it
+    /// may be counted or not.
+    pub(crate) successes: Option<u64>,
     pub(crate) counts: Counts,
 }
 
@@ -206,7 +208,7 @@ impl Reference {
             opened_at: None,
             errors: 0,
             attempts: 0,
-            successes: 0,
+            successes: Some(0),
             counts: Counts::default(),
         })
     }
@@ -271,7 +273,7 @@ impl Reference {
 
     // Admission.
 
-    pub(crate) fn acquire(&mut self, admitted: bool) -> Result<Ticket, No> {
+    pub(crate) fn acquire(&mut self) -> Result<Ticket, No> {
         let now = self.now;
         self.known();
         if let State::Open { until } = self.known().state {
@@ -290,8 +292,7 @@ impl Reference {
         match &mut peer.state {
             State::ForcedOpen => return Err(No { reason: Reason::ForcedOpen, retry_after: None }),
             State::HalfOpen(trial) => {
-                let slot = if trial.is_debatable(now) { admitted } else { trial.has_a_slot(now) };
-                if !slot {
+                if !trial.has_a_slot(now) {
                     return Err(No { reason: Reason::ProbesInFlight, retry_after: None });
                 }
                 trial.out.push((number, now));
@@ -309,15 +310,7 @@ impl Reference {
         max.is_some_and(|max| self.now >= trial.since.saturating_add(max))
     }
 
-    /// `None` where that is debatable.
-    pub(crate) fn next_admission(&self) -> Option<Next> {
-        match &self.peer.as_ref()?.state {
-            State::HalfOpen(trial) if !self.is_too_old() && trial.is_debatable(self.now) => None,
-            _ => Some(self.next()),
-        }
-    }
-
-    fn next(&self) -> Next {
+    pub(crate) fn next_admission(&self) -> Next {
         let Some(peer) = &self.peer else { return Next::Now };
         match &peer.state {
             State::Open { until } if self.now < *until => Next::After(until - self.now),
@@ -377,7 +370,9 @@ impl Reference {
             How::Drop => peer.counts.abandoned += 1,
         }
         if matches!(peer.state, State::Disabled) {
-            peer.successes += u64::from(end.how == How::Success); // H
+            if end.how == How::Success {
+                peer.successes = None;
+            }
             return Recorded::Neutral;
         }
         match end.how {
@@ -465,7 +460,7 @@ impl Reference {
         match peer.state {
             State::Open { until } if now >= until => self.half_open(),
             State::Disabled => {
-                peer.successes += 1; // H
+                peer.successes = None;
                 return;
             }
             _ => {}
@@ -548,7 +543,7 @@ impl Reference {
         let peer = self.begin(state, event);
         if matches!(control, Control::Reset) {
             // Reads as default (R24).
-            (peer.errors, peer.attempts, peer.successes) = (0, 0, 0);
+            (peer.errors, peer.attempts, peer.successes) = (0, 0, Some(0));
         }
         self.clear();
     }
@@ -610,13 +605,6 @@ impl Trial {
         out + self.decided < self.n as usize
     }
 
-    /// Whether it matters here if a reported verdict takes a slot, which the rules leave open: it
-    /// is no probe (R3), and needs no slot (R24).
-    fn is_debatable(&self, now: u64) -> bool {
-        let out = self.out.iter().filter(|(_, at)| self.is_out(*at, now)).count();
-        (out + self.decided < self.n as usize) != (out + self.verdicts.len() < self.n as usize)
-    }
-
     /// The probe is in flight no more; whether it still was.
     fn take_back(&mut self, ticket: Ticket, now: u64) -> bool {
         let Some(found) = self.out.iter().position(|(n, _)| Some(*n) == ticket.probe) else {
@@ -635,12 +623,12 @@ impl Peer {
     fn error(&mut self) {
         self.errors += 1;
         self.attempts += 1;
-        self.successes = 0;
+        self.successes = Some(0);
     }
 
     fn succeeded(&mut self) {
         self.attempts = 0;
-        self.successes += 1;
+        self.successes = self.successes.map(|n| n + 1);
     }
 
     fn window(&self, now: u64) -> (u64, u64, u64) {

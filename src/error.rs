@@ -276,3 +276,5 @@ impl fmt::Display for Failure {
         self.error.fmt(f)
     }
 }
+
+impl std::error::Error for Failure {}

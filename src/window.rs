@@ -206,12 +206,13 @@ impl Series {
             let bucket = &self.list[place].1;
             // AcqRel, three times: pairs with itself and with the reads below in other threads;
             // the total goes first, so that nobody sees more failures than calls.
-            bucket.total.fetch_add(1, Ordering::AcqRel);
+            let one_more = |counter: &AtomicU64| counter.fetch_add(1, Ordering::AcqRel);
+            one_more(&bucket.total);
             if sample.slow {
-                bucket.slow.fetch_add(1, Ordering::AcqRel);
+                one_more(&bucket.slow);
             }
             if sample.failed {
-                bucket.failures.fetch_add(1, Ordering::AcqRel);
+                one_more(&bucket.failures);
             }
         }
         // AcqRel: pairs with the additions above. A read that is itself a read-modify-write is in

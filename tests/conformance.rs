@@ -4,7 +4,7 @@
 //! from the rules that those do not reach. `CONFORMANCE_SCENARIOS=FILE` runs another file instead:
 //!
 //! ```text
-//! CONFORMANCE_SCENARIOS=/tmp/mine.json cargo test --test conformance -- --nocapture
+//! CONFORMANCE_SCENARIOS=$PWD/mine.json cargo test --test conformance -- --nocapture
 //! ```
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]

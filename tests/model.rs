@@ -416,7 +416,7 @@ impl Pair {
             Status::HalfOpen => CircuitState::HalfOpen,
             _ => CircuitState::Closed,
         };
-        prop_assert_eq!(health.circuit_state, shown, "the seed's state");
+        prop_assert_eq!(health.circuit_state, shown, "the state of sync_errors");
         Ok(())
     }
 }

@@ -1,0 +1,115 @@
+//! Tasks that are aborted anywhere, panic, or leak their permit: the counts add up and the
+//! circuits recover (R5, R8).
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use peer_health::{
+    CallError, Clock, HealthConfig, HealthRegistry, ManualClock, Reason, Status, SyncError,
+};
+use tokio::task::{JoinSet, yield_now};
+
+const TASKS: u64 = 10_000;
+const PEERS: u64 = 16;
+const LEASE: Duration = Duration::from_secs(30);
+
+fn registry() -> (HealthRegistry<u64>, ManualClock) {
+    let (clock, hand) = Clock::manual();
+    let config = HealthConfig::default()
+        .with_failure_threshold(3)
+        .with_open_timeout(Duration::from_millis(1))
+        .with_success_threshold(2)
+        .with_probe_lease(LEASE);
+    (HealthRegistry::builder().config(config).clock(clock).build().unwrap(), hand)
+}
+
+/// A number that looks random and belongs to `n` (the finalizer of SplitMix64).
+fn scramble(n: u64) -> u64 {
+    let x = (n.wrapping_add(0x9E37_79B9_7F4A_7C15) ^ (n >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    let x = (x ^ (x >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    x ^ (x >> 31)
+}
+
+/// What became of the permits that this test knows of.
+#[derive(Default)]
+struct Seen {
+    admitted: AtomicU64,
+    leaked: AtomicU64,
+}
+
+/// A task: waits a little, calls, waits inside the call, ends it in one way or another.
+async fn task(registry: HealthRegistry<u64>, seen: Arc<Seen>, n: u64) {
+    let draw = scramble(n);
+    for _ in 0..draw % 4 {
+        yield_now().await;
+    }
+    let Ok(permit) = registry.acquire(&(draw >> 8 & (PEERS - 1))) else { return };
+    seen.admitted.fetch_add(1, Ordering::Relaxed);
+    for _ in 0..draw >> 16 & 7 {
+        yield_now().await;
+    }
+    match draw >> 24 & 15 {
+        0 => panic!("inside the call"),
+        1 => {
+            seen.leaked.fetch_add(1, Ordering::Relaxed);
+            std::mem::forget(permit);
+        }
+        2 => drop(permit),
+        3 => drop(permit.neutral()),
+        4..8 => drop(permit.failure(SyncError::Network(String::new()))),
+        _ => drop(permit.success()),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn ten_thousand_tasks_aborted_anywhere_lose_no_permit_and_wedge_nothing() {
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| {}));
+    let (registry, hand) = registry();
+    let seen = Arc::new(Seen::default());
+    let mut tasks = JoinSet::new();
+    let mut aborts = 0;
+    for n in 0..TASKS {
+        let handle = tasks.spawn(task(registry.clone(), Arc::clone(&seen), n));
+        if scramble(!n) & 1 == 0 {
+            for _ in 0..scramble(!n) >> 8 & 3 {
+                yield_now().await;
+            }
+            handle.abort();
+            aborts += 1;
+        }
+        if n % 64 == 0 {
+            hand.advance(Duration::from_millis(1));
+        }
+    }
+    let (mut done, mut cancelled, mut panicked) = (0, 0, 0);
+    while let Some(ended) = tasks.join_next().await {
+        match ended {
+            Ok(()) => done += 1,
+            Err(error) if error.is_cancelled() => cancelled += 1,
+            Err(_) => panicked += 1,
+        }
+    }
+    std::panic::set_hook(hook);
+    assert_eq!(done + cancelled + panicked, TASKS);
+    assert!(aborts > 0 && cancelled > 0 && panicked > 0, "{done} {cancelled} {panicked}");
+
+    let totals = registry.totals().permits;
+    let leaked = seen.leaked.load(Ordering::Relaxed);
+    assert!(leaked > 0 && totals.abandoned > 0 && totals.opened > 0);
+    assert_eq!(totals.settled() + leaked, seen.admitted.load(Ordering::Relaxed));
+
+    // Whatever was leaked: when its lease is over, time and successes lead to closed.
+    for peer in 0..PEERS {
+        hand.advance(LEASE);
+        while registry.status(&peer) != Status::Closed {
+            let answer = registry.call_async(&peer, async { Ok::<_, SyncError>(()) }).await;
+            if let Err(CallError::Refused(refused)) = answer {
+                assert_eq!(refused.reason, Reason::Open, "a slot is free");
+                hand.advance(refused.retry_after.unwrap());
+            }
+        }
+    }
+}

@@ -187,6 +187,10 @@ impl<K> Seat<K> {
         }
         let (recorded, turns) = self.tracker.settle(env, ticket, verdict, failure, latency);
         self.tell(turns);
+        if recorded == Recorded::Late && self.tracker.core().is_removed() {
+            // Nobody looks here any more: what was counted goes where it is seen.
+            self.shared.ledger.add(self.tracker.last_totals());
+        }
         recorded
     }
 

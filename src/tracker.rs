@@ -251,7 +251,7 @@ impl Tracker {
         })
     }
 
-    /// What was counted and not yet taken, when nobody can count any more.
+    /// What was counted and not yet taken, of a tracker that is removed or about to go.
     pub(crate) fn last_totals(&self) -> PeerTotals {
         self.take_totals(&self.core.load().health)
     }

@@ -1,5 +1,5 @@
 //! The registry does not grow, and forgets nobody that it should remember (R26, R27).
-#![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 use std::time::Duration;
 
@@ -254,4 +254,45 @@ fn no_key_is_cloned_hashed_or_compared_by_the_path_that_a_handle_takes() {
         handle.acquire().unwrap().failure(network());
     }
     assert_eq!(TOUCHED.load(Ordering::SeqCst), before);
+}
+
+#[test]
+fn a_key_may_call_the_registry_when_it_is_dropped() {
+    use std::cell::Cell;
+    use std::sync::{OnceLock, mpsc};
+    static REGISTRY: OnceLock<HealthRegistry<Key>> = OnceLock::new();
+    thread_local!(static INSIDE: Cell<bool> = const { Cell::new(false) });
+    #[derive(Debug, Clone, PartialEq, Eq, Hash)]
+    struct Key(u32);
+    impl Drop for Key {
+        fn drop(&mut self) {
+            // Needs the write lock of any shard; the keys that this makes do not call back again.
+            if let (Some(registry), false) = (REGISTRY.get(), INSIDE.replace(true)) {
+                for other in 1_000_000..1_000_064 {
+                    registry.remove(&Key(other));
+                }
+                INSIDE.set(false);
+            }
+        }
+    }
+    let (done, finished) = mpsc::channel();
+    std::thread::spawn(move || {
+        let config = HealthConfig::default().with_max_peers(64);
+        let registry = HealthRegistry::builder().config(config).build().unwrap();
+        REGISTRY.set(registry.clone()).unwrap();
+        // Used in another order than they lie in the table, so that a search changes its mind.
+        for n in 0..2_000 {
+            registry.acquire(&Key(n)).unwrap().success();
+            registry.acquire(&Key(n.wrapping_mul(2_654_435_761) % 64)).unwrap().success();
+            let mut handle = registry.peer(&Key(n % 7));
+            handle.acquire().unwrap().success();
+            registry.remove(&Key(n % 13));
+        }
+        let idle = HealthConfig::default().with_idle_timeout(Duration::ZERO);
+        registry.set_config(idle).unwrap();
+        assert!(registry.sweep() + registry.sweep() > 0);
+        done.send(registry.len()).unwrap();
+    });
+    let left = finished.recv_timeout(Duration::from_secs(60)).expect("a lock is held");
+    assert!(left <= 64);
 }

@@ -186,16 +186,15 @@ impl<K: PeerKey> Table<K> {
     fn search(&self, now: Tick, forget: u64) -> Vec<Victim<K>> {
         let batch = (self.len() / 16).clamp(1, 4096);
         let mut found = BinaryHeap::with_capacity(batch + 1);
+        // Keys are dropped when no shard is locked (R25).
+        let mut outdone = Vec::new();
         for entry in &self.map {
-            let candidate = Victim::of(entry.value(), now, forget);
-            let Some(rank) = candidate else { continue };
-            if found.len() < batch
-                || found.peek().is_some_and(|worst: &Victim<K>| rank < worst.rank)
-            {
+            let Some(rank) = Victim::of(entry.value(), now, forget) else { continue };
+            if found.len() < batch || found.peek().is_some_and(|v: &Victim<K>| rank < v.rank) {
                 found.push(Victim { rank, key: entry.key().0.clone() });
             }
             if found.len() > batch {
-                found.pop();
+                outdone.extend(found.pop());
             }
         }
         let mut found = found.into_sorted_vec();

@@ -548,11 +548,6 @@ impl Reference {
         self.clear();
     }
 
-    /// Whether the tracker that gave this permit is known still.
-    pub(crate) fn knows(&self, ticket: &Ticket) -> bool {
-        self.peer.as_ref().is_some_and(|peer| peer.life == ticket.life)
-    }
-
     /// Which tracker of the peer this is.
     pub(crate) fn life(&self) -> Option<u64> {
         self.peer.as_ref().map(|peer| peer.life)

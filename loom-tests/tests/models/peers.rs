@@ -66,6 +66,19 @@ impl Town {
         told.sort_by_key(|(peer, generation, _)| (*peer, *generation));
         let twice = told.windows(2).find(|pair| (pair[0].0, pair[0].1) == (pair[1].0, pair[1].1));
         assert_eq!(twice, None, "a generation of a peer was told twice");
+        // P10: time and successes lead to Closed.
+        self.clock.advance(Duration::from_secs(1));
+        for peer in 1..=3 {
+            if self.registry.status(&peer) == Status::ForcedOpen {
+                self.registry.reset(&peer);
+            }
+            let call = || {
+                self.registry
+                    .acquire(&peer)
+                    .is_ok_and(|permit| permit.success() == Recorded::Counted)
+            };
+            assert!(call() && self.registry.status(&peer) == Status::Closed);
+        }
     }
 }
 

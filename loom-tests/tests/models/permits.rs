@@ -64,6 +64,10 @@ impl Place {
         let mut told: Vec<u64> = self.told.lock().unwrap().iter().map(|(g, _)| *g).collect();
         told.sort_unstable();
         assert_eq!(told, (1..=core.generation).collect::<Vec<_>>());
+        // P10: time and successes lead to Closed.
+        self.clock.set(Duration::from_secs(1));
+        self.permit().success();
+        assert_eq!(self.core().status(), Status::Closed);
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use shuttle::scheduler::RandomScheduler;
+use shuttle::scheduler::{RandomScheduler, Scheduler};
 use shuttle::{Config, FailurePersistence, Runner};
 
 use crate::checker::{Finding, search, tell};
@@ -32,9 +32,22 @@ pub(crate) fn check(
     histories: usize,
     run: impl Fn() -> (Program, Vec<Entry>) + Send + Sync + 'static,
 ) -> Arc<Tally> {
+    check_under(random(histories), name, run)
+}
+
+/// The schedules of so many histories: random, and the same each time.
+pub(crate) fn random(histories: usize) -> RandomScheduler {
+    RandomScheduler::new_from_seed(0x11EA, histories)
+}
+
+/// Checks the histories that this scheduler makes.
+pub(crate) fn check_under(
+    scheduler: impl Scheduler + 'static,
+    name: &str,
+    run: impl Fn() -> (Program, Vec<Entry>) + Send + Sync + 'static,
+) -> Arc<Tally> {
     let tally = Arc::new(Tally::default());
     let found = Arc::clone(&tally);
-    let scheduler = RandomScheduler::new_from_seed(0x11EA, histories);
     Runner::new(scheduler, config()).run(move || {
         let (program, entries) = run();
         found.histories.fetch_add(1, Ordering::Relaxed);

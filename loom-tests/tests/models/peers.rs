@@ -10,7 +10,7 @@ use crate::error::SyncError;
 use crate::event::EventKind;
 use crate::permit::OwnedPermit;
 use crate::registry::HealthRegistry;
-use crate::stage::{both, config, three, two};
+use crate::stage::{both, config, three, two, two_bounded};
 use crate::sync::{Arc, count_references, settings_change};
 use crate::time::{Clock, ManualClock};
 
@@ -157,7 +157,7 @@ fn r26_one_place_is_taken_once() {
 /// clean, and the failure acts on the old one or not at all.
 #[test]
 fn r27_nothing_is_recorded_on_a_tracker_that_was_removed() {
-    two([1, 1], || {
+    two_bounded([1, 1], || {
         let town = Town::new(config(1, 1));
         let permit = acquire(&town.registry, 1);
         let registry = town.registry.clone();
@@ -231,7 +231,7 @@ fn r27_a_ban_is_on_the_tracker_that_others_find() {
 /// R27: a handle whose peer is removed looks it up again.
 #[test]
 fn r27_a_handle_finds_the_new_tracker() {
-    two([1, 1], || {
+    two_bounded([1, 1], || {
         let town = Town::new(config(9, 1));
         let mut handle = town.registry.peer(&1);
         let registry = town.registry.clone();

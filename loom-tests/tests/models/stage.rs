@@ -21,11 +21,17 @@ pub(crate) fn two(floors: [usize; 2], model: impl Fn() + Send + Sync + 'static) 
     explore(None, floors, model);
 }
 
+/// Checks a model of two threads that has too many executions, with at most four preemptions; in a
+/// debug build with at most two.
+pub(crate) fn two_bounded(floors: [usize; 2], model: impl Fn() + Send + Sync + 'static) {
+    explore(Some(if cfg!(debug_assertions) { 2 } else { 4 }), floors, model);
+}
+
 /// Checks a model of three threads in all its executions with at most three preemptions; in a
 /// debug build with at most one.
 pub(crate) fn three(floors: [usize; 2], model: impl Fn() + Send + Sync + 'static) {
     let bound = if cfg!(debug_assertions) { 1 } else { 3 };
-    let floors = if cfg!(debug_assertions) { [10; 2] } else { floors };
+    let floors = if cfg!(debug_assertions) { [2; 2] } else { floors };
     explore(Some(bound), floors, model);
 }
 

@@ -7,7 +7,7 @@ use crate::answer::Status;
 use crate::answer::WindowCounts;
 use crate::circuit::Verdict;
 use crate::config::{HealthConfig, Window};
-use crate::stage::{OPEN, Peer, both, config, opened, three, two};
+use crate::stage::{OPEN, Peer, both, config, opened, three, two, two_bounded};
 use crate::sync::Arc;
 use crate::time::Tick;
 use crate::window::{Sample, Sliding};
@@ -127,7 +127,7 @@ fn p18_of_two_that_add_one_sees_both() {
 /// first, in either order.
 #[test]
 fn p18_a_window_that_turns_loses_nothing() {
-    two([1, 1], || {
+    two_bounded([1, 1], || {
         let shape = Window::time(Duration::from_nanos(20), 2);
         let peer = Peer::new(config(9, 1).with_window(shape));
         let (a, b) = (peer.hand_at(1), peer.hand_at(11));
@@ -144,7 +144,7 @@ fn p18_a_window_that_turns_loses_nothing() {
 /// P18: two threads that need the same new bucket get the same.
 #[test]
 fn p18_a_bucket_begins_once() {
-    two([1, 1], || {
+    two_bounded([1, 1], || {
         let shape = Window::time(Duration::from_nanos(20), 2);
         let peer = Peer::new(config(9, 1).with_window(shape));
         let (a, b) = (peer.hand_at(12), peer.hand_at(13));

@@ -76,7 +76,8 @@ impl Tracker {
 
     /// Makes a step: whoever installs the new value has made it, alone (R13). The configuration is
     /// read after the value; if the value is still there when the step is made, the step is as if
-    /// made when the configuration was read (R18).
+    /// made when the configuration was read (R18). A step that changes nothing answers from both as
+    /// each was at some moment of the call.
     fn advance<R>(
         &self,
         env: &Env,
@@ -201,15 +202,13 @@ impl Tracker {
 
     /// Whether `is_circuit_open` says so; a no is noted while a streak is running (R14).
     pub(crate) fn refuses(&self, env: &Env) -> bool {
-        let core = self.core.load();
-        if core.says_no_quietly() {
+        if self.core.load().says_no_quietly() {
             return false;
         }
         let now = env.clock.now();
-        let refuses = core.refuses(now);
-        if !refuses && core.health.streak > 0 {
+        let (refuses, _) = self.advance(env, now, |core, at| core.announce(at));
+        if !refuses {
             self.touch(now);
-            self.advance(env, now, |core, at| core.announce(at));
         }
         refuses
     }

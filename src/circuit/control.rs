@@ -34,17 +34,18 @@ impl Core {
         Step::turn(next, Turn::Opened { wait }, Some(wait))
     }
 
-    /// Notes that `is_circuit_open` said no: a call that is reported later may have begun now
-    /// (R14). Changes something only while a streak is running.
-    pub(crate) fn announce(&self, at: At<'_>) -> Step<()> {
+    /// Answers `is_circuit_open` (R22). A no is noted while a streak is running: a call that is
+    /// reported later may have begun now (R14).
+    pub(crate) fn announce(&self, at: At<'_>) -> Step<bool> {
+        let refuses = self.refuses(at.now);
         let tallies = matches!(self.phase, Phase::Closed(_) | Phase::MetricsOnly(_));
         let known = self.health.announced.is_some_and(|t| t >= at.now);
         if !tallies || self.health.streak == 0 || known {
-            return Step::stay(());
+            return Step::stay(refuses);
         }
         let mut next = self.clone();
         next.health.announced = Some(at.now);
-        Step::to(next, ())
+        Step::to(next, refuses)
     }
 
     /// Imposes a status or lifts it (R17). `None` if the tracker was removed.

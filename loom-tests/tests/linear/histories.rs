@@ -122,7 +122,6 @@ impl Subject for Caller {
                 let next = tracker.next_admission(&tracker.core(), env, env.clock.now());
                 Answer::NextAdmission(next)
             }
-            Act::Announce => unreachable!("a part of another"),
             Act::IsCircuitOpen => Answer::IsCircuitOpen(peer.seat.tracker.refuses(env)),
             Act::Report(ending) => {
                 let (reply, attempt) = peer.report(ending.verdict(), ending.failure());

@@ -26,8 +26,6 @@ pub(crate) enum Act {
     Inspect,
     NextAdmission,
     IsCircuitOpen,
-    /// The note that `is_circuit_open` leaves when it says no: a step of its own, after the answer.
-    Announce,
     Report(Ending),
     Configure(usize),
     Remove,
@@ -322,10 +320,6 @@ impl Recorder {
         let ended = self.events.fetch_add(1, Ordering::Relaxed);
         let (thread, now) = (me(), self.time.told());
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        if now.is_some() && answer == Answer::IsCircuitOpen(false) {
-            let (act, answer) = (Act::Announce, Answer::Done(true));
-            entries.push(Entry { thread, act, now, answer, began, ended });
-        }
         entries.push(Entry { thread, act, now, answer: answer.clone(), began, ended });
         answer
     }

@@ -62,8 +62,9 @@ pub(crate) fn apply(core: &Core, entry: &Entry, rules: &Arc<Rules>) -> Option<(C
         (Act::IsCircuitOpen, None) if core.health.streak == 0 => {
             stays(Answer::IsCircuitOpen(core.refuses(Tick(0))))
         }
-        (Act::IsCircuitOpen, Some(now)) => stays(Answer::IsCircuitOpen(core.refuses(now))),
-        (Act::Announce, Some(now)) => steps(core, core.announce(at(now)), |()| Answer::Done(true)),
+        (Act::IsCircuitOpen, Some(now)) => {
+            steps(core, core.announce(at(now)), Answer::IsCircuitOpen)
+        }
         _ => None,
     }
 }

@@ -38,7 +38,7 @@ pub struct Snapshot {
     pub next_admission: NextAdmission,
     /// How long ago the circuit opened; `None` when it is closed or overridden.
     pub open_for: Option<Duration>,
-    /// Probes that are out.
+    /// Probes that are out; one whose lease is over counts until its slot is given again.
     pub probes_in_flight: usize,
     /// The last error handled, counted or not.
     pub last_error: Option<Arc<Failure>>,

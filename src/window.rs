@@ -67,18 +67,18 @@ impl Sliding {
     /// Whether a window by count holds no failure: what can be told without knowing the time.
     pub(crate) fn is_spotless(&self) -> bool {
         match self {
-            // Acquire: pairs with the AcqRel of `Ring::add`.
-            Self::Ring(ring) => Sums(ring.sums.load(Ordering::Acquire)).counts().failures == 0,
+            // Relaxed: pairs with `Ring::add`; one word, and nothing else is read by it.
+            Self::Ring(ring) => Sums(ring.sums.load(Ordering::Relaxed)).counts().failures == 0,
             Self::Series(_) => false,
         }
     }
 
     pub(crate) fn counts(&self, now: Tick) -> WindowCounts {
         match self {
-            // Acquire: pairs with the AcqRel of `Ring::add`.
-            Self::Ring(ring) => Sums(ring.sums.load(Ordering::Acquire)).counts(),
+            // Relaxed: as above.
+            Self::Ring(ring) => Sums(ring.sums.load(Ordering::Relaxed)).counts(),
             Self::Series(series) => series.counts(now, |counter| {
-                // Acquire: pairs with the AcqRel of `Series::add`.
+                // Acquire: pairs with the additions in `Series::add`; the total is read after it.
                 counter.load(Ordering::Acquire)
             }),
         }
@@ -128,17 +128,21 @@ impl Ring {
         // in a slot has been added before, so no sum ever goes below zero and borrows from its
         // neighbour.
         let mine = Sums::of(sample).0;
-        // AcqRel: pairs with itself in other threads; the last to add sees what all have added.
-        let mut sums = self.sums.fetch_add(mine, Ordering::AcqRel).wrapping_add(mine);
+        // Relaxed: pairs with itself in other threads; of read-modify-writes of one word the last
+        // sees them all.
+        let mut sums = self.sums.fetch_add(mine, Ordering::Relaxed).wrapping_add(mine);
         // Relaxed: pairs with nothing; it only hands out places.
         let place = self.next.fetch_add(1, Ordering::Relaxed) % self.slots.len() as u64;
         let slot = &self.slots[usize::try_from(place).unwrap_or_default()];
-        // AcqRel: pairs with the swap that put the old value here; its sum was added before.
+        // AcqRel: pairs with the swap that put the old value here, so that what is taken off was
+        // added before. No model sees this one, since loom takes read-modify-writes of a word in
+        // the order in which it runs them; the proof is that what happens before comes first in
+        // the word's modification order (C++20, [intro.races]).
         let old = slot.swap(Self::pack(sample), Ordering::AcqRel);
         if let Some(old) = Self::unpack(old) {
             let gone = Sums::of(old).0;
-            // AcqRel: as for the addition.
-            sums = self.sums.fetch_sub(gone, Ordering::AcqRel).wrapping_sub(gone);
+            // Relaxed: as for the addition.
+            sums = self.sums.fetch_sub(gone, Ordering::Relaxed).wrapping_sub(gone);
         }
         Sums(sums).counts()
     }
@@ -204,19 +208,19 @@ impl Series {
         let number = self.number(now);
         if let Ok(place) = self.list.binary_search_by_key(&number, |(n, _)| *n) {
             let bucket = &self.list[place].1;
-            // AcqRel, three times: pairs with itself and with the reads below in other threads;
-            // the total goes first, so that nobody sees more failures than calls.
-            let one_more = |counter: &AtomicU64| counter.fetch_add(1, Ordering::AcqRel);
-            one_more(&bucket.total);
+            // Relaxed: whatever follows releases it. The total goes first, so that nobody sees more
+            // failures than calls.
+            bucket.total.fetch_add(1, Ordering::Relaxed);
+            // Release, twice: pairs with the reads in other threads.
             if sample.slow {
-                one_more(&bucket.slow);
+                bucket.slow.fetch_add(1, Ordering::Release);
             }
             if sample.failed {
-                one_more(&bucket.failures);
+                bucket.failures.fetch_add(1, Ordering::Release);
             }
         }
-        // AcqRel: pairs with the additions above. A read that is itself a read-modify-write is in
-        // one order with them: of two threads that add, at least one sees the other's.
+        // AcqRel: pairs with itself and with the additions. A read that is a read-modify-write is
+        // in one order with them: of two threads that add, the later one sees what the other did.
         self.counts(now, |counter| counter.fetch_add(0, Ordering::AcqRel))
     }
 
@@ -228,7 +232,8 @@ impl Series {
             // Failures and slow calls before the total: they never exceed it.
             counts.failures += read(&bucket.failures);
             counts.slow += read(&bucket.slow);
-            counts.total += read(&bucket.total);
+            // Relaxed: pairs with the additions; what was read above has acquired them.
+            counts.total += bucket.total.load(Ordering::Relaxed);
         }
         counts
     }

@@ -109,8 +109,8 @@ impl<K: PeerKey> Table<K> {
     /// How a new tracker begins: with a generation that no earlier tracker of its peer has
     /// reached. To be asked under the lock of the peer's shard, where the earlier one ended.
     fn fresh_core(&self) -> Arc<Core> {
-        // Acquire: pairs with the Release in `retire`, which the same lock orders before this.
-        let generation = self.generations.load(Ordering::Acquire);
+        // Relaxed: pairs with `retire`, which the same lock orders before this.
+        let generation = self.generations.load(Ordering::Relaxed);
         let fresh = self.fresh.load();
         if fresh.generation >= generation {
             return Arc::clone(&fresh);
@@ -120,10 +120,10 @@ impl<K: PeerKey> Table<K> {
         fresh
     }
 
-    /// A tracker is gone whose last phase was `generation`.
+    /// A tracker goes whose last phase is `generation`. To be told under the lock of its shard.
     fn retire(&self, generation: u64) {
-        // AcqRel: pairs with the Acquire in `fresh_core`.
-        self.generations.fetch_max(generation, Ordering::AcqRel);
+        // Relaxed: pairs with `fresh_core`, under the same lock.
+        self.generations.fetch_max(generation, Ordering::Relaxed);
     }
 
     /// Depends on the registry's seed and the key alone, so that jitter can be repeated.

@@ -54,6 +54,12 @@ impl Town {
         self.registry.snapshot(&peer).map(|snapshot| snapshot.streak)
     }
 
+    /// How often this was told.
+    fn count(&self, kind: EventKind) -> usize {
+        let told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        told.iter().filter(|event| event.2 == kind).count()
+    }
+
     /// What holds in the end of every model: one tracker for each place taken, each permit ended
     /// in one way (R8), and a peer's events have generations of their own (R29), also across
     /// eviction and removal.
@@ -224,6 +230,7 @@ fn r27_a_ban_is_on_the_tracker_that_others_find() {
         both(move || registry.remove(&1), || town.registry.force_open(&1).unwrap());
         let forced = town.registry.status(&1) == Status::ForcedOpen;
         assert_eq!(forced, town.registry.len() == 1, "banned, or removed after that");
+        assert_eq!(town.count(EventKind::Overridden(Status::ForcedOpen)), 1, "it was done once");
         town.finish(1);
     });
 }

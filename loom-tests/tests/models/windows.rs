@@ -112,12 +112,20 @@ fn p18_a_rate_does_not_go_unseen() {
 /// P18: of two that add at the same time at least one sees both, in either kind of window.
 #[test]
 fn p18_of_two_that_add_one_sees_both() {
-    for shape in [Window::count(2), Window::time(Duration::from_nanos(20), 2)] {
+    let shapes = [Window::count(2), Window::time(Duration::from_nanos(20), 2)];
+    let pairs = [(FAILED, SLOW), (WELL, FAILED), (WELL, WELL)];
+    for (shape, (a, b)) in shapes.into_iter().flat_map(|shape| pairs.map(|pair| (shape, pair))) {
         two([1, 1], move || {
             let window = Arc::new(window(shape));
             let other = Arc::clone(&window);
-            let (x, y) = both(move || other.add(FAILED, Tick(1)), || window.add(SLOW, Tick(2)));
-            let all = WindowCounts { total: 2, failures: 2, slow: 1 };
+            let (x, y) = both(move || other.add(a, Tick(1)), || window.add(b, Tick(2)));
+            let count =
+                |which: fn(Sample) -> bool| [a, b].into_iter().filter(|s| which(*s)).count();
+            let all = WindowCounts {
+                total: 2,
+                failures: count(|s| s.failed) as u64,
+                slow: count(|s| s.slow) as u64,
+            };
             assert!(x == all || y == all, "{x:?}, {y:?}");
         });
     }

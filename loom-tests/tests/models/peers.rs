@@ -199,6 +199,24 @@ fn r27_generations_go_on_after_a_removal() {
     });
 }
 
+/// R27, R29: so they do for who has looked for the peer before it was known.
+#[test]
+fn r27_generations_go_on_for_a_newcomer() {
+    two_bounded([1, 1], || {
+        let town = Town::new(config(1, 1));
+        let registry = town.registry.clone();
+        let (_, permit) = both(
+            move || {
+                registry.force_open(&1).unwrap();
+                registry.remove(&1);
+            },
+            || town.registry.acquire(&1),
+        );
+        let permits = permit.map(fail).is_ok().into();
+        town.finish(permits);
+    });
+}
+
 /// R26, R29: generations go on after an eviction too.
 #[test]
 fn r26_generations_go_on_after_an_eviction() {
@@ -245,8 +263,9 @@ fn r27_a_handle_finds_the_new_tracker() {
         let (_, recorded) = both(
             move || registry.remove(&1),
             || {
-                let error = SyncError::State(String::new());
-                handle.acquire().unwrap().failure(error)
+                let permit = handle.acquire().unwrap();
+                assert!(permit.is_tracked(), "there is room");
+                permit.failure(SyncError::State(String::new()))
             },
         );
         match recorded {

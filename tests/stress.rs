@@ -1,25 +1,89 @@
-//! Real threads: nothing is lost, nothing is counted twice, nobody waits for anybody (R8, R13).
-#![allow(clippy::unwrap_used, reason = "tests")]
+//! Real threads: nothing is lost, nothing is counted twice, nobody waits for anybody (R8, R9, R13,
+//! R25 to R29).
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
+#[path = "stress/history.rs"]
+mod history;
+#[path = "stress/storm.rs"]
+mod storm;
+#[path = "stress/worker.rs"]
+mod worker;
+
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
-use peer_health::{EventKind, HealthConfig, HealthRegistry, Reason, Recorded, Status, SyncError};
+use peer_health::{
+    Clock, EventKind, HealthConfig, HealthRegistry, PeerTotals, Permit, Reason, Recorded, Status,
+    SyncError,
+};
 
 const THREADS: u64 = 64;
 const OPERATIONS: u64 = 10_000_000;
 
-/// What the threads saw, added up.
+/// What a thread saw.
 #[derive(Default)]
 struct Seen {
-    admitted: AtomicU64,
-    late: AtomicU64,
-    opened: AtomicU64,
-    failed: AtomicU64,
-    neutral: AtomicU64,
-    succeeded: AtomicU64,
-    dropped: AtomicU64,
+    ended: u64,
+    late: u64,
+    opened: u64,
+    failed: u64,
+    neutral: u64,
+    succeeded: u64,
+    dropped: u64,
+    reported_errors: u64,
+    reported_successes: u64,
+}
+
+impl Seen {
+    /// Ends the permit in the way that has this number, most of them in success; `None` if it was
+    /// dropped, which tells nothing.
+    fn settle<K>(&mut self, permit: Permit<'_, K>, way: u64) -> Option<Recorded> {
+        self.ended += 1;
+        let recorded = match way {
+            1 => permit.failure(network()),
+            2 => permit.neutral(),
+            3 | 4 => {
+                self.dropped += 1;
+                let _ = catch_unwind(AssertUnwindSafe(|| {
+                    let _dropped = permit;
+                    if way == 4 {
+                        resume_unwind(Box::new("the call panicked"));
+                    }
+                }));
+                return None;
+            }
+            _ => permit.success(),
+        };
+        let counter = match (recorded, way) {
+            (Recorded::Late, _) => &mut self.late,
+            (_, 1) => &mut self.failed,
+            (_, 2) => &mut self.neutral,
+            _ => &mut self.succeeded,
+        };
+        *counter += 1;
+        self.opened += u64::from(matches!(recorded, Recorded::Opened { .. }));
+        Some(recorded)
+    }
+
+    /// What was counted is what the threads saw.
+    fn check(all: &[Self], totals: PeerTotals) {
+        let sum = |part: fn(&Self) -> u64| all.iter().map(part).sum::<u64>();
+        assert_eq!(totals.settled(), sum(|seen| seen.ended));
+        assert_eq!(totals.succeeded, sum(|seen| seen.succeeded));
+        assert_eq!(totals.failed, sum(|seen| seen.failed));
+        assert_eq!(totals.neutral, sum(|seen| seen.neutral));
+        // A permit that is dropped is not told whether it was late.
+        assert!(totals.late >= sum(|seen| seen.late));
+        assert_eq!(totals.abandoned + totals.late, sum(|seen| seen.late + seen.dropped));
+        assert_eq!(totals.reported_errors, sum(|seen| seen.reported_errors));
+        assert_eq!(totals.reported_successes, sum(|seen| seen.reported_successes));
+    }
+}
+
+fn network() -> SyncError {
+    SyncError::Network(String::new())
 }
 
 /// A number from a thread's own sequence (Marsaglia's xorshift).
@@ -30,12 +94,21 @@ fn random(state: &mut u64) -> u64 {
     *state
 }
 
+/// One test at a time: each has enough threads of its own.
+fn alone() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 fn stress(peers: u64, by_handle: bool) {
+    let _alone = alone();
     let registry: Arc<OnceLock<HealthRegistry<u64>>> = Arc::default();
     let events = Arc::new(AtomicU64::new(0));
     let called_back = Arc::new(AtomicU64::new(0));
     let (back, opened, admitted) =
         (Arc::clone(&registry), Arc::clone(&events), Arc::clone(&called_back));
+    // Time passes by being asked for, on a slow machine as on a fast one.
+    let ticks = AtomicU64::new(0);
     let config = HealthConfig::default()
         .with_failure_threshold(3)
         .with_failure_window(Duration::ZERO)
@@ -43,6 +116,7 @@ fn stress(peers: u64, by_handle: bool) {
         .with_success_threshold(2);
     let built = HealthRegistry::<u64>::builder()
         .config(config)
+        .clock(Clock::from_fn(move || Duration::from_micros(ticks.fetch_add(1, Ordering::Relaxed))))
         .listener(move |event| {
             if let EventKind::Opened { .. } = event.kind {
                 opened.fetch_add(1, Ordering::Relaxed);
@@ -57,25 +131,20 @@ fn stress(peers: u64, by_handle: bool) {
         .build()
         .unwrap();
     registry.set(built.clone()).unwrap();
-    let seen = Seen::default();
-    std::thread::scope(|scope| {
-        for thread in 0..THREADS {
-            let (registry, seen) = (&built, &seen);
-            scope.spawn(move || run(registry, seen, thread, peers, by_handle));
-        }
+    let registry = &built;
+    let mut seen: Vec<Seen> = std::thread::scope(|scope| {
+        let run = |thread| scope.spawn(move || run(registry, thread, peers, by_handle));
+        let threads: Vec<_> = (0..THREADS).map(run).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
     });
     let totals = built.totals().permits;
-    let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-    assert_eq!(totals.settled(), read(&seen.admitted) + read(&called_back));
-    assert_eq!(totals.succeeded, read(&seen.succeeded));
-    assert_eq!(totals.failed, read(&seen.failed));
-    assert_eq!(totals.neutral, read(&seen.neutral));
-    // A permit that is dropped is not told whether it was late.
-    let dropped = read(&seen.dropped) + read(&called_back);
-    assert_eq!(totals.abandoned + totals.late, read(&seen.late) + dropped);
-    assert_eq!(totals.opened, read(&events), "each trip is told once");
-    assert!(read(&seen.opened) >= 1_000, "{} trips", read(&seen.opened));
-    assert_eq!(totals.opened, read(&seen.opened), "and by the caller that made it");
+    let dropped = called_back.load(Ordering::Relaxed);
+    seen.push(Seen { ended: dropped, dropped, ..Seen::default() });
+    Seen::check(&seen, totals);
+    assert_eq!(totals.opened, events.load(Ordering::Relaxed), "each trip is told once");
+    assert!(totals.opened >= 100, "{} trips", totals.opened);
+    let opened: u64 = seen.iter().map(|seen| seen.opened).sum();
+    assert_eq!(totals.opened, opened, "and by the caller that made it");
     // Nothing wedges: time and successes lead to Closed.
     for peer in 0..peers {
         while built.status(&peer) != Status::Closed {
@@ -87,60 +156,22 @@ fn stress(peers: u64, by_handle: bool) {
     }
 }
 
-fn run(registry: &HealthRegistry<u64>, seen: &Seen, thread: u64, peers: u64, by_handle: bool) {
+fn run(registry: &HealthRegistry<u64>, thread: u64, peers: u64, by_handle: bool) -> Seen {
     let mut state = thread * 2 + 1;
     let mut handle = registry.peer(&(thread % peers));
-    let mut mine = [0u64; 7];
+    let mut seen = Seen::default();
     for n in 0..OPERATIONS / THREADS {
         let draw = random(&mut state);
-        let peer = if by_handle { thread % peers } else { draw % peers };
         // Bursts of failures: in every eighth stretch of a thousand operations, half fail.
         let failing = (n / 1000) % 8 == 0 && draw & 0x10_0000 != 0;
-        let kind = if failing { 1 } else { draw >> 32 & 0x3F };
-        let recorded = if by_handle {
-            handle.acquire().ok().map(|permit| settle(permit, kind))
+        let way = if failing { 1 } else { draw >> 32 & 0x3F };
+        if by_handle {
+            handle.acquire().map(|permit| seen.settle(permit, way)).ok();
         } else {
-            registry.acquire(&peer).ok().map(|permit| settle(permit, kind))
-        };
-        let Some(recorded) = recorded else { continue };
-        mine[0] += 1;
-        match (recorded, kind) {
-            (Some(Recorded::Late), _) => mine[1] += 1,
-            (Some(Recorded::Opened { .. }), _) => {
-                mine[2] += 1;
-                mine[3] += 1;
-            }
-            (Some(_), 1) => mine[3] += 1,
-            (Some(_), 2) => mine[4] += 1,
-            (Some(_), _) => mine[5] += 1,
-            (None, _) => mine[6] += 1,
+            registry.acquire(&(draw % peers)).map(|permit| seen.settle(permit, way)).ok();
         }
     }
-    let counters = [
-        &seen.admitted,
-        &seen.late,
-        &seen.opened,
-        &seen.failed,
-        &seen.neutral,
-        &seen.succeeded,
-        &seen.dropped,
-    ];
-    for (counter, mine) in counters.into_iter().zip(mine) {
-        counter.fetch_add(mine, Ordering::Relaxed);
-    }
-}
-
-/// Ends the permit; `None` if it was dropped, which tells nothing.
-fn settle(permit: peer_health::Permit<'_, u64>, kind: u64) -> Option<Recorded> {
-    match kind {
-        1 => Some(permit.failure(SyncError::Network(String::new()))),
-        2 => Some(permit.neutral()),
-        3 => {
-            drop(permit);
-            None
-        }
-        _ => Some(permit.success()),
-    }
+    seen
 }
 
 #[test]
@@ -158,51 +189,27 @@ fn ten_thousand_peers_by_id_lose_nothing() {
     stress(10_000, false);
 }
 
-#[test]
-fn eviction_and_removal_lose_nothing_either() {
-    let config = HealthConfig::default().with_max_peers(64).with_failure_threshold(2);
-    let registry = HealthRegistry::<u64>::builder().config(config).build().unwrap();
-    let admitted = AtomicU64::new(0);
-    std::thread::scope(|scope| {
-        for thread in 0..8 {
-            let (registry, admitted) = (&registry, &admitted);
-            scope.spawn(move || {
-                let mut state = thread * 2 + 1;
-                let mut kept = Vec::new();
-                let mut handles: Vec<_> = (0..4).map(|peer| registry.peer(&peer)).collect();
-                let mut mine = 0;
-                for n in 0..100_000 {
-                    let draw = random(&mut state);
-                    let peer = draw % 128;
-                    if let Ok(permit) = registry.acquire(&peer) {
-                        mine += 1;
-                        match draw >> 32 & 0x3F {
-                            0 => kept.push(permit),
-                            1 => drop(permit.failure(SyncError::Network(String::new()))),
-                            2 => drop(registry.remove(&peer)),
-                            _ => drop(permit.success()),
-                        }
-                    }
-                    if kept.len() > 4 {
-                        kept.remove(0).success();
-                    }
-                    if let Ok(permit) = handles[(draw >> 40) as usize % 4].acquire() {
-                        mine += 1;
-                        permit.success();
-                    }
-                    if n % 1024 == 0 {
-                        registry.sweep();
-                    }
-                    assert!(registry.len() <= 64);
-                }
-                admitted.fetch_add(mine, Ordering::Relaxed);
-            });
+/// Storms, one after the other, for so long, in each size of table as many; nothing but their
+/// number hangs on the time.
+#[allow(clippy::disallowed_methods, reason = "no clock of a registry")]
+fn storms(length: Duration) {
+    let _alone = alone();
+    let began = Instant::now();
+    for seed in 0.. {
+        storm::storm(seed);
+        if seed % 3 == 2 && began.elapsed() >= length {
+            return;
         }
-    });
-    let totals = registry.totals();
-    assert_eq!(totals.permits.settled(), admitted.load(Ordering::Relaxed));
-    assert!(totals.removed > 0 && totals.evicted > 0);
-    let mut shown = std::collections::HashSet::new();
-    registry.for_each(|peer, _| assert!(shown.insert(*peer), "two trackers for {peer}"));
-    assert_eq!(shown.len(), registry.len());
+    }
+}
+
+#[test]
+fn storms_in_a_table_that_is_too_small_lose_nothing_either() {
+    storms(Duration::from_secs(20));
+}
+
+#[test]
+#[ignore = "one hour: cargo test --release --test stress -- --ignored"]
+fn an_hour_of_storms_loses_nothing() {
+    storms(Duration::from_secs(3600));
 }

@@ -107,6 +107,14 @@ pub(crate) struct Ticket {
     pub(crate) probe: Option<u32>,
 }
 
+impl Ticket {
+    /// Given without a look at the time.
+    #[inline]
+    pub(crate) fn quiet(generation: u64) -> Self {
+        Self { generation, start: None, probe: None }
+    }
+}
+
 /// What became of a call, or what was reported without one.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Outcome<'a> {

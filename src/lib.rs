@@ -61,6 +61,7 @@ mod health;
 pub mod iroh;
 mod permit;
 mod registry;
+mod rest;
 mod retry;
 mod rules;
 mod seat;

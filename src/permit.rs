@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::answer::Recorded;
 use crate::circuit::{Ticket, Verdict};
 use crate::error::Failure;
-use crate::seat::{Grip, Seat, Shared};
+use crate::seat::{Seat, Shared};
 use crate::sync::Arc;
 use crate::time::nanos;
 
@@ -33,9 +33,9 @@ use crate::time::nanos;
 /// ```
 #[must_use = "a permit that is dropped counts as an abandoned call"]
 pub struct Permit<'h, K> {
-    hold: Hold<'h, K>,
     /// `None` once settled.
-    ticket: Option<Ticket>,
+    hold: Option<Hold<'h, K>>,
+    ticket: Ticket,
     latency: Option<u64>,
 }
 
@@ -52,23 +52,22 @@ pub struct Permit<'h, K> {
 pub type OwnedPermit<K> = Permit<'static, K>;
 
 enum Hold<'h, K> {
-    Grip(&'h mut Grip<K>),
-    Seat(Arc<Seat<K>>),
+    Borrowed(&'h Seat<K>),
+    Owned(Arc<Seat<K>>),
     Untracked(Arc<Shared<K>>),
 }
 
 impl<'h, K> Permit<'h, K> {
-    pub(crate) fn borrowed(grip: &'h mut Grip<K>, ticket: Ticket) -> Self {
-        Self { hold: Hold::Grip(grip), ticket: Some(ticket), latency: None }
+    pub(crate) fn borrowed(seat: &'h Seat<K>, ticket: Ticket) -> Self {
+        Self { hold: Some(Hold::Borrowed(seat)), ticket, latency: None }
     }
 
     pub(crate) fn owned(seat: Arc<Seat<K>>, ticket: Ticket) -> Self {
-        Self { hold: Hold::Seat(seat), ticket: Some(ticket), latency: None }
+        Self { hold: Some(Hold::Owned(seat)), ticket, latency: None }
     }
 
     pub(crate) fn untracked(shared: Arc<Shared<K>>) -> Self {
-        let ticket = Some(Ticket { generation: 0, start: None, probe: None });
-        Self { hold: Hold::Untracked(shared), ticket, latency: None }
+        Self { hold: Some(Hold::Untracked(shared)), ticket: Ticket::quiet(0), latency: None }
     }
 
     /// The call succeeded.
@@ -84,6 +83,22 @@ impl<'h, K> Permit<'h, K> {
     /// ```
     #[inline]
     pub fn success(mut self) -> Recorded {
+        // The healthy case first: it is small enough to become a part of the caller.
+        let counted = match &self.hold {
+            Some(Hold::Borrowed(seat)) => seat.succeed_at_rest(self.ticket),
+            Some(Hold::Owned(seat)) => {
+                let counted = seat.succeed_at_rest(self.ticket);
+                if counted {
+                    seat.used();
+                }
+                counted
+            }
+            _ => false,
+        };
+        if counted {
+            self.hold = None;
+            return Recorded::Counted;
+        }
         self.settle(Verdict::Success, None)
     }
 
@@ -139,7 +154,7 @@ impl<'h, K> Permit<'h, K> {
     /// assert!(!registry.acquire(&7).unwrap().is_probe());
     /// ```
     pub fn is_probe(&self) -> bool {
-        self.ticket.is_some_and(|ticket| ticket.probe.is_some())
+        self.ticket.probe.is_some()
     }
 
     /// Whether the outcome will be remembered: not if the table is full of peers that may not be
@@ -150,33 +165,43 @@ impl<'h, K> Permit<'h, K> {
     /// assert!(registry.acquire(&7).unwrap().is_tracked());
     /// ```
     pub fn is_tracked(&self) -> bool {
-        !matches!(self.hold, Hold::Untracked(_))
+        !matches!(self.hold, Some(Hold::Untracked(_)))
     }
 
     #[inline]
     fn settle(&mut self, verdict: Verdict, failure: Option<&Arc<Failure>>) -> Recorded {
-        let Some(ticket) = self.ticket.take() else { return Recorded::Late };
-        match &mut self.hold {
-            Hold::Grip(grip) => {
-                if verdict == Verdict::Success && grip.succeeds_quietly(ticket) {
-                    grip.seat().tracker.count_success();
-                    return Recorded::Counted;
-                }
-                grip.seat().settle(ticket, verdict, failure, self.latency)
-            }
-            Hold::Seat(seat) => {
-                let recorded = seat.settle(ticket, verdict, failure, self.latency);
+        match self.hold.take() {
+            Some(hold) => hold.settle(self.ticket, verdict, failure, self.latency),
+            None => Recorded::Late,
+        }
+    }
+}
+
+impl<K> Hold<'_, K> {
+    #[inline(never)]
+    fn settle(
+        self,
+        ticket: Ticket,
+        verdict: Verdict,
+        failure: Option<&Arc<Failure>>,
+        latency: Option<u64>,
+    ) -> Recorded {
+        match self {
+            Self::Borrowed(seat) => seat.settle(ticket, verdict, failure, latency),
+            Self::Owned(seat) => {
+                let recorded = seat.settle(ticket, verdict, failure, latency);
                 seat.used();
                 recorded
             }
-            Hold::Untracked(shared) => shared.ledger.settle(verdict),
+            Self::Untracked(shared) => shared.ledger.settle(verdict),
         }
     }
 }
 
 impl<K> Drop for Permit<'_, K> {
+    #[inline]
     fn drop(&mut self) {
-        if self.ticket.is_some() {
+        if self.hold.is_some() {
             self.settle(Verdict::Dropped, None);
         }
     }

@@ -157,6 +157,11 @@ pub(crate) struct Rules {
 }
 
 impl Rules {
+    /// Whether anything is read off a call that succeeds, or off its latency.
+    pub(crate) fn looks_at_successes(&self) -> bool {
+        self.window.is_some() || self.slow_call.is_some()
+    }
+
     /// Whether a call that took this long is slow (R15: at the threshold it is).
     pub(crate) fn is_slow(&self, latency: Option<u64>) -> bool {
         matches!((self.slow_call, latency), (Some(slow), Some(took)) if took >= slow)

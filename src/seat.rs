@@ -2,12 +2,11 @@
 //! a seat, a permit or a handle, keeps it from being evicted.
 
 use crate::answer::Recorded;
-use crate::circuit::{Admission, Core, Ticket, Turns, Verdict};
+use crate::circuit::{Admission, Ticket, Turns, Verdict};
 use crate::error::Failure;
 use crate::event::EventKind;
-use crate::rules::Rules;
 use crate::snapshot::{PeerTotals, Totals};
-use crate::sync::{Arc, AtomicU64, Cached, Holds, Ordering, Swap};
+use crate::sync::{Arc, AtomicU64, Ordering};
 use crate::time::Tick;
 use crate::tracker::{Env, Tracker};
 
@@ -91,6 +90,7 @@ impl<K> Shared<K> {
 
     /// The place in the order of uses that a use has now: its own in a small table, otherwise
     /// that of the latest insertion or sweep, so that calls to different peers share no write.
+    #[inline]
     pub(crate) fn now_used(&self) -> u64 {
         if self.exact_uses {
             return self.next_use();
@@ -122,17 +122,12 @@ impl<K> Shared<K> {
 
     /// A peer became clean, or is no longer held: a search for room may succeed. One that is
     /// missed costs a newcomer its tracker for a second at the most.
+    #[inline]
     pub(crate) fn freed(&self) {
         // Relaxed, twice: pairs with `begin_search` and `search_failed`.
         if self.full.load(Ordering::Relaxed) != 0 {
             self.full.store(0, Ordering::Relaxed);
         }
-    }
-}
-
-impl<K> Holds<Rules> for Arc<Shared<K>> {
-    fn swap(&self) -> &Swap<Rules> {
-        &self.env.rules
     }
 }
 
@@ -152,25 +147,39 @@ impl<K> Seat<K> {
         }
     }
 
+    /// Asks to be admitted: by the word alone, if the circuit is at rest.
     #[inline]
     pub(crate) fn acquire(&self) -> Admission {
-        let core = self.tracker.core();
-        if core.admits_quietly(&self.shared.env.rules.load()) {
-            let generation = core.generation;
-            return Admission::Admitted(Ticket { generation, start: None, probe: None });
-        }
-        drop(core);
-        self.acquire_noted()
+        self.admit_at_rest().map_or_else(|| self.acquire_noted(), Admission::Admitted)
     }
 
-    /// Asks to be admitted where the time matters, or the circuit.
+    /// Admits a call at once if it is to change nothing but a total.
+    #[inline]
+    pub(crate) fn admit_at_rest(&self) -> Option<Ticket> {
+        let generation = self.tracker.rests()?;
+        (!self.shared.env.looks_at_successes()).then_some(Ticket::quiet(generation))
+    }
+
+    /// Counts a success at once if it changes nothing but a total.
+    #[inline]
+    pub(crate) fn succeed_at_rest(&self, ticket: Ticket) -> bool {
+        let rests = self.tracker.rests() == Some(ticket.generation);
+        let counts = rests && !self.shared.env.looks_at_successes();
+        if counts {
+            self.tracker.count_success();
+        }
+        counts
+    }
+
+    /// Asks to be admitted by the circuit.
+    #[inline(never)]
     pub(crate) fn acquire_noted(&self) -> Admission {
         let (admission, turns) = self.tracker.acquire(&self.shared.env);
         self.tell(turns);
         admission
     }
 
-    #[inline]
+    /// Takes the outcome of a permit; a success that [`Self::succeed_at_rest`] has not counted.
     pub(crate) fn settle(
         &self,
         ticket: Ticket,
@@ -179,12 +188,6 @@ impl<K> Seat<K> {
         latency: Option<u64>,
     ) -> Recorded {
         let env = &self.shared.env;
-        if verdict == Verdict::Success
-            && self.tracker.core().succeeds_quietly(ticket, &env.rules.load())
-        {
-            self.tracker.count_success();
-            return Recorded::Counted;
-        }
         let (recorded, turns) = self.tracker.settle(env, ticket, verdict, failure, latency);
         self.tell(turns);
         if recorded == Recorded::Late && self.tracker.core().is_removed() {
@@ -195,6 +198,7 @@ impl<K> Seat<K> {
     }
 
     /// Notes a use that is over: the peer is as recently used as any, and may be clean by now.
+    #[inline]
     pub(crate) fn used(&self) {
         self.tracker.mark(self.shared.now_used());
         self.shared.freed();
@@ -207,55 +211,26 @@ impl<K> Drop for Seat<K> {
     }
 }
 
-impl<K> Holds<Core> for Arc<Seat<K>> {
-    fn swap(&self) -> &Swap<Core> {
-        self.tracker.swap()
-    }
-}
-
-/// A seat with the values that its calls read, each cached: what a handle holds.
-pub(crate) struct Grip<K> {
-    core: Cached<Arc<Seat<K>>, Core>,
-    rules: Cached<Arc<Shared<K>>, Rules>,
-}
+/// A seat that is held for long: by a handle.
+pub(crate) struct Grip<K>(Arc<Seat<K>>);
 
 impl<K> Grip<K> {
     pub(crate) fn new(seat: Arc<Seat<K>>) -> Self {
-        let rules = Cached::new(Arc::clone(&seat.shared));
-        Self { core: Cached::new(seat), rules }
+        Self(seat)
     }
 
+    #[inline]
     pub(crate) fn seat(&self) -> &Arc<Seat<K>> {
-        self.core.holder()
-    }
-
-    pub(crate) fn core(&mut self) -> &Arc<Core> {
-        self.core.load()
-    }
-
-    /// Asks to be admitted: a healthy peer needs two loads, and no clock (R1).
-    #[inline]
-    pub(crate) fn acquire(&mut self) -> Admission {
-        let core = self.core.load();
-        if core.admits_quietly(self.rules.load()) {
-            let generation = core.generation;
-            return Admission::Admitted(Ticket { generation, start: None, probe: None });
-        }
-        self.seat().acquire_noted()
-    }
-
-    #[inline]
-    pub(crate) fn succeeds_quietly(&mut self, ticket: Ticket) -> bool {
-        self.core.load().succeeds_quietly(ticket, self.rules.load())
+        &self.0
     }
 }
 
 impl<K> Drop for Grip<K> {
     fn drop(&mut self) {
-        if !self.core().is_quiet() {
-            let seat = self.seat();
+        let Self(seat) = self;
+        if seat.tracker.rests().is_none() {
             seat.tracker.touch(seat.shared.env.clock.now());
         }
-        self.seat().used();
+        seat.used();
     }
 }

@@ -9,9 +9,6 @@
 //! a compare-and-swap expects is held alive by its caller, so its address cannot be reused
 //! meanwhile: a pointer that compares equal *is* the same value (no ABA).
 
-use std::marker::PhantomData;
-use std::ops::Deref;
-
 pub(crate) use std::sync::Arc;
 pub(crate) use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 
@@ -43,47 +40,5 @@ impl<T> Swap<T> {
     #[allow(clippy::disallowed_methods, reason = "the one place that may store")]
     pub(crate) fn replace(&self, next: Arc<T>) {
         self.0.store(next);
-    }
-}
-
-/// Something that owns a [`Swap`] and can be asked for it.
-pub(crate) trait Holds<T> {
-    fn swap(&self) -> &Swap<T>;
-}
-
-/// An owner of a [`Swap`] together with the value last seen there: a read is one load and one
-/// comparison while nothing has changed.
-pub(crate) struct Cached<H: Holds<T>, T> {
-    holder: H,
-    cache: arc_swap::Cache<Door<H, T>, Arc<T>>,
-}
-
-/// Leads a cache to its swap.
-struct Door<H, T>(H, PhantomData<fn() -> T>);
-
-impl<H: Holds<T>, T> Deref for Door<H, T> {
-    type Target = arc_swap::ArcSwap<T>;
-
-    fn deref(&self) -> &Self::Target {
-        &self.0.swap().0
-    }
-}
-
-impl<H: Holds<T> + Clone, T> Cached<H, T> {
-    pub(crate) fn new(holder: H) -> Self {
-        let cache = arc_swap::Cache::new(Door(holder.clone(), PhantomData));
-        Self { holder, cache }
-    }
-}
-
-impl<H: Holds<T>, T> Cached<H, T> {
-    pub(crate) fn holder(&self) -> &H {
-        &self.holder
-    }
-
-    /// The value as it is now: never older than anything that happened before this call.
-    #[inline]
-    pub(crate) fn load(&mut self) -> &Arc<T> {
-        self.cache.load()
     }
 }

@@ -11,26 +11,60 @@ use crate::circuit::{
     Verdict,
 };
 use crate::error::Failure;
+use crate::rest::Rest;
 use crate::rules::Rules;
 use crate::snapshot::PeerTotals;
-use crate::sync::{Arc, AtomicU64, Holds, Loaded, Ordering, Swap};
+use crate::sync::{Arc, AtomicU8, AtomicU64, Loaded, Ordering, Swap};
 use crate::time::{Clock, Tick};
 
 /// What the trackers of a registry share: the time and the configuration.
 #[derive(Debug)]
 pub(crate) struct Env {
     pub(crate) clock: Clock,
-    pub(crate) rules: Swap<Rules>,
+    rules: Swap<Rules>,
+    /// Not zero once a configuration looked at healthy calls: see [`Rules::looks_at_successes`].
+    looking: AtomicU8,
+}
+
+impl Env {
+    pub(crate) fn new(clock: Clock, rules: Arc<Rules>) -> Self {
+        let looking = AtomicU8::new(rules.looks_at_successes().into());
+        Self { clock, rules: Swap::new(rules), looking }
+    }
+
+    pub(crate) fn rules(&self) -> Loaded<Rules> {
+        self.rules.load()
+    }
+
+    /// Replaces the configuration (R18).
+    pub(crate) fn configure(&self, rules: Arc<Rules>) {
+        if rules.looks_at_successes() {
+            // Relaxed: pairs with `looks_at_successes`. Whoever has seen the new configuration has
+            // acquired what came before it, and sees this too.
+            self.looking.store(1, Ordering::Relaxed);
+        }
+        self.rules.replace(rules);
+    }
+
+    /// Whether the call of a healthy peer may matter to the configuration. Once it did, it counts
+    /// as if it did, which costs healthy calls a look at the configuration and changes nothing.
+    #[inline]
+    pub(crate) fn looks_at_successes(&self) -> bool {
+        // Relaxed: pairs with `configure`; see there.
+        self.looking.load(Ordering::Relaxed) != 0
+    }
 }
 
 /// One peer.
 ///
-/// The order of the fields is that of memory: 64 bytes lie between the pointer that every call
-/// reads and the counter that every success writes, so the two are never in one cache line.
+/// The order of the fields is that of memory: 64 bytes lie between the word that every call reads
+/// and the counter that every success writes, so the two are never in one cache line.
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct Tracker {
     core: Swap<Core>,
+    /// Whether the circuit is at rest.
+    rest: Rest,
     salt: u64,
     neutral: AtomicU64,
     abandoned: AtomicU64,
@@ -57,6 +91,7 @@ impl Tracker {
     pub(crate) fn new(core: Arc<Core>, salt: u64, stamp: u64) -> Self {
         let zero = || AtomicU64::new(0);
         Self {
+            rest: Rest::new(core.generation),
             core: Swap::new(core),
             salt,
             neutral: zero(),
@@ -84,29 +119,71 @@ impl Tracker {
         now: Tick,
         step: impl Fn(&Core, At<'_>) -> Step<R>,
     ) -> (R, Turns) {
-        let mut seen = self.core.load();
+        self.advance_from(self.core.load(), env, now, step)
+    }
+
+    /// The same, where the value was loaded already.
+    fn advance_from<R>(
+        &self,
+        mut seen: Loaded<Core>,
+        env: &Env,
+        now: Tick,
+        step: impl Fn(&Core, At<'_>) -> Step<R>,
+    ) -> (R, Turns) {
         loop {
-            let rules = env.rules.load();
+            let rules = env.rules();
             let made = step(&seen, At { rules: &rules, now, salt: self.salt });
             let Some(next) = made.next else { return (made.reply, made.turns) };
-            // Pairs with the loads above: whoever sees the new value sees all that led to it.
-            match self.core.compare_and_swap(&seen, Arc::new(next)) {
+            match self.put(&seen, next) {
                 Ok(()) => return (made.reply, made.turns),
                 Err(found) => seen = found,
             }
         }
     }
 
-    /// Asks to be admitted. For a healthy peer: see [`Core::admits_quietly`].
+    /// Puts a value in the place of the one that was seen, and lets the word follow: see [`Rest`].
+    fn put(&self, seen: &Loaded<Core>, next: Core) -> Result<(), Loaded<Core>> {
+        let rests = next.is_at_rest().then_some(next.generation);
+        let word = match rests {
+            _ if seen.is_at_rest() => Some(self.rest.take_back()),
+            Some(_) => Some(self.rest.read()),
+            None => None,
+        };
+        // Pairs with all loads: whoever sees the new value sees all that led to it.
+        self.core.compare_and_swap(seen, Arc::new(next))?;
+        if let (Some(word), Some(generation)) = (word, rests) {
+            self.rest.say(word, generation);
+        }
+        Ok(())
+    }
+
+    /// The generation of the circuit, if it is at rest.
+    #[inline]
+    pub(crate) fn rests(&self) -> Option<u64> {
+        self.rest.generation()
+    }
+
+    /// Asks to be admitted. A healthy peer needs no clock (R1): nobody will ask when the call
+    /// began (R14), unless slow calls are looked for.
     pub(crate) fn acquire(&self, env: &Env) -> (Admission, Turns) {
+        let core = self.core.load();
+        if core.is_quiet() && env.rules().slow_call.is_none() {
+            let admitted = Admission::Admitted(Ticket::quiet(core.generation));
+            // Puts a circuit at rest in place anew if the word is silent about it.
+            let (_, turns) = self.advance_from(core, env, Tick::default(), |core, _| {
+                let rests = core.is_at_rest() && self.rest.is_silent_about(core.generation);
+                Step { next: rests.then(|| core.clone()), reply: (), turns: [None; 2] }
+            });
+            return (admitted, turns);
+        }
         let now = env.clock.now();
         self.touch(now);
-        self.advance(env, now, |core, at| core.admit(at))
+        self.advance_from(core, env, now, |core, at| core.admit(at))
     }
 
     /// When a call may be admitted: what `acquire` would answer, not acted upon (R7).
     pub(crate) fn next_admission(&self, core: &Core, env: &Env, now: Tick) -> NextAdmission {
-        let rules = env.rules.load();
+        let rules = env.rules();
         match core.admit(At { rules: &rules, now, salt: self.salt }).reply {
             Admission::Admitted(_) | Admission::Gone => NextAdmission::Now,
             Admission::Refused(refused) => {
@@ -202,7 +279,7 @@ impl Tracker {
 
     /// Whether `is_circuit_open` says so; a no is noted while a streak is running (R14).
     pub(crate) fn refuses(&self, env: &Env) -> bool {
-        if self.core.load().says_no_quietly() {
+        if self.rests().is_some() || self.core.load().says_no_quietly() {
             return false;
         }
         let now = env.clock.now();
@@ -302,11 +379,5 @@ impl Tracker {
             Phase::HalfOpen(trial) => Some(used.max(trial.since)),
             _ => None,
         }
-    }
-}
-
-impl Holds<Core> for Tracker {
-    fn swap(&self) -> &Swap<Core> {
-        &self.core
     }
 }

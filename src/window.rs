@@ -208,8 +208,8 @@ impl Series {
         let number = self.number(now);
         if let Ok(place) = self.list.binary_search_by_key(&number, |(n, _)| *n) {
             let bucket = &self.list[place].1;
-            // Relaxed: whatever follows releases it. The total goes first, so that nobody sees more
-            // failures than calls.
+            // Relaxed: pairs with the reads below, for which what follows releases it. The total
+            // goes first, so that nobody sees more failures than calls.
             bucket.total.fetch_add(1, Ordering::Relaxed);
             // Release, twice: pairs with the reads in other threads.
             if sample.slow {

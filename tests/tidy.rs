@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 /// The floor of each file or folder of `src`. Imports go down, or stay within a file's own folder.
 const FLOORS: [&[&str]; 6] = [
     &["sync", "time"],
-    &["answer", "backoff", "config", "error", "rules", "window"],
+    &["answer", "backoff", "config", "error", "rest", "rules", "window"],
     &["circuit"],
     &["event", "permit", "seat", "snapshot", "tracker"],
     &["registry"],
@@ -17,7 +17,7 @@ const FLOORS: [&[&str]; 6] = [
 /// Modules on one floor that may look at each other: each list is in order, later at earlier.
 const ORDER: [&[&str]; 3] = [
     &["sync", "time"],
-    &["error", "answer", "config", "rules", "window", "backoff"],
+    &["error", "answer", "config", "rules", "rest", "window", "backoff"],
     &["event", "snapshot", "tracker", "seat", "permit"],
 ];
 const FLOOR_OF_THE_MODELS: usize = 3;

@@ -31,6 +31,7 @@ mod production {
     pub(crate) mod error;
     pub(crate) mod event;
     pub(crate) mod permit;
+    pub(crate) mod rest;
     pub(crate) mod rules;
     pub(crate) mod seat;
     pub(crate) mod snapshot;
@@ -40,7 +41,8 @@ mod production {
 }
 
 pub(crate) use production::{
-    answer, circuit, config, error, event, permit, rules, seat, snapshot, time, tracker, window,
+    answer, circuit, config, error, event, permit, rest, rules, seat, snapshot, time, tracker,
+    window,
 };
 
 #[path = "linear/checker.rs"]

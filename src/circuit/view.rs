@@ -1,18 +1,10 @@
 //! What can be read off a circuit without a step.
 
-use super::{Core, Phase, Ticket};
+use super::{Core, Phase};
 use crate::answer::{Status, WindowCounts};
-use crate::rules::Rules;
 use crate::time::Tick;
 
 impl Core {
-    /// Whether a permit can be given without looking at anything else: the peer is healthy, and
-    /// nobody will ask when the call began (R1, R14).
-    #[inline]
-    pub(crate) fn admits_quietly(&self, rules: &Rules) -> bool {
-        rules.slow_call.is_none() && self.is_quiet()
-    }
-
     /// Whether the peer is healthy as far as can be told without knowing the time.
     #[inline]
     pub(crate) fn is_quiet(&self) -> bool {
@@ -24,14 +16,12 @@ impl Core {
             }
     }
 
-    /// Whether a success of this phase changes nothing but a total (R10).
-    #[inline]
-    pub(crate) fn succeeds_quietly(&self, ticket: Ticket, rules: &Rules) -> bool {
-        self.generation == ticket.generation
-            && matches!(self.phase, Phase::Closed(None))
+    /// Whether an admission and a success change nothing but a total, as long as no configuration
+    /// looks at them (R10).
+    pub(crate) fn is_at_rest(&self) -> bool {
+        matches!(self.phase, Phase::Closed(None))
             && self.health.streak == 0
             && self.health.retry_attempt == 0
-            && rules.window.is_none()
     }
 
     /// Whether nothing is held against the peer (R26).

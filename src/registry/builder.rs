@@ -11,7 +11,7 @@ use crate::config::{ConfigError, HealthConfig};
 use crate::event::{Event, EventKind};
 use crate::rules::Rules;
 use crate::seat::{Shared, Sink};
-use crate::sync::{Arc, Swap};
+use crate::sync::Arc;
 use crate::time::Clock;
 use crate::tracker::Env;
 
@@ -145,7 +145,7 @@ impl<K: PeerKey> RegistryBuilder<K> {
     fn assemble(self, rules: Rules) -> HealthRegistry<K> {
         let seed = self.seed.unwrap_or_else(rand::random);
         let max_peers = rules.max_peers;
-        let env = Env { clock: self.clock.started_now(), rules: Swap::new(Arc::new(rules)) };
+        let env = Env::new(self.clock.started_now(), Arc::new(rules));
         let sink = sink(self.listener);
         let shared = Arc::new(Shared::new(env, sink, max_peers <= EXACT_USES));
         let table = Table::new(max_peers, seed);

@@ -23,7 +23,7 @@ impl<K: PeerKey> HealthRegistry<K> {
     /// # Ok::<(), peer_health::ConfigError>(())
     /// ```
     pub fn set_config(&self, config: HealthConfig) -> Result<(), ConfigError> {
-        self.inner.shared.env.rules.replace(Arc::new(config.check()?));
+        self.inner.shared.env.configure(Arc::new(config.check()?));
         Ok(())
     }
 

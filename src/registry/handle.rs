@@ -8,7 +8,7 @@ use thiserror::Error;
 use super::HealthRegistry;
 use super::key::PeerKey;
 use crate::answer::{NextAdmission, Refused, Status};
-use crate::circuit::Admission;
+use crate::circuit::{Admission, Ticket};
 use crate::error::Failure;
 use crate::permit::Permit;
 use crate::seat::Grip;
@@ -77,28 +77,31 @@ impl<K: PeerKey> PeerHandle<K> {
     #[inline]
     pub fn acquire(&mut self) -> Result<Permit<'_, K>, Refused> {
         // Decided first, the permit built last: it borrows the grip for as long as it lives.
-        let mut admission = match &mut self.grip {
-            Some(grip) => grip.acquire(),
-            None => Admission::Gone,
+        let ticket = match self.grip.as_ref().and_then(|grip| grip.seat().admit_at_rest()) {
+            Some(ticket) => ticket,
+            None => self.acquire_noted()?,
         };
-        while admission == Admission::Gone {
-            admission = match self.look_up() {
-                Some(grip) => grip.acquire(),
-                None => return Ok(Permit::untracked(Arc::clone(self.registry.shared()))),
-            };
-        }
-        match (admission, &mut self.grip) {
-            (Admission::Admitted(ticket), Some(grip)) => Ok(Permit::borrowed(grip, ticket)),
-            (Admission::Refused(refused), _) => Err(refused),
-            _ => Ok(Permit::untracked(Arc::clone(self.registry.shared()))),
-        }
+        Ok(match &self.grip {
+            Some(grip) => Permit::borrowed(grip.seat(), ticket),
+            None => Permit::untracked(Arc::clone(self.registry.shared())),
+        })
     }
 
-    /// The peer was removed, or there was no room: looks it up.
-    #[cold]
-    fn look_up(&mut self) -> Option<&mut Grip<K>> {
-        self.grip = self.registry.seat(&self.peer).map(Grip::new);
-        self.grip.as_mut()
+    /// Asks to be admitted where that takes more than a look. Looks the peer up again if it was
+    /// removed, or if there was no room; without a grip after this, the call is untracked.
+    #[inline(never)]
+    fn acquire_noted(&mut self) -> Result<Ticket, Refused> {
+        loop {
+            match self.grip.as_ref().map(|grip| grip.seat().acquire()) {
+                Some(Admission::Admitted(ticket)) => return Ok(ticket),
+                Some(Admission::Refused(refused)) => return Err(refused),
+                Some(Admission::Gone) | None => {}
+            }
+            self.grip = self.registry.seat(&self.peer).map(Grip::new);
+            if self.grip.is_none() {
+                return Ok(Ticket::quiet(0));
+            }
+        }
     }
 
     /// Makes a call if the peer may be called, and reports what became of it: see
@@ -154,7 +157,7 @@ impl<K: PeerKey> PeerHandle<K> {
     /// assert_eq!(HealthRegistry::<u32>::new().peer(&7).status(), Status::Closed);
     /// ```
     pub fn status(&mut self) -> Status {
-        match self.grip.as_mut().map(Grip::core) {
+        match self.grip.as_ref().map(|grip| grip.seat().tracker.core()) {
             Some(core) if !core.is_removed() => core.status(),
             _ => self.registry.status(&self.peer),
         }
@@ -166,8 +169,8 @@ impl<K: PeerKey> PeerHandle<K> {
     /// assert!(!peer_health::HealthRegistry::<u32>::new().peer(&7).is_circuit_open());
     /// ```
     pub fn is_circuit_open(&mut self) -> bool {
-        match self.grip.as_mut().map(Grip::core) {
-            Some(core) if core.says_no_quietly() => false,
+        match &self.grip {
+            Some(grip) if grip.seat().tracker.rests().is_some() => false,
             _ => self.registry.is_circuit_open(&self.peer),
         }
     }

@@ -108,7 +108,7 @@ impl Sweeps {
 
 impl<K: PeerKey> Table<K> {
     pub(super) fn sweep_if_due(&self, shared: &Shared<K>, now: Tick) {
-        let idle = shared.env.rules.load().idle;
+        let idle = shared.env.rules().idle;
         // Whoever holds the lock counts an insertion of its own.
         let due = self.sweeps.try_lock().is_ok_and(|mut s| s.is_due(now, self.len(), idle));
         if due {
@@ -119,7 +119,7 @@ impl<K: PeerKey> Table<K> {
     /// Forgets the peers that may go and were not used since a sweep at least `idle_timeout` ago.
     /// How many.
     pub(crate) fn sweep(&self, shared: &Shared<K>, now: Tick) -> usize {
-        let rules = shared.env.rules.load();
+        let rules = shared.env.rules();
         let idle_before = locked(&self.sweeps).begin(now, shared.next_use(), rules.idle);
         let Some(idle_before) = idle_before else { return 0 };
         let idle = self.select(now, rules.forget, |rank| rank.stamp() < idle_before);

@@ -134,7 +134,7 @@ impl<K: PeerKey> Table<K> {
     /// Takes a place for a newcomer, making room if need be.
     fn take_place(&self, shared: &Shared<K>, now: Tick) -> bool {
         loop {
-            let max = shared.env.rules.load().max_peers;
+            let max = shared.env.rules().max_peers;
             // Relaxed, twice: pairs with `give_place_back`; the number alone matters, and a
             // read-modify-write sees the latest.
             let taken = self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |taken| {
@@ -169,7 +169,7 @@ impl<K: PeerKey> Table<K> {
             if !shared.begin_search(now) {
                 return false;
             }
-            let mut found = self.search(now, shared.env.rules.load().forget);
+            let mut found = self.search(now, shared.env.rules().forget);
             let Some(first) = found.pop() else {
                 shared.search_failed(now);
                 return false;
@@ -204,7 +204,7 @@ impl<K: PeerKey> Table<K> {
 
     /// Forgets the victim if it still may go.
     pub(super) fn evict(&self, shared: &Shared<K>, victim: &Victim<K>, now: Tick) -> bool {
-        let forget = shared.env.rules.load().forget;
+        let forget = shared.env.rules().forget;
         let mut last = 0;
         let gone = self.map.remove_if_mut(&KeyRef(&victim.key) as &dyn AsKey<K>, |_, seat| {
             // The proof: nobody else holds the seat, and under this lock nobody comes to. It comes

@@ -11,7 +11,6 @@ use crate::peer::{Peer, Time};
 use crate::permit::Permit;
 use crate::program::{Act, Answer, Ending, Entry, Look, Mix, Program, Recorder, Reply, Subject};
 use crate::program::{THREADS, print};
-use crate::seat::Grip;
 use crate::sync::Arc;
 use crate::tracker;
 
@@ -86,26 +85,23 @@ pub(crate) fn config() -> Config {
     config
 }
 
-/// A thread's access to the tracker: by a handle, or through the registry.
+/// A thread's access to the tracker: as by a handle, or as through the registry.
 struct Caller {
     peer: Peer,
     rules: Vec<Arc<crate::rules::Rules>>,
-    grip: Option<Grip<()>>,
+    by_handle: bool,
 }
 
 impl Subject for Caller {
     fn perform(&mut self, act: &Act) -> Answer {
-        let Self { peer, rules, grip } = self;
+        let Self { peer, rules, by_handle } = self;
         let env = &peer.seat.shared.env;
         match act {
-            Act::Acquire => Answer::Admission(match grip {
-                Some(grip) => grip.acquire(),
-                None => peer.seat.acquire(),
-            }),
+            Act::Acquire => Answer::Admission(peer.seat.acquire()),
             Act::Settle(ticket, ending) => {
-                let permit = match grip {
-                    Some(grip) => Permit::borrowed(grip, *ticket),
-                    None => peer.permit(*ticket),
+                let permit = match by_handle {
+                    true => Permit::borrowed(&peer.seat, *ticket),
+                    false => peer.permit(*ticket),
                 };
                 match ending {
                     Ending::Success => Answer::Recorded(permit.success()),
@@ -134,7 +130,7 @@ impl Subject for Caller {
                 Answer::Report(reply, attempt)
             }
             Act::Configure(number) => {
-                env.rules.replace(Arc::clone(&rules[*number]));
+                env.configure(Arc::clone(&rules[*number]));
                 Answer::Done(true)
             }
             Act::Remove => Answer::Done(peer.remove()),
@@ -149,8 +145,8 @@ fn history(mix: Mix) -> (Program, Vec<Entry>) {
     let peer = Peer::new(&program.rules[0], time.clock());
     let rules: Vec<_> = program.rules.iter().map(|config| Arc::new(config.rules())).collect();
     let caller = |thread| {
-        let grip = (thread % 2 == 1).then(|| Grip::new(Arc::clone(&peer.seat)));
-        Box::new(Caller { peer: peer.clone(), rules: rules.clone(), grip }) as Box<dyn Subject>
+        let (peer, rules) = (peer.clone(), rules.clone());
+        Box::new(Caller { peer, rules, by_handle: thread % 2 == 1 }) as Box<dyn Subject>
     };
     let subjects = (0..=THREADS).map(caller).collect();
     let entries = Recorder::new(time).run(&program, subjects, Act::Inspect);

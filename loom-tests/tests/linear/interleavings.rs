@@ -538,7 +538,7 @@ fn a_success_beside_a_removal_is_counted_once_whichever_is_first() {
     }
     let before = "counted | true -> closed 1, streak 0, 0 out";
     let after = "late | true -> closed 1, streak 0, 0 out";
-    every_interleaving(20, model, &[before, after]);
+    every_interleaving(10, model, &[before, after]);
 }
 
 #[test]
@@ -598,7 +598,7 @@ fn a_lowered_threshold_is_honoured_by_this_failure_or_by_the_next() {
         let (a, b) = (scene.permit(), scene.permit());
         let lower = || {
             let rules = Arc::new(rules(2, 1).rules());
-            scene.peer.seat.shared.env.rules.replace(rules);
+            scene.peer.seat.shared.env.configure(rules);
             "lowered"
         };
         let outcome = both(|| word(a.failure(failure())), lower);

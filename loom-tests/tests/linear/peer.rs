@@ -11,7 +11,7 @@ use crate::event::EventKind;
 use crate::permit::OwnedPermit;
 use crate::seat::{Seat, Shared};
 use crate::snapshot::PeerTotals;
-use crate::sync::{Arc, Swap};
+use crate::sync::Arc;
 use crate::time::{Clock, Tick};
 use crate::tracker::{Env, Reply, Tracker};
 
@@ -34,8 +34,8 @@ impl Peer {
         let sink = move |_: &(), generation, kind| {
             listener.lock().unwrap_or_else(PoisonError::into_inner).push((generation, kind));
         };
-        let rules = Swap::new(Arc::new(config.check().expect("a sound configuration")));
-        let shared = Arc::new(Shared::new(Env { clock, rules }, Box::new(sink), false));
+        let rules = Arc::new(config.check().expect("a sound configuration"));
+        let shared = Arc::new(Shared::new(Env::new(clock, rules), Box::new(sink), false));
         let tracker = Tracker::new(Arc::new(Core::new(0)), SALT, 0);
         Self { seat: Arc::new(Seat { tracker, shared, key: () }), told }
     }

@@ -146,33 +146,3 @@ impl<T> Swap<T> {
         })
     }
 }
-
-/// Something that owns a [`Swap`] and can be asked for it.
-pub(crate) trait Holds<T> {
-    fn swap(&self) -> &Swap<T>;
-}
-
-/// An owner of a [`Swap`] together with the value last seen there. Like the cache of `arc-swap`
-/// it compares first, and loads, a second access, only if that differs.
-pub(crate) struct Cached<H: Holds<T>, T> {
-    holder: H,
-    seen: Arc<T>,
-}
-
-impl<H: Holds<T>, T> Cached<H, T> {
-    pub(crate) fn new(holder: H) -> Self {
-        let seen = holder.swap().load();
-        Self { holder, seen }
-    }
-
-    pub(crate) fn holder(&self) -> &H {
-        &self.holder
-    }
-
-    pub(crate) fn load(&mut self) -> &Arc<T> {
-        if !Arc::ptr_eq(&self.holder.swap().load(), &self.seen) {
-            self.seen = self.holder.swap().load();
-        }
-        &self.seen
-    }
-}

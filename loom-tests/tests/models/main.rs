@@ -25,6 +25,7 @@ mod production {
     pub(crate) mod event;
     pub(crate) mod permit;
     pub(crate) mod registry;
+    pub(crate) mod rest;
     pub(crate) mod rules;
     pub(crate) mod seat;
     pub(crate) mod snapshot;
@@ -33,8 +34,8 @@ mod production {
     pub(crate) mod window;
 }
 pub(crate) use production::{
-    answer, circuit, config, error, event, permit, registry, rules, seat, snapshot, time, tracker,
-    window,
+    answer, circuit, config, error, event, permit, registry, rest, rules, seat, snapshot, time,
+    tracker, window,
 };
 
 mod map;

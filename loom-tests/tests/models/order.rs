@@ -4,9 +4,9 @@ use std::cell::Cell;
 use std::collections::VecDeque;
 
 use crate::answer::Recorded;
-use crate::circuit::{Control, Ticket, Verdict};
+use crate::circuit::{Admission, Control, Ticket, Verdict};
 use crate::config::HealthConfig;
-use crate::stage::{Hand, LEASE, OPEN, Peer, both, config, two};
+use crate::stage::{Hand, LEASE, OPEN, Peer, both, config, two, two_bounded};
 use crate::sync;
 
 /// What a thread does; an outcome is that of the permit it has held longest.
@@ -59,12 +59,13 @@ impl Actor {
         let began = moment();
         let result = match op {
             Acquire => {
-                let admission = self.hand.acquire();
-                let result = format!("{admission:?}");
-                if let crate::circuit::Admission::Admitted(ticket) = admission {
-                    self.held.push_back(ticket);
+                let mut admission = self.hand.acquire();
+                if let Admission::Admitted(ticket) = &mut admission {
+                    self.held.push_back(*ticket);
+                    // Noted where the clock was read for another reason, too.
+                    ticket.start = None;
                 }
-                result
+                format!("{admission:?}")
             }
             Settle(verdict) => match self.held.pop_front() {
                 Some(ticket) => format!("{:?}", self.hand.settle(ticket, verdict)),
@@ -147,7 +148,7 @@ fn could_be(order: &[usize], history: &[Vec<Done>; 2]) -> bool {
 fn linearizable(scripts: impl IntoIterator<Item = Script>) {
     for script in scripts {
         let orders = script.orders();
-        two([1, 1], move || {
+        two_bounded([1, 1], move || {
             let (peer, [mut a, mut b]) = script.begin();
             let [(_, left), (_, right)] = script.threads;
             let run = |actor: &mut Actor, ops: &[Op]| -> Vec<Done> {

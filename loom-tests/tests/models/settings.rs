@@ -78,7 +78,10 @@ fn p13_a_rate_opens_by_one_configuration() {
         settings_change(true);
         let window = Window::count(2);
         let strict = config(9, 1).with_window(window).with_min_calls(1).with_failure_rate(1.0);
-        let lenient = config(9, 1).with_window(window).with_open_timeout(Duration::from_secs(1));
+        let lenient = config(9, 1)
+            .with_window(window)
+            .with_min_calls(1)
+            .with_open_timeout(Duration::from_secs(1));
         let peer = Peer::new(strict);
         let a = peer.hand();
         let b = a.twin();

@@ -9,30 +9,41 @@ use crate::circuit::{Admission, Control, Core, Phase, Ticket, Trial, Turn, Turns
 use crate::config::HealthConfig;
 use crate::error::{Failure, SyncError};
 use crate::snapshot::PeerTotals;
-use crate::sync::{self, Arc, Ordering, Swap};
+use crate::sync::{self, Arc, Ordering};
 use crate::time::{Clock, ManualClock};
 use crate::tracker::{Env, Reply, Tracker};
 
-/// Checks a model of two threads in all its executions.
+/// Checks a model of two threads in all its executions; in a debug build with at most two
+/// preemptions.
 ///
 /// `floors`: how many executions there are at least, with loads as they are and with loads as
 /// read-modify-writes; a model that explores fewer proves less than it says.
 pub(crate) fn two(floors: [usize; 2], model: impl Fn() + Send + Sync + 'static) {
-    explore(None, floors, model);
+    bounded(None, 2, floors, model);
 }
 
 /// Checks a model of two threads that has too many executions, with at most four preemptions; in a
 /// debug build with at most two.
 pub(crate) fn two_bounded(floors: [usize; 2], model: impl Fn() + Send + Sync + 'static) {
-    explore(Some(if cfg!(debug_assertions) { 2 } else { 4 }), floors, model);
+    bounded(Some(4), 2, floors, model);
 }
 
 /// Checks a model of three threads in all its executions with at most three preemptions; in a
 /// debug build with at most one.
 pub(crate) fn three(floors: [usize; 2], model: impl Fn() + Send + Sync + 'static) {
-    let bound = if cfg!(debug_assertions) { 1 } else { 3 };
-    let floors = if cfg!(debug_assertions) { [2; 2] } else { floors };
-    explore(Some(bound), floors, model);
+    bounded(Some(3), 1, floors, model);
+}
+
+fn bounded(
+    bound: Option<usize>,
+    in_debug: usize,
+    floors: [usize; 2],
+    model: impl Fn() + Send + Sync + 'static,
+) {
+    match cfg!(debug_assertions) {
+        true => explore(Some(in_debug), [1, 2], model),
+        false => explore(bound, floors, model),
+    }
 }
 
 #[allow(clippy::disallowed_methods, reason = "says how long a model took")]
@@ -128,10 +139,10 @@ impl Peer {
 
     pub(crate) fn hand(&self) -> Hand {
         let (clock, hand) = Clock::manual();
-        let rules = Swap::new(Arc::new(self.config.check().unwrap()));
+        let rules = Arc::new(self.config.check().unwrap());
         Hand {
             tracker: Arc::clone(&self.tracker),
-            env: std::sync::Arc::new(Env { clock, rules }),
+            env: std::sync::Arc::new(Env::new(clock, rules)),
             clock: hand,
             told: self.told.clone(),
         }
@@ -172,6 +183,7 @@ impl Peer {
     /// What holds in the end of every model: each transition was told once (R29), and P10, time
     /// and successes lead to Closed, whatever is still out.
     pub(crate) fn finish(&self) {
+        is_told_rightly(&self.tracker);
         let told: Vec<u64> = self.told().iter().map(|(generation, _)| *generation).collect();
         let made: Vec<u64> = (1..=self.core().generation).collect();
         assert_eq!(told, made, "each transition is told exactly once");
@@ -214,7 +226,7 @@ impl Hand {
     }
 
     pub(crate) fn configure(&self, config: &HealthConfig) {
-        self.env.rules.replace(Arc::new(config.check().unwrap()));
+        self.env.configure(Arc::new(config.check().unwrap()));
     }
 
     pub(crate) fn acquire(&self) -> Admission {
@@ -276,6 +288,14 @@ impl Hand {
     fn tell(&self, turns: Turns) {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         told.extend(turns.into_iter().flatten());
+    }
+}
+
+/// What the word says of a circuit at rest is so: see `rest`.
+pub(crate) fn is_told_rightly(tracker: &Tracker) {
+    if let Some(generation) = tracker.rests() {
+        let core = tracker.core();
+        assert!(core.is_at_rest() && core.generation == generation, "said to be at rest: {core:?}");
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::answer::{Recorded, Status};
 use crate::circuit::{Turn, Verdict};
-use crate::stage::{Peer, both, config, opened, three, two};
+use crate::stage::{Peer, both, config, opened, three, two, two_bounded};
 
 /// P1: of the failures that reach the threshold exactly one opens the circuit; one generation more.
 #[test]
@@ -108,7 +108,7 @@ fn p03_a_success_clears_the_streak() {
 /// P3, with a failure on either side of the success: it never opens at a streak of three.
 #[test]
 fn p03_a_success_between_failures_is_seen() {
-    two([1, 1], || {
+    two_bounded([1, 1], || {
         let peer = Peer::new(config(3, 1));
         let (a, b) = (peer.hand(), peer.hand());
         a.fail(a.admitted());

@@ -98,7 +98,7 @@ fn rated(shape: Window) -> HealthConfig {
 /// P18, R13: a rate that two failures reach together opens once: at least one of them sees it.
 #[test]
 fn p18_a_rate_does_not_go_unseen() {
-    two([1, 1], || {
+    two_bounded([1, 1], || {
         let peer = Peer::new(rated(Window::count(2)));
         let (a, b) = (peer.hand(), peer.hand());
         let (x, y) = (a.admitted(), b.admitted());

@@ -151,7 +151,8 @@ impl PeerTotals {
 pub struct Totals {
     /// The sum over all peers.
     pub permits: PeerTotals,
-    /// Permits and reports that were served untracked because the table was full.
+    /// How often there was no room for a new peer: for a call or a report, which was served
+    /// untracked, for a handle, which tries again, or for a control, which failed.
     pub untracked: u64,
     /// Peers forgotten to make room or because they were idle.
     pub evicted: u64,

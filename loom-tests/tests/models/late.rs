@@ -12,7 +12,7 @@ const VERDICTS: [Verdict; 4] =
 #[test]
 fn p08_a_late_outcome_changes_nothing() {
     for verdict in VERDICTS {
-        two([1, 1], move || {
+        two([320, 3380], move || {
             let peer = Peer::new(config(1, 1));
             let (a, b) = (peer.hand_at(OPEN), peer.hand());
             let (stale, failing) = (b.admitted(), b.admitted());
@@ -39,7 +39,7 @@ fn p08_a_late_outcome_changes_nothing() {
 #[test]
 fn p08_a_late_probe_changes_nothing() {
     for verdict in VERDICTS {
-        two([1, 1], move || {
+        two([66, 1150], move || {
             let (peer, tickets) = Peer::half_open(config(1, 3), 2);
             let (a, b) = (peer.hand_at(OPEN), peer.hand_at(OPEN));
             let (x, failing) = (tickets[0], tickets[1]);
@@ -73,7 +73,7 @@ fn p12_a_control_is_one_transition() {
         (Control::Reset, Status::Closed),
     ];
     for (control, status) in controls {
-        two([1, 1], move || {
+        two([34, 1280], move || {
             let peer = Peer::new(config(1, 1));
             let (a, b) = (peer.hand(), peer.hand());
             let x = a.admitted();
@@ -92,7 +92,7 @@ fn p12_a_control_is_one_transition() {
 /// P12: of two controls the later one lasts, and both were made.
 #[test]
 fn p12_of_two_controls_the_last_lasts() {
-    two([1, 1], || {
+    two([200, 3980], || {
         let peer = Peer::new(config(1, 1));
         let (a, b) = (peer.hand(), peer.hand());
         both(move || a.control(Control::ForceOpen), || b.control(Control::Reset));
@@ -110,7 +110,7 @@ fn p12_of_two_controls_the_last_lasts() {
 #[test]
 fn p12_a_reset_outlasts_probes() {
     for verdict in VERDICTS {
-        two([1, 1], move || {
+        two([7, 120], move || {
             let (peer, tickets) = Peer::half_open(config(2, 2), 1);
             let (a, b) = (peer.hand_at(OPEN), peer.hand_at(OPEN));
             let probe = tickets[0];
@@ -128,7 +128,7 @@ fn p12_a_reset_outlasts_probes() {
 #[test]
 fn p12_a_removal_is_the_last_transition() {
     for verdict in VERDICTS {
-        two([1, 1], move || {
+        two([1490, 830], move || {
             let peer = Peer::new(config(1, 1));
             let (a, b) = (peer.hand(), peer.hand());
             let (x, y) = (a.admitted(), a.admitted());

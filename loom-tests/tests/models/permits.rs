@@ -6,15 +6,17 @@ use std::time::Duration;
 
 use crate::answer::{Recorded, Status};
 use crate::circuit::{Admission, Control, Core, Ticket, Verdict};
-use crate::config::HealthConfig;
+use crate::config::{HealthConfig, Window};
 use crate::error::SyncError;
 use crate::event::EventKind;
 use crate::permit::Permit;
 use crate::seat::{Seat, Shared};
 use crate::stage::{OPEN, both, config, failure, is_told_rightly, two, two_bounded};
-use crate::sync::Arc;
-use crate::time::{Clock, ManualClock};
+use crate::sync::{Arc, settings_change};
+use crate::time::{Clock, ManualClock, Tick};
 use crate::tracker::{Env, Tracker};
+
+const LATER: Duration = Duration::from_nanos(2 * OPEN);
 
 /// A seat outside of any table.
 struct Place {
@@ -66,7 +68,8 @@ impl Place {
         self.permit().success();
         assert_eq!(self.core().status(), Status::Closed);
         self.permit().success();
-        assert_eq!(self.seat.tracker.rests(), Some(self.core().generation), "at rest, and said so");
+        let rests = (!self.seat.shared.env.looks_at_successes()).then_some(self.core().generation);
+        assert_eq!(self.seat.tracker.rests(), rests, "at rest, and said so");
     }
 }
 
@@ -157,14 +160,19 @@ fn p09_dropping_a_permit_frees_its_slot() {
 /// its failure is not taken for a late one.
 #[test]
 fn p11_who_is_told_of_a_phase_finds_it() {
-    two([39, 4710], || {
+    two([1700, 5200], || {
         let place = Place::new(&config(1, 1));
         let seat = Arc::clone(&place.seat);
-        let (_, (ticket, recorded)) = both(
-            move || seat.tell(seat.tracker.control(&seat.shared.env, Control::Reset).1),
+        // This way round: loom runs the second first, and then looks at what the first can see.
+        let ((ticket, recorded), ()) = both(
+            move || {
+                let ticket = ticket(seat.acquire());
+                (ticket, fail(Permit::borrowed(&seat, ticket)))
+            },
             || {
-                let ticket = ticket(place.seat.acquire());
-                (ticket, fail(Permit::borrowed(&place.seat, ticket)))
+                place
+                    .seat
+                    .tell(place.seat.tracker.control(&place.seat.shared.env, Control::Reset).1)
             },
         );
         let late = recorded == Recorded::Late;
@@ -208,5 +216,29 @@ fn p03_of_two_who_put_a_circuit_at_rest_none_is_wrong() {
             || c.success(),
         );
         place.finish(4);
+    });
+}
+
+/// P13 on the quiet path: whoever has seen a configuration with a window feeds it.
+#[test]
+fn p13_a_window_that_was_seen_is_fed() {
+    two_bounded([490, 40], || {
+        settings_change(true);
+        let place = Place::new(&config(1, 1));
+        let windowed = config(1, 1).with_window(Window::count(4)).with_open_timeout(LATER);
+        let seat = Arc::clone(&place.seat);
+        let (recorded, ()) = both(
+            move || {
+                let recorded = fail(owned(&seat, ticket(seat.acquire())));
+                seat.tell(seat.tracker.control(&seat.shared.env, Control::Reset).1);
+                owned(&seat, ticket(seat.acquire())).success();
+                recorded
+            },
+            || place.seat.shared.env.configure(Arc::new(windowed.check().unwrap())),
+        );
+        if recorded == (Recorded::Opened { retry_after: LATER }) {
+            assert_eq!(place.core().window_counts(Tick(0)).total, 1);
+        }
+        place.finish(2);
     });
 }

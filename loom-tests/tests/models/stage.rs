@@ -1,5 +1,6 @@
 //! What the models share: both passes over all executions, and one peer with hands that act on it.
 
+use std::cell::Cell;
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -50,7 +51,8 @@ fn bounded(
 fn explore(bound: Option<usize>, floors: [usize; 2], model: impl Fn() + Send + Sync + 'static) {
     let model = std::sync::Arc::new(model);
     let began = Instant::now();
-    let counts = [false, true].map(|rmw| {
+    let passes = [(false, false), (false, true), (true, false)];
+    let counts = passes.map(|(rmw, first)| {
         let executions = std::sync::Arc::new(AtomicUsize::new(0));
         let (counter, model) = (executions.clone(), model.clone());
         let mut builder = loom::model::Builder::new();
@@ -59,11 +61,13 @@ fn explore(bound: Option<usize>, floors: [usize; 2], model: impl Fn() + Send + S
         let model = move || {
             counter.fetch_add(1, Ordering::Relaxed);
             sync::begin_execution();
+            SPAWNED_FIRST.set(first);
             model();
         };
         sync::modelling(rmw, || builder.check(model));
         executions.load(Ordering::Relaxed)
     });
+    let counts = [counts[0] + counts[1], counts[2]];
     let name = std::thread::current().name().unwrap_or_default().to_owned();
     let bound = bound.map_or("none".into(), |n| n.to_string());
     let seconds = began.elapsed().as_secs_f64();
@@ -73,12 +77,18 @@ fn explore(bound: Option<usize>, floors: [usize; 2], model: impl Fn() + Send + S
     }
 }
 
-/// Runs both at the same time.
+thread_local!(static SPAWNED_FIRST: Cell<bool> = const { Cell::new(false) });
+
+/// Runs both at the same time. Where loom begins makes a difference to which stale values it looks
+/// for: it begins with the second, and in a pass of its own with the first.
 pub(crate) fn both<A: 'static, B>(
     a: impl FnOnce() -> A + 'static,
     b: impl FnOnce() -> B,
 ) -> (A, B) {
     let a = loom::thread::spawn(a);
+    if SPAWNED_FIRST.get() {
+        loom::thread::yield_now();
+    }
     let b = b();
     (a.join().unwrap(), b)
 }

@@ -128,6 +128,8 @@ macro_rules! atomic {
                 match self {
                     Self::Std(it) => it.store(value, order),
                     Self::Model(_) if unwinding() => {}
+                    // Otherwise loom lets a read-modify-write find what another has overwritten.
+                    Self::Model(it) if LOADS_ARE_RMW.get() => drop(it.swap(value, order)),
                     Self::Model(it) => it.store(value, order),
                 }
             }

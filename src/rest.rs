@@ -92,3 +92,36 @@ impl Rest {
         let _ = self.0.compare_exchange(before.0, word.0, Ordering::Release, Ordering::Relaxed);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn says_what_was_said_until_it_is_taken_back() {
+        let rest = Rest::new(7);
+        assert_eq!(rest.generation(), Some(7));
+        let before = rest.take_back();
+        assert_eq!((rest.generation(), rest.is_silent_about(8)), (None, true));
+        rest.say(before, 8);
+        assert_eq!((rest.generation(), rest.is_silent_about(8)), (Some(8), false));
+        let (early, late) = (rest.take_back(), rest.take_back());
+        rest.say(early, 9);
+        assert_eq!(rest.generation(), None, "taken back since");
+        rest.say(late, 9);
+        assert_eq!(rest.generation(), Some(9));
+    }
+
+    #[test]
+    fn is_silent_for_good_when_a_number_no_longer_fits() {
+        let rest = Rest(AtomicU64::new(AT_REST | (COUNT - ONE) | 7));
+        assert_eq!(rest.generation(), Some(7));
+        for _ in 0..3 {
+            let before = rest.take_back();
+            rest.say(before, 8);
+            assert_eq!((rest.generation(), rest.is_silent_about(8)), (None, false));
+        }
+        let rest = Rest::new(GENERATION + 1);
+        assert_eq!((rest.generation(), rest.is_silent_about(GENERATION + 1)), (None, false));
+    }
+}

@@ -16,8 +16,8 @@ use crate::snapshot::Snapshot;
 use crate::sync::Arc;
 
 /// One peer of a registry, looked up once. For a task that calls the same peer again and again: a
-/// call to a healthy peer takes two loads, one comparison and one count; no map, no lock, no clock,
-/// no reference count.
+/// call to a healthy peer takes a few loads and one count; no map, no lock, no clock, no reference
+/// count.
 ///
 /// One per task; a clone is cheap and independent. While a handle lives, its peer is not evicted.
 /// If its peer is [removed](HealthRegistry::remove), the next [`acquire`](Self::acquire) makes it

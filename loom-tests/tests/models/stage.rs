@@ -20,39 +20,50 @@ use crate::tracker::{Env, Reply, Tracker};
 /// `floors`: how many executions there are at least, with loads as they are and with loads as
 /// read-modify-writes; a model that explores fewer proves less than it says.
 pub(crate) fn two(floors: [usize; 2], model: impl Fn() + Send + Sync + 'static) {
-    bounded(None, 2, floors, model);
+    bounded(2, None, 2, floors, model);
 }
 
 /// Checks a model of two threads that has too many executions, with at most four preemptions; in a
 /// debug build with at most two.
 pub(crate) fn two_bounded(floors: [usize; 2], model: impl Fn() + Send + Sync + 'static) {
-    bounded(Some(4), 2, floors, model);
+    bounded(2, Some(4), 2, floors, model);
 }
 
 /// Checks a model of three threads in all its executions with at most three preemptions; in a
 /// debug build with at most one.
 pub(crate) fn three(floors: [usize; 2], model: impl Fn() + Send + Sync + 'static) {
-    bounded(Some(3), 1, floors, model);
+    bounded(3, Some(3), 1, floors, model);
 }
 
 fn bounded(
+    threads: usize,
     bound: Option<usize>,
     in_debug: usize,
     floors: [usize; 2],
     model: impl Fn() + Send + Sync + 'static,
 ) {
     match cfg!(debug_assertions) {
-        true => explore(Some(in_debug), [1, 2], model),
-        false => explore(bound, floors, model),
+        true => explore(threads, Some(in_debug), [1, 2], model),
+        false => explore(threads, bound, floors, model),
     }
 }
 
 #[allow(clippy::disallowed_methods, reason = "says how long a model took")]
-fn explore(bound: Option<usize>, floors: [usize; 2], model: impl Fn() + Send + Sync + 'static) {
+fn explore(
+    threads: usize,
+    bound: Option<usize>,
+    floors: [usize; 2],
+    model: impl Fn() + Send + Sync + 'static,
+) {
     let model = std::sync::Arc::new(model);
     let began = Instant::now();
-    let passes = [(false, false), (false, true), (true, false)];
-    let counts = passes.map(|(rmw, first)| {
+    let only = std::env::var("MODEL_PASS").ok();
+    let passes = [("0", false, false), ("1", false, true), ("2", true, false)];
+    let counts = passes.map(|(pass, rmw, first)| {
+        if only.as_ref().is_some_and(|only| only != pass) {
+            return None;
+        }
+        println!("pass {pass}");
         let executions = std::sync::Arc::new(AtomicUsize::new(0));
         let (counter, model) = (executions.clone(), model.clone());
         let mut builder = loom::model::Builder::new();
@@ -65,13 +76,16 @@ fn explore(bound: Option<usize>, floors: [usize; 2], model: impl Fn() + Send + S
             model();
         };
         sync::modelling(rmw, || builder.check(model));
-        executions.load(Ordering::Relaxed)
+        Some(executions.load(Ordering::Relaxed))
     });
-    let counts = [counts[0] + counts[1], counts[2]];
+    let [Some(first), Some(second), Some(third)] = counts else { return };
+    let counts = [first + second, third];
     let name = std::thread::current().name().unwrap_or_default().to_owned();
-    let bound = bound.map_or("none".into(), |n| n.to_string());
+    let bound = bound.map_or("any".into(), |n| n.to_string());
     let seconds = began.elapsed().as_secs_f64();
-    println!("{name}: bound {bound}, executions {counts:?}, {seconds:.2} s");
+    println!(
+        "{name}: {threads} threads, preemptions {bound}, executions {counts:?}, {seconds:.2} s"
+    );
     for (count, floor) in counts.into_iter().zip(floors) {
         assert!(count >= floor, "explored {count} executions; {floor} are known");
     }

@@ -134,16 +134,32 @@ impl<K: PeerKey> HealthRegistry<K> {
     /// permit.success();
     /// # Ok::<(), peer_health::Refused>(())
     /// ```
+    #[inline]
     pub fn acquire(&self, peer: &K) -> Result<OwnedPermit<K>, Refused> {
+        // The healthy case first: it is small enough to become a part of the caller.
+        let Some(seat) = self.seat(peer) else { return self.acquire_noted(None, peer) };
+        match seat.admit_at_rest() {
+            Some(ticket) => Ok(OwnedPermit::owned(seat, ticket)),
+            None => self.acquire_noted(Some(seat), peer),
+        }
+    }
+
+    /// Asks to be admitted where that takes more than a look.
+    #[inline(never)]
+    fn acquire_noted(
+        &self,
+        mut seat: Option<Arc<Seat<K>>>,
+        peer: &K,
+    ) -> Result<OwnedPermit<K>, Refused> {
         loop {
-            let Some(seat) = self.seat(peer) else {
+            let Some(found) = seat else {
                 return Ok(OwnedPermit::untracked(Arc::clone(&self.inner.shared)));
             };
-            match seat.acquire() {
-                Admission::Admitted(ticket) => return Ok(OwnedPermit::owned(seat, ticket)),
+            match found.acquire_noted() {
+                Admission::Admitted(ticket) => return Ok(OwnedPermit::owned(found, ticket)),
                 Admission::Refused(refused) => return Err(refused),
                 // Removed since it was looked up: the table has another by now, or none.
-                Admission::Gone => {}
+                Admission::Gone => seat = self.seat(peer),
             }
         }
     }

@@ -71,6 +71,7 @@ impl<K: PeerKey> Table<K> {
     }
 
     /// The peer's seat, made if there is room for it; counted as a use.
+    #[inline(never)]
     pub(crate) fn seat(&self, shared: &Arc<Shared<K>>, key: &K) -> Option<Arc<Seat<K>>> {
         match self.get(key) {
             Some(seat) => {

@@ -250,14 +250,21 @@ impl Core {
         }
     }
 
+    /// Whether every call is admitted, and changes nothing by that.
+    pub(crate) fn admits_all(&self) -> bool {
+        matches!(self.phase, Phase::Closed(_) | Phase::MetricsOnly(_) | Phase::Disabled)
+    }
+
+    pub(crate) fn ticket(&self, now: Tick, probe: Option<u32>) -> Ticket {
+        Ticket { generation: self.generation, start: Some(now), probe }
+    }
+
     /// Asks to be admitted (R2, R3, R5, R6).
     pub(crate) fn admit(&self, at: At<'_>) -> Step<Admission> {
         let refused = |reason| Step::stay(Admission::Refused(Refused::new(reason, None)));
         match &self.phase {
             Phase::Closed(_) | Phase::MetricsOnly(_) | Phase::Disabled => {
-                let generation = self.generation;
-                let ticket = Ticket { generation, start: Some(at.now), probe: None };
-                Step::stay(Admission::Admitted(ticket))
+                Step::stay(Admission::Admitted(self.ticket(at.now, None)))
             }
             Phase::Open(spell) if spell.is_over(at.now) => {
                 let begun = self.half_open(*spell, at);

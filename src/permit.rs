@@ -1,14 +1,14 @@
 //! The right to make one call (R8). A permit holds its peer's seat, or borrows a handle that does.
 
-use std::fmt;
 use std::time::Duration;
+use std::{fmt, mem};
 
 use crate::answer::Recorded;
 use crate::circuit::{Ticket, Verdict};
 use crate::error::Failure;
 use crate::seat::{Seat, Shared};
 use crate::sync::Arc;
-use crate::time::nanos;
+use crate::time::{Tick, nanos};
 
 /// The right to make one call to one peer.
 ///
@@ -83,29 +83,25 @@ impl<'h, K> Permit<'h, K> {
     /// ```
     #[inline(always)]
     pub fn success(mut self) -> Recorded {
-        // The healthy case first: it is small enough to become a part of the caller.
-        let counted = match &self.hold {
-            Some(Hold::Borrowed(seat)) => seat.succeed_at_rest(self.ticket),
-            Some(Hold::Owned(seat)) => {
-                let counted = seat.succeed_at_rest(self.ticket);
-                if counted {
-                    seat.used();
-                }
-                counted
-            }
-            _ => false,
-        };
-        if counted {
-            self.hold = None;
+        // A permit whose address nobody takes stays in registers; what is left of it after this
+        // needs no drop.
+        let (hold, latency) = (self.hold.take(), self.latency);
+        let Ticket { generation, start, probe } = self.ticket;
+        mem::forget(self);
+        if let Some(Hold::Borrowed(seat)) = &hold
+            && seat.succeed_at_rest(generation)
+        {
+            mem::forget(hold);
             return Recorded::Counted;
         }
-        self.succeed()
-    }
-
-    /// Takes a success by the circuit. By value: a permit whose address is taken lies in memory.
-    #[inline(never)]
-    fn succeed(mut self) -> Recorded {
-        self.settle(Verdict::Success, None)
+        match hold {
+            Some(Hold::Owned(seat)) if seat.succeed_at_rest(generation) => {
+                seat.used();
+                Recorded::Counted
+            }
+            Some(hold) => hold.succeed(generation, start, probe, latency),
+            None => Recorded::Late,
+        }
     }
 
     /// The call failed. Whether that counts against the peer is for the failure to say (R19).
@@ -184,6 +180,19 @@ impl<'h, K> Permit<'h, K> {
 }
 
 impl<K> Hold<'_, K> {
+    /// Takes a success by the circuit. The ticket comes in parts, which go by registers.
+    #[cold]
+    #[inline(never)]
+    fn succeed(
+        self,
+        generation: u64,
+        start: Option<Tick>,
+        probe: Option<u32>,
+        latency: Option<u64>,
+    ) -> Recorded {
+        self.settle(Ticket { generation, start, probe }, Verdict::Success, None, latency)
+    }
+
     #[inline(never)]
     fn settle(
         self,

@@ -117,7 +117,7 @@ impl<K: PeerKey> HealthRegistry<K> {
     /// assert!(registry.contains(&7));
     /// ```
     pub fn peer(&self, peer: &K) -> PeerHandle<K> {
-        PeerHandle::new(self.clone(), peer.clone())
+        PeerHandle::new(self.clone(), peer)
     }
 
     /// Asks to call a peer now.

@@ -44,7 +44,17 @@ impl Word {
 impl Rest {
     /// The word of a circuit that begins at rest.
     pub(crate) fn new(generation: u64) -> Self {
-        Self(AtomicU64::new(Word(0).at_rest(generation).map_or(0, |word| word.0)))
+        Self(AtomicU64::new(Self::first(generation)))
+    }
+
+    fn first(generation: u64) -> u64 {
+        Word(0).at_rest(generation).map_or(0, |word| word.0)
+    }
+
+    /// Begins anew, as the word of another circuit. Only while nobody else knows it.
+    pub(crate) fn begin(&self, generation: u64) {
+        // Relaxed: pairs with nothing; whoever comes to know it comes to know this first.
+        self.0.store(Self::first(generation), Ordering::Relaxed);
     }
 
     /// The generation of the circuit, if it is at rest.

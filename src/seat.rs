@@ -2,7 +2,7 @@
 //! a seat, a permit or a handle, keeps it from being evicted.
 
 use crate::answer::Recorded;
-use crate::circuit::{Admission, Ticket, Turns, Verdict};
+use crate::circuit::{Admission, Core, Ticket, Turns, Verdict};
 use crate::error::Failure;
 use crate::event::EventKind;
 use crate::snapshot::{PeerTotals, Totals};
@@ -139,6 +139,16 @@ pub(crate) struct Seat<K> {
     pub(crate) key: K,
 }
 
+impl<K: Clone> Seat<K> {
+    /// A seat that is in no table, of a tracker that is removed: whoever asks it is told to look
+    /// the peer up again.
+    pub(crate) fn nowhere(shared: &Arc<Shared<K>>, key: &K) -> Self {
+        let tracker = Tracker::new(Arc::new(Core::new(0)), 0, 0);
+        tracker.remove(&shared.env);
+        Self { tracker, shared: Arc::clone(shared), key: key.clone() }
+    }
+}
+
 impl<K> Seat<K> {
     /// Tells the listener what this thread has done.
     pub(crate) fn tell(&self, turns: Turns) {
@@ -162,8 +172,8 @@ impl<K> Seat<K> {
 
     /// Counts a success at once if it changes nothing but a total.
     #[inline]
-    pub(crate) fn succeed_at_rest(&self, ticket: Ticket) -> bool {
-        let rests = self.tracker.rests() == Some(ticket.generation);
+    pub(crate) fn succeed_at_rest(&self, generation: u64) -> bool {
+        let rests = self.tracker.rests() == Some(generation);
         let counts = rests && !self.shared.env.looks_at_successes();
         if counts {
             self.tracker.count_success();
@@ -229,6 +239,9 @@ impl<K> Drop for Grip<K> {
     fn drop(&mut self) {
         let Self(seat) = self;
         if seat.tracker.rests().is_none() {
+            if seat.tracker.core().is_removed() {
+                return;
+            }
             seat.tracker.touch(seat.shared.env.clock.now());
         }
         seat.used();

@@ -10,7 +10,7 @@
 //! meanwhile: a pointer that compares equal *is* the same value (no ABA).
 
 pub(crate) use std::sync::Arc;
-pub(crate) use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
+pub(crate) use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering, fence};
 
 /// A shared `Arc` that is replaced as a whole.
 #[derive(Debug)]

@@ -7,8 +7,7 @@
 
 use crate::answer::{NextAdmission, Recorded};
 use crate::circuit::{
-    Admission, At, Control, Core, Health, Outcome, Phase, Reported, Settled, Step, Ticket, Turns,
-    Verdict,
+    Admission, At, Control, Core, Outcome, Reported, Settled, Step, Ticket, Turns, Verdict,
 };
 use crate::error::Failure;
 use crate::rest::Rest;
@@ -16,6 +15,8 @@ use crate::rules::Rules;
 use crate::snapshot::PeerTotals;
 use crate::sync::{Arc, AtomicU8, AtomicU64, Loaded, Ordering, Swap};
 use crate::time::{Clock, Tick};
+
+mod counts;
 
 /// What the trackers of a registry share: the time and the configuration.
 #[derive(Debug)]
@@ -57,24 +58,25 @@ impl Env {
 
 /// One peer.
 ///
-/// The order of the fields is that of memory: 64 bytes lie between the word that every call reads
-/// and the counter that every success writes, so the two are never in one cache line.
+/// The order of the fields is that of memory. What calls write comes first, with the reference
+/// count of the seat that lies before it; what they only read comes last, with the seat's key. The
+/// line of cache in which successes are counted ends before `core`.
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct Tracker {
-    core: Swap<Core>,
-    /// Whether the circuit is at rest.
-    rest: Rest,
-    salt: u64,
+    succeeded: AtomicU64,
+    /// The registry's sequence number when the peer was last used.
+    stamp: AtomicU64,
     neutral: AtomicU64,
     abandoned: AtomicU64,
     late: AtomicU64,
     reported_successes: AtomicU64,
     /// When the peer was last used while it was in trouble (R26).
     used_at: AtomicU64,
-    /// The registry's sequence number when the peer was last used.
-    stamp: AtomicU64,
-    succeeded: AtomicU64,
+    salt: u64,
+    core: Swap<Core>,
+    /// Whether the circuit is at rest.
+    rest: Rest,
 }
 
 /// What became of a report, for the reply (R23).
@@ -91,17 +93,23 @@ impl Tracker {
     pub(crate) fn new(core: Arc<Core>, salt: u64, stamp: u64) -> Self {
         let zero = || AtomicU64::new(0);
         Self {
-            rest: Rest::new(core.generation),
-            core: Swap::new(core),
-            salt,
+            succeeded: zero(),
+            stamp: AtomicU64::new(stamp),
             neutral: zero(),
             abandoned: zero(),
             late: zero(),
             reported_successes: zero(),
             used_at: zero(),
-            stamp: AtomicU64::new(stamp),
-            succeeded: zero(),
+            salt,
+            rest: Rest::new(core.generation),
+            core: Swap::new(core),
         }
+    }
+
+    /// Begins as another core than it was made with. Only for a tracker that nobody has found yet.
+    pub(crate) fn begin(&self, core: Arc<Core>) {
+        self.rest.begin(core.generation);
+        self.core.replace(core);
     }
 
     #[inline]
@@ -178,11 +186,17 @@ impl Tracker {
         }
         let now = env.clock.now();
         self.touch(now);
+        if core.admits_all() {
+            return (Admission::Admitted(core.ticket(now, None)), [None; 2]);
+        }
         self.advance_from(core, env, now, |core, at| core.admit(at))
     }
 
     /// When a call may be admitted: what `acquire` would answer, not acted upon (R7).
     pub(crate) fn next_admission(&self, core: &Core, env: &Env, now: Tick) -> NextAdmission {
+        if core.admits_all() {
+            return NextAdmission::Now;
+        }
         let rules = env.rules();
         match core.admit(At { rules: &rules, now, salt: self.salt }).reply {
             Admission::Admitted(_) | Admission::Gone => NextAdmission::Now,
@@ -199,6 +213,20 @@ impl Tracker {
         self.succeeded.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Takes a success that only ends a streak: it needs neither the time nor the configuration.
+    /// Whether it did.
+    fn clear(&self, env: &Env, ticket: Ticket) -> bool {
+        let core = self.core.load();
+        let only = core.generation == ticket.generation && core.has_no_window();
+        let cleared = only
+            && !env.looks_at_successes()
+            && (core.is_at_rest() || self.put(&core, core.cleared()).is_ok());
+        if cleared {
+            self.count_success();
+        }
+        cleared
+    }
+
     /// Takes the outcome of a permit.
     pub(crate) fn settle(
         &self,
@@ -208,6 +236,9 @@ impl Tracker {
         failure: Option<&Arc<Failure>>,
         stated: Option<u64>,
     ) -> (Recorded, Turns) {
+        if verdict == Verdict::Success && self.clear(env, ticket) {
+            return (Recorded::Counted, [None; 2]);
+        }
         let now = env.clock.now();
         self.touch(now);
         let latency = stated.or(ticket.start.map(|start| now.since(start)));
@@ -300,84 +331,5 @@ impl Tracker {
     pub(crate) fn remove(&self, env: &Env) -> (Option<PeerTotals>, Turns) {
         let (ended, turns) = self.advance(env, Tick::default(), |core, _| core.remove());
         (ended.map(|health| self.take_totals(&health)), turns)
-    }
-
-    fn successes(&self) -> u64 {
-        // Relaxed, twice: pairs with nothing; totals, for display.
-        self.succeeded.load(Ordering::Relaxed) + self.reported_successes.load(Ordering::Relaxed)
-    }
-
-    /// Successes since the last error or reset.
-    pub(crate) fn successes_since(&self, health: &Health) -> u64 {
-        self.successes().saturating_sub(health.successes_before)
-    }
-
-    pub(crate) fn totals(&self, health: &Health) -> PeerTotals {
-        self.sum(health, |counter| {
-            // Relaxed: pairs with nothing; totals, in no order with the circuit.
-            counter.load(Ordering::Relaxed)
-        })
-    }
-
-    /// The totals, and zero in their place: what is counted later is counted elsewhere.
-    fn take_totals(&self, health: &Health) -> PeerTotals {
-        self.sum(health, |counter| {
-            // Relaxed: pairs with nothing; whatever is added after this is taken by the next one.
-            counter.swap(0, Ordering::Relaxed)
-        })
-    }
-
-    /// What was counted and not yet taken, of a tracker that is removed or about to go.
-    pub(crate) fn last_totals(&self) -> PeerTotals {
-        self.take_totals(&self.core.load().health)
-    }
-
-    fn sum(&self, health: &Health, read: impl Fn(&AtomicU64) -> u64) -> PeerTotals {
-        PeerTotals {
-            succeeded: read(&self.succeeded),
-            failed: health.failed,
-            neutral: read(&self.neutral),
-            abandoned: read(&self.abandoned),
-            late: read(&self.late),
-            opened: health.opened,
-            reported_successes: read(&self.reported_successes),
-            reported_errors: health.reported,
-        }
-    }
-
-    /// Notes the use of a peer in trouble.
-    pub(crate) fn touch(&self, now: Tick) {
-        // Relaxed, twice: pairs with `unused_since` under the lock of the tracker's shard, which
-        // orders them: a tracker is judged there only when nobody else holds it.
-        if self.used_at.load(Ordering::Relaxed) < now.0 {
-            self.used_at.fetch_max(now.0, Ordering::Relaxed);
-        }
-    }
-
-    /// Notes the use of a peer, in the registry's order of uses.
-    #[inline]
-    pub(crate) fn mark(&self, stamp: u64) {
-        // Relaxed, twice: as in `touch`; the pair is `stamp`.
-        if self.stamp.load(Ordering::Relaxed) < stamp {
-            self.stamp.fetch_max(stamp, Ordering::Relaxed);
-        }
-    }
-
-    pub(crate) fn stamp(&self) -> u64 {
-        // Relaxed: pairs with `mark`; see `touch`.
-        self.stamp.load(Ordering::Relaxed)
-    }
-
-    /// Since when a tracker in trouble is of no use to anybody: its last use or the end of its
-    /// wait, whichever is later (R26). `None` for an override, which is never forgotten.
-    pub(crate) fn unused_since(&self, core: &Core) -> Option<Tick> {
-        // Relaxed: pairs with `touch`; see there.
-        let used = Tick(self.used_at.load(Ordering::Relaxed)).max(core.health.failed_at);
-        match &core.phase {
-            Phase::Closed(_) => Some(used),
-            Phase::Open(spell) => Some(used.max(spell.ends())),
-            Phase::HalfOpen(trial) => Some(used.max(trial.since)),
-            _ => None,
-        }
     }
 }

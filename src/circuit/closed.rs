@@ -20,12 +20,7 @@ impl Core {
             Verdict::Success if self.health.streak == 0 && self.health.retry_attempt == 0 => {
                 self.fed(None, window, outcome, at)
             }
-            Verdict::Success => {
-                let mut next = self.noted(outcome, at.now);
-                next.health.streak = 0;
-                next.health.announced = None;
-                self.fed(Some(next), window, outcome, at)
-            }
+            Verdict::Success => self.fed(Some(self.cleared()), window, outcome, at),
             Verdict::Failure => {
                 let mut next = self.noted(outcome, at.now);
                 next.health.extend_streak(start, at);
@@ -44,6 +39,15 @@ impl Core {
         }
     }
 
+    /// A success: what it clears (R10).
+    pub(crate) fn cleared(&self) -> Self {
+        let mut next = self.clone();
+        next.health.streak = 0;
+        next.health.retry_attempt = 0;
+        next.health.announced = None;
+        next
+    }
+
     /// Adds to the step what the window needs: a window of the right shape in the value, and the
     /// sample for whoever makes the step (R15, R18).
     fn fed(
@@ -53,6 +57,12 @@ impl Core {
         outcome: Outcome<'_>,
         at: At<'_>,
     ) -> Step<Settled> {
+        let next = match next {
+            Some(next) if window.is_none() && at.rules.window.is_none() => {
+                return Step::to(next, Recorded::Counted.into());
+            }
+            next => next,
+        };
         let needed = Sliding::needed(window.as_ref(), at.rules, at.now);
         let sample = Sample {
             failed: outcome.verdict == Verdict::Failure,

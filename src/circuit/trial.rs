@@ -117,8 +117,7 @@ impl Core {
         let mut next = trial.clone();
         match next.give_slot(at.now) {
             Some(id) => {
-                let generation = self.generation;
-                let ticket = Ticket { generation, start: Some(at.now), probe: Some(id) };
+                let ticket = self.ticket(at.now, Some(id));
                 Step::to(self.with_trial(next), Admission::Admitted(ticket))
             }
             None => Step::stay(Admission::Refused(Refused::new(Reason::ProbesInFlight, None))),

@@ -16,12 +16,15 @@ impl Core {
             }
     }
 
+    /// Whether the circuit is Closed and keeps no window.
+    pub(crate) fn has_no_window(&self) -> bool {
+        matches!(self.phase, Phase::Closed(None))
+    }
+
     /// Whether an admission and a success change nothing but a total, as long as no configuration
     /// looks at them (R10).
     pub(crate) fn is_at_rest(&self) -> bool {
-        matches!(self.phase, Phase::Closed(None))
-            && self.health.streak == 0
-            && self.health.retry_attempt == 0
+        self.has_no_window() && self.health.streak == 0 && self.health.retry_attempt == 0
     }
 
     /// Whether nothing is held against the peer (R26).

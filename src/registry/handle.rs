@@ -8,10 +8,10 @@ use thiserror::Error;
 use super::HealthRegistry;
 use super::key::PeerKey;
 use crate::answer::{NextAdmission, Refused, Status};
-use crate::circuit::{Admission, Ticket};
+use crate::circuit::Admission;
 use crate::error::Failure;
 use crate::permit::Permit;
-use crate::seat::Grip;
+use crate::seat::{Grip, Seat};
 use crate::snapshot::Snapshot;
 use crate::sync::Arc;
 
@@ -41,15 +41,15 @@ use crate::sync::Arc;
 /// ```
 pub struct PeerHandle<K> {
     registry: HealthRegistry<K>,
-    peer: K,
-    /// `None` while the table has no room.
-    grip: Option<Grip<K>>,
+    /// While the table has no room, a seat of its own whose tracker is removed from the start.
+    grip: Grip<K>,
 }
 
 impl<K: PeerKey> PeerHandle<K> {
-    pub(super) fn new(registry: HealthRegistry<K>, peer: K) -> Self {
-        let grip = registry.seat(&peer).map(Grip::new);
-        Self { registry, peer, grip }
+    pub(super) fn new(registry: HealthRegistry<K>, peer: &K) -> Self {
+        let seat = registry.seat(peer);
+        let seat = seat.unwrap_or_else(|| Arc::new(Seat::nowhere(registry.shared(), peer)));
+        Self { registry, grip: Grip::new(seat) }
     }
 
     /// Whose handle this is.
@@ -59,7 +59,7 @@ impl<K: PeerKey> PeerHandle<K> {
     /// assert_eq!(registry.peer(&7).peer(), &7);
     /// ```
     pub fn peer(&self) -> &K {
-        &self.peer
+        &self.grip.seat().key
     }
 
     /// Asks to call the peer now. The permit borrows the handle until it is settled.
@@ -77,30 +77,28 @@ impl<K: PeerKey> PeerHandle<K> {
     #[inline]
     pub fn acquire(&mut self) -> Result<Permit<'_, K>, Refused> {
         // Decided first, the permit built last: it borrows the grip for as long as it lives.
-        let ticket = match self.grip.as_ref().and_then(|grip| grip.seat().admit_at_rest()) {
-            Some(ticket) => ticket,
-            None => self.acquire_noted()?,
-        };
-        Ok(match &self.grip {
-            Some(grip) => Permit::borrowed(grip.seat(), ticket),
-            None => Permit::untracked(Arc::clone(self.registry.shared())),
-        })
+        match self.grip.seat().admit_at_rest() {
+            Some(ticket) => Ok(Permit::borrowed(self.grip.seat(), ticket)),
+            None => self.acquire_noted(),
+        }
     }
 
     /// Asks to be admitted where that takes more than a look. Looks the peer up again if it was
-    /// removed, or if there was no room; without a grip after this, the call is untracked.
+    /// removed, or if there was no room.
     #[inline(never)]
-    fn acquire_noted(&mut self) -> Result<Ticket, Refused> {
+    fn acquire_noted(&mut self) -> Result<Permit<'_, K>, Refused> {
         loop {
-            match self.grip.as_ref().map(|grip| grip.seat().acquire()) {
-                Some(Admission::Admitted(ticket)) => return Ok(ticket),
-                Some(Admission::Refused(refused)) => return Err(refused),
-                Some(Admission::Gone) | None => {}
+            match self.grip.seat().acquire() {
+                Admission::Admitted(ticket) => {
+                    return Ok(Permit::borrowed(self.grip.seat(), ticket));
+                }
+                Admission::Refused(refused) => return Err(refused),
+                Admission::Gone => {}
             }
-            self.grip = self.registry.seat(&self.peer).map(Grip::new);
-            if self.grip.is_none() {
-                return Ok(Ticket::quiet(0));
-            }
+            let Some(seat) = self.registry.seat(self.peer()) else {
+                return Ok(Permit::untracked(Arc::clone(self.registry.shared())));
+            };
+            self.grip = Grip::new(seat);
         }
     }
 
@@ -157,10 +155,8 @@ impl<K: PeerKey> PeerHandle<K> {
     /// assert_eq!(HealthRegistry::<u32>::new().peer(&7).status(), Status::Closed);
     /// ```
     pub fn status(&mut self) -> Status {
-        match self.grip.as_ref().map(|grip| grip.seat().tracker.core()) {
-            Some(core) if !core.is_removed() => core.status(),
-            _ => self.registry.status(&self.peer),
-        }
+        let core = self.grip.seat().tracker.core();
+        if core.is_removed() { self.registry.status(self.peer()) } else { core.status() }
     }
 
     /// Whether the circuit is open: see [`HealthRegistry::is_circuit_open`].
@@ -169,10 +165,7 @@ impl<K: PeerKey> PeerHandle<K> {
     /// assert!(!peer_health::HealthRegistry::<u32>::new().peer(&7).is_circuit_open());
     /// ```
     pub fn is_circuit_open(&mut self) -> bool {
-        match &self.grip {
-            Some(grip) if grip.seat().tracker.rests().is_some() => false,
-            _ => self.registry.is_circuit_open(&self.peer),
-        }
+        self.grip.seat().tracker.rests().is_none() && self.registry.is_circuit_open(self.peer())
     }
 
     /// When a call may be admitted: see [`HealthRegistry::next_admission`].
@@ -183,7 +176,7 @@ impl<K: PeerKey> PeerHandle<K> {
     /// assert_eq!(peer.next_admission(), NextAdmission::Now);
     /// ```
     pub fn next_admission(&self) -> NextAdmission {
-        self.registry.next_admission(&self.peer)
+        self.registry.next_admission(self.peer())
     }
 
     /// Everything that is known of the peer; `None` if it is unknown.
@@ -193,20 +186,20 @@ impl<K: PeerKey> PeerHandle<K> {
     /// assert_eq!(peer.snapshot().unwrap().streak, 0);
     /// ```
     pub fn snapshot(&self) -> Option<Snapshot> {
-        self.registry.snapshot(&self.peer)
+        self.registry.snapshot(self.peer())
     }
 }
 
 impl<K: PeerKey> Clone for PeerHandle<K> {
     fn clone(&self) -> Self {
-        let grip = self.grip.as_ref().map(|grip| Grip::new(Arc::clone(grip.seat())));
-        Self { registry: self.registry.clone(), peer: self.peer.clone(), grip }
+        let grip = Grip::new(Arc::clone(self.grip.seat()));
+        Self { registry: self.registry.clone(), grip }
     }
 }
 
 impl<K: PeerKey> fmt::Debug for PeerHandle<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PeerHandle").field("peer", &self.peer).finish_non_exhaustive()
+        f.debug_struct("PeerHandle").field("peer", self.peer()).finish_non_exhaustive()
     }
 }
 

@@ -2,12 +2,17 @@
 //! that does not hold here.
 //!
 //! `EndpointId == EndpointId` takes constant time, as comparing secrets must; ids are public, and
-//! comparing their bytes is forty times faster. The map can be asked with a borrowed key of any
-//! type, without cloning it.
+//! comparing their bytes is forty times faster.
+//!
+//! The seats are the map's keys: each holds its peer's key, and the map no second one. It is asked
+//! with a borrowed key, which is not cloned.
 
 use std::borrow::Borrow;
 use std::fmt::Debug;
 use std::hash::{Hash, Hasher};
+
+use crate::seat::Seat;
+use crate::sync::Arc;
 
 /// What a peer may be known by: any value that can be hashed, compared, cloned, printed and shared.
 /// Implemented for all such types.
@@ -24,18 +29,17 @@ pub trait PeerKey: Hash + Eq + Clone + Debug + Send + Sync + 'static {}
 
 impl<K: Hash + Eq + Clone + Debug + Send + Sync + 'static> PeerKey for K {}
 
-/// A key in the map.
-#[derive(Clone)]
-pub(crate) struct MapKey<K>(pub(crate) K);
+/// A seat in the map, in the place of its key.
+pub(crate) struct Keyed<K>(pub(crate) Arc<Seat<K>>);
 
 /// Anything that holds a key: the map is asked with one of these.
 pub(crate) trait AsKey<K> {
     fn key(&self) -> &K;
 }
 
-impl<K> AsKey<K> for MapKey<K> {
+impl<K> AsKey<K> for Keyed<K> {
     fn key(&self) -> &K {
-        &self.0
+        &self.0.key
     }
 }
 
@@ -48,7 +52,7 @@ impl<K> AsKey<K> for KeyRef<'_, K> {
     }
 }
 
-impl<'a, K: 'a> Borrow<dyn AsKey<K> + 'a> for MapKey<K> {
+impl<'a, K: 'a> Borrow<dyn AsKey<K> + 'a> for Keyed<K> {
     fn borrow(&self) -> &(dyn AsKey<K> + 'a) {
         self
     }
@@ -68,19 +72,19 @@ impl<K: Eq + 'static> PartialEq for dyn AsKey<K> + '_ {
 
 impl<K: Eq + 'static> Eq for dyn AsKey<K> + '_ {}
 
-impl<K: Hash> Hash for MapKey<K> {
+impl<K: Hash> Hash for Keyed<K> {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.0.hash(state);
+        self.key().hash(state);
     }
 }
 
-impl<K: Eq + 'static> PartialEq for MapKey<K> {
+impl<K: Eq + 'static> PartialEq for Keyed<K> {
     fn eq(&self, other: &Self) -> bool {
-        same(&self.0, &other.0)
+        same(self.key(), other.key())
     }
 }
 
-impl<K: Eq + 'static> Eq for MapKey<K> {}
+impl<K: Eq + 'static> Eq for Keyed<K> {}
 
 fn same<K: Eq + 'static>(a: &K, b: &K) -> bool {
     #[cfg(feature = "endpoint-id")]

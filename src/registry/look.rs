@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::table::{GROUP, ahead};
 use super::{HealthRegistry, Inner, PeerKey};
 use crate::answer::{NextAdmission, Status};
 use crate::seat::Seat;
@@ -79,8 +80,13 @@ impl<K: PeerKey> HealthRegistry<K> {
     /// assert_eq!(seen, [(7, peer_health::Status::Closed)]);
     /// ```
     pub fn for_each(&self, mut show: impl FnMut(&K, Snapshot)) {
-        for seat in self.inner.table.seats() {
-            show(&seat.key, self.inner.snapshot(&seat));
+        let mut seats = self.inner.table.seats();
+        while !seats.is_empty() {
+            let group = seats.split_off(seats.len().saturating_sub(GROUP));
+            ahead(group.iter().map(|seat| &**seat));
+            for seat in group {
+                show(&seat.key, self.inner.snapshot(&seat));
+            }
         }
     }
 
@@ -136,7 +142,9 @@ impl<K> Inner<K> {
     fn snapshot(&self, seat: &Seat<K>) -> Snapshot {
         let env = &self.shared.env;
         let core = seat.tracker.core();
-        let now = env.clock.now();
+        // A healthy peer needs no clock.
+        let timeless = core.has_no_window();
+        let now = if timeless { Tick::default() } else { env.clock.now() };
         let health = &core.health;
         let wall =
             |tick: Tick| self.began.checked_add(Duration::from_nanos(tick.0)).unwrap_or(self.began);

@@ -13,16 +13,16 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 
-use super::key::{AsKey, KeyRef, MapKey, PeerKey};
+use super::key::{AsKey, KeyRef, Keyed, PeerKey};
 use super::sweep::{Rank, Sweeps, Victim};
 use crate::circuit::Core;
 use crate::event::EventKind;
 use crate::seat::{Seat, Shared};
-use crate::sync::{Arc, AtomicU64, AtomicUsize, Ordering, Swap};
+use crate::sync::{Arc, AtomicU64, AtomicUsize, Ordering, Swap, fence};
 use crate::time::Tick;
 use crate::tracker::Tracker;
 
-type Map<K> = DashMap<MapKey<K>, Arc<Seat<K>>, foldhash::quality::RandomState>;
+type Map<K> = DashMap<Keyed<K>, (), foldhash::quality::RandomState>;
 
 pub(crate) struct Table<K> {
     map: Map<K>,
@@ -36,6 +36,17 @@ pub(crate) struct Table<K> {
     seed: u64,
     victims: Mutex<Vec<Victim<K>>>,
     pub(super) sweeps: Mutex<Sweeps>,
+}
+
+/// So many seats are looked at together.
+pub(super) const GROUP: usize = 32;
+
+/// Looks at seats that are about to be used: their memory comes into the cache side by side, and
+/// not one after the other.
+pub(super) fn ahead<'a, K: 'a>(seats: impl Iterator<Item = &'a Seat<K>>) {
+    for seat in seats {
+        let _ = (seat.tracker.successes(), seat.tracker.rests());
+    }
 }
 
 /// A lock that a panic elsewhere does not close: what it holds is valid at every moment.
@@ -67,7 +78,7 @@ impl<K: PeerKey> Table<K> {
 
     /// The peer's seat, if it has one.
     pub(crate) fn get(&self, key: &K) -> Option<Arc<Seat<K>>> {
-        self.map.get(&KeyRef(key) as &dyn AsKey<K>).map(|seat| Arc::clone(&seat))
+        self.map.get(&KeyRef(key) as &dyn AsKey<K>).map(|found| Arc::clone(&found.key().0))
     }
 
     /// The peer's seat, made if there is room for it; counted as a use.
@@ -90,27 +101,33 @@ impl<K: PeerKey> Table<K> {
             shared.ledger.untracked.fetch_add(1, Ordering::Relaxed);
             return None;
         }
-        let (owned, salt, stamp) = (key.clone(), self.salt(key), shared.next_use());
-        match self.map.entry(MapKey(key.clone())) {
+        let core = self.fresh_core();
+        let tracker = Tracker::new(Arc::clone(&core), self.salt(key), shared.next_use());
+        let seat = Arc::new(Seat { tracker, shared: Arc::clone(shared), key: key.clone() });
+        match self.map.entry(Keyed(Arc::clone(&seat))) {
             Entry::Occupied(found) => {
-                let seat = Arc::clone(found.get());
+                let seat = Arc::clone(&found.key().0);
                 drop(found);
                 self.give_place_back();
                 Some(seat)
             }
             Entry::Vacant(place) => {
-                let tracker = Tracker::new(self.fresh_core(), salt, stamp);
-                let seat = Arc::new(Seat { tracker, shared: Arc::clone(shared), key: owned });
-                drop(place.insert(Arc::clone(&seat)));
+                // Asked again under the lock of the shard, where the peer's earlier tracker ended.
+                let fresh = self.fresh_core();
+                if !Arc::ptr_eq(&core, &fresh) {
+                    seat.tracker.begin(fresh);
+                }
+                drop(place.insert(()));
                 Some(seat)
             }
         }
     }
 
-    /// How a new tracker begins: with a generation that no earlier tracker of its peer has
-    /// reached. To be asked under the lock of the peer's shard, where the earlier one ended.
+    /// How a new tracker begins: asked under the lock of the peer's shard, with a generation that
+    /// no earlier tracker of the peer has reached.
     fn fresh_core(&self) -> Arc<Core> {
-        // Relaxed: pairs with `retire`, which the same lock orders before this.
+        // Relaxed: pairs with `retire`, which the same lock orders before this. Asked without the
+        // lock, it may be too early.
         let generation = self.generations.load(Ordering::Relaxed);
         let fresh = self.fresh.load();
         if fresh.generation >= generation {
@@ -190,9 +207,10 @@ impl<K: PeerKey> Table<K> {
         // Keys are dropped when no shard is locked (R25).
         let mut outdone = Vec::new();
         for entry in &self.map {
-            let Some(rank) = Victim::of(entry.value(), now, forget) else { continue };
+            let Keyed(seat) = entry.key();
+            let Some(rank) = Victim::of(seat, now, forget) else { continue };
             if found.len() < batch || found.peek().is_some_and(|v: &Victim<K>| rank < v.rank) {
-                found.push(Victim { rank, key: entry.key().0.clone() });
+                found.push(Victim { rank, key: seat.key.clone() });
             }
             if found.len() > batch {
                 outdone.extend(found.pop());
@@ -207,10 +225,12 @@ impl<K: PeerKey> Table<K> {
     pub(super) fn evict(&self, shared: &Shared<K>, victim: &Victim<K>, now: Tick) -> bool {
         let forget = shared.env.rules().forget;
         let mut last = 0;
-        let gone = self.map.remove_if_mut(&KeyRef(&victim.key) as &dyn AsKey<K>, |_, seat| {
+        let gone = self.map.remove_if(&KeyRef(&victim.key) as &dyn AsKey<K>, |Keyed(seat), ()| {
             // The proof: nobody else holds the seat, and under this lock nobody comes to. It comes
             // first: it acquires what the last holder did, and the rank is judged by that.
-            let alone = Arc::get_mut(seat).is_some();
+            let alone = Arc::strong_count(seat) == 1;
+            // Acquire: pairs with the Release by which `Arc` gives up a reference.
+            fence(Ordering::Acquire);
             let goes = alone && Victim::of(seat, now, forget) == Some(victim.rank);
             if goes {
                 last = seat.tracker.core().generation.saturating_add(1);
@@ -218,7 +238,7 @@ impl<K: PeerKey> Table<K> {
             }
             goes
         });
-        let Some((_, seat)) = gone else { return false };
+        let Some((Keyed(seat), ())) = gone else { return false };
         self.give_place_back();
         // Relaxed: pairs with nothing; a total.
         shared.ledger.evicted.fetch_add(1, Ordering::Relaxed);
@@ -230,12 +250,12 @@ impl<K: PeerKey> Table<K> {
     /// that nobody can find the old tracker afterwards, nor a new one before.
     pub(crate) fn remove(&self, shared: &Shared<K>, key: &K) -> bool {
         let mut ended = (None, [None; 2]);
-        let removed = self.map.remove_if(&KeyRef(key) as &dyn AsKey<K>, |_, seat| {
+        let removed = self.map.remove_if(&KeyRef(key) as &dyn AsKey<K>, |Keyed(seat), ()| {
             ended = seat.tracker.remove(&shared.env);
             self.retire(seat.tracker.core().generation);
             true
         });
-        let Some((_, seat)) = removed else { return false };
+        let Some((Keyed(seat), ())) = removed else { return false };
         self.give_place_back();
         let (totals, turns) = ended;
         if let Some(totals) = totals {
@@ -250,7 +270,16 @@ impl<K: PeerKey> Table<K> {
 
     /// All seats. A shard is held only while its seats are counted up (R28).
     pub(crate) fn seats(&self) -> Vec<Arc<Seat<K>>> {
-        self.map.iter().map(|entry| Arc::clone(entry.value())).collect()
+        let mut seats = Vec::with_capacity(self.len());
+        let mut entries = self.map.iter();
+        loop {
+            let group: Vec<_> = entries.by_ref().take(GROUP).collect();
+            if group.is_empty() {
+                return seats;
+            }
+            ahead(group.iter().map(|entry| &*entry.key().0));
+            seats.extend(group.iter().map(|entry| Arc::clone(&entry.key().0)));
+        }
     }
 
     /// The peers that may go and whose rank is `wanted`.
@@ -264,7 +293,10 @@ impl<K: PeerKey> Table<K> {
             |seat: &Arc<Seat<K>>| Victim::of(seat, now, forget).filter(|rank| wanted(*rank));
         self.map
             .iter()
-            .filter_map(|e| Some(Victim { rank: candidate(e.value())?, key: e.key().0.clone() }))
+            .filter_map(|entry| {
+                let Keyed(seat) = entry.key();
+                Some(Victim { rank: candidate(seat)?, key: seat.key.clone() })
+            })
             .collect()
     }
 }

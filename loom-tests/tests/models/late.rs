@@ -92,7 +92,7 @@ fn p12_a_control_is_one_transition() {
 /// P12: of two controls the later one lasts, and both were made.
 #[test]
 fn p12_of_two_controls_the_last_lasts() {
-    two([200, 3980], || {
+    two([267, 3980], || {
         let peer = Peer::new(config(1, 1));
         let (a, b) = (peer.hand(), peer.hand());
         both(move || a.control(Control::ForceOpen), || b.control(Control::Reset));
@@ -128,7 +128,7 @@ fn p12_a_reset_outlasts_probes() {
 #[test]
 fn p12_a_removal_is_the_last_transition() {
     for verdict in VERDICTS {
-        two([1490, 830], move || {
+        two([899, 441], move || {
             let peer = Peer::new(config(1, 1));
             let (a, b) = (peer.hand(), peer.hand());
             let (x, y) = (a.admitted(), a.admitted());

@@ -9,7 +9,6 @@ use std::borrow::Borrow;
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 use std::marker::PhantomData;
-use std::ops::Deref;
 
 use loom::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -56,20 +55,9 @@ impl<K: Hash + Eq, V, S> DashMap<K, V, S> {
     where
         K: Borrow<Q>,
     {
-        self.remove_if_mut(key, |k, v| goes(k, v))
-    }
-
-    pub(crate) fn remove_if_mut<Q: Hash + Eq + ?Sized>(
-        &self,
-        key: &Q,
-        goes: impl FnOnce(&K, &mut V) -> bool,
-    ) -> Option<(K, V)>
-    where
-        K: Borrow<Q>,
-    {
         let mut guard = self.shard(key).write().unwrap();
         let place = guard.iter().position(|(k, _)| k.borrow() == key)?;
-        let (k, v) = &mut guard[place];
+        let (k, v) = &guard[place];
         goes(k, v).then(|| guard.remove(place))
     }
 
@@ -83,11 +71,9 @@ pub(crate) struct Ref<'a, K, V> {
     place: usize,
 }
 
-impl<K, V> Deref for Ref<'_, K, V> {
-    type Target = V;
-
-    fn deref(&self) -> &V {
-        &self.guard[self.place].1
+impl<K, V> Ref<'_, K, V> {
+    pub(crate) fn key(&self) -> &K {
+        &self.guard[self.place].0
     }
 }
 
@@ -108,8 +94,8 @@ pub(crate) struct OccupiedEntry<'a, K, V> {
 }
 
 impl<K, V> OccupiedEntry<'_, K, V> {
-    pub(crate) fn get(&self) -> &V {
-        &self.guard[self.place].1
+    pub(crate) fn key(&self) -> &K {
+        &self.guard[self.place].0
     }
 }
 
@@ -132,10 +118,6 @@ pub(crate) struct RefMulti<'a, K, V>(std::rc::Rc<RwLockReadGuard<'a, Shard<K, V>
 impl<K, V> RefMulti<'_, K, V> {
     pub(crate) fn key(&self) -> &K {
         &self.0[self.1].0
-    }
-
-    pub(crate) fn value(&self) -> &V {
-        &self.0[self.1].1
     }
 }
 

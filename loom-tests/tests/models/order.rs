@@ -148,7 +148,7 @@ fn could_be(order: &[usize], history: &[Vec<Done>; 2]) -> bool {
 fn linearizable(scripts: impl IntoIterator<Item = Script>) {
     for script in scripts {
         let orders = script.orders();
-        two_bounded([70, 310], move || {
+        two_bounded([70, 140], move || {
             let (peer, [mut a, mut b]) = script.begin();
             let [(_, left), (_, right)] = script.threads;
             let run = |actor: &mut Actor, ops: &[Op]| -> Vec<Done> {
@@ -230,7 +230,7 @@ fn p15_controls_and_leases_are_linearizable() {
 /// sibling in which the other thread stands still from any point to the end.
 #[test]
 fn p16_no_operation_waits_for_another() {
-    two([34, 3860], || {
+    two([57, 3860], || {
         let peer = Peer::new(config(3, 1));
         let (a, b) = (peer.hand(), peer.hand());
         let (x, y) = (a.admitted(), b.admitted());
@@ -248,7 +248,7 @@ fn p16_no_operation_waits_for_another() {
 /// outcome.
 #[test]
 fn p16_what_changes_nothing_installs_nothing() {
-    two([1, 1400], || {
+    two([21, 33], || {
         let (peer, tickets) = Peer::half_open(config(1, 1), 1);
         let (a, b) = (peer.hand_at(OPEN), peer.hand_at(OPEN));
         a.succeed(tickets[0]);

@@ -116,7 +116,7 @@ fn r26_an_eviction_loses_no_failure() {
 /// its place and the call goes untracked, or the other way round.
 #[test]
 fn r26_an_eviction_takes_no_peer_that_is_called() {
-    two([1840, 1270], || {
+    two([1830, 1020], || {
         let town = Town::small(1);
         acquire(&town.registry, 1).success();
         let registry = town.registry.clone();
@@ -134,7 +134,7 @@ fn r26_an_eviction_takes_no_peer_that_is_called() {
 /// R27: two lookups of a new peer find the same tracker.
 #[test]
 fn r27_two_lookups_make_one_tracker() {
-    two([510, 4370], || {
+    two([656, 57900], || {
         let town = Town::small(4);
         let registry = town.registry.clone();
         let (x, y) = both(move || registry.seat(&1).unwrap(), || town.registry.seat(&1).unwrap());
@@ -148,7 +148,7 @@ fn r27_two_lookups_make_one_tracker() {
 /// R26: two newcomers, one place.
 #[test]
 fn r26_one_place_is_taken_once() {
-    two([140, 1440], || {
+    two([205, 1090], || {
         let town = Town::small(1);
         let registry = town.registry.clone();
         let (x, y) = both(move || registry.seat(&1), || town.registry.seat(&2));
@@ -186,7 +186,7 @@ fn r27_nothing_is_recorded_on_a_tracker_that_was_removed() {
 /// one's generations begin where those of the old one ended.
 #[test]
 fn r27_generations_go_on_after_a_removal() {
-    two([19, 460], || {
+    two([45, 556], || {
         let town = Town::new(config(1, 1));
         town.registry.force_open(&1).unwrap();
         assert!(town.registry.reset(&1));
@@ -202,7 +202,7 @@ fn r27_generations_go_on_after_a_removal() {
 /// R27, R29: so they do for who has looked for the peer before it was known.
 #[test]
 fn r27_generations_go_on_for_a_newcomer() {
-    two_bounded([3020, 3060], || {
+    two_bounded([4280, 5970], || {
         let town = Town::new(config(1, 1));
         let registry = town.registry.clone();
         let (_, permit) = both(
@@ -220,7 +220,7 @@ fn r27_generations_go_on_for_a_newcomer() {
 /// R26, R29: generations go on after an eviction too.
 #[test]
 fn r26_generations_go_on_after_an_eviction() {
-    two([420, 230], || {
+    two([918, 190], || {
         let town = Town::small(1);
         town.registry.force_open(&1).unwrap();
         assert!(town.registry.reset(&1));
@@ -258,7 +258,7 @@ fn r27_a_ban_is_on_the_tracker_that_others_find() {
 /// R27: a handle whose peer is removed looks it up again.
 #[test]
 fn r27_a_handle_finds_the_new_tracker() {
-    two_bounded([1430, 1660], || {
+    two_bounded([2570, 1640], || {
         let town = Town::new(config(9, 1));
         let mut handle = town.registry.peer(&1);
         let registry = town.registry.clone();
@@ -286,7 +286,7 @@ fn r27_a_handle_finds_the_new_tracker() {
 /// R26: a sweep forgets an idle peer, or sees that it is used.
 #[test]
 fn r26_a_sweep_loses_no_failure() {
-    two([100, 90], || {
+    two([216, 96], || {
         let idle = Duration::from_nanos(10);
         let town = Town::new(config(3, 1).with_idle_timeout(idle));
         acquire(&town.registry, 1).success();
@@ -304,7 +304,7 @@ fn r26_a_sweep_loses_no_failure() {
 /// P11 for what the registry shows: a snapshot is one state.
 #[test]
 fn p11_what_the_registry_shows_is_one_state() {
-    two([27, 600], || {
+    two([51, 213], || {
         let town = Town::new(config(1, 1));
         let permit = acquire(&town.registry, 1);
         let registry = town.registry.clone();
@@ -320,7 +320,7 @@ fn p11_what_the_registry_shows_is_one_state() {
 /// R26 with three: one place, whoever comes.
 #[test]
 fn r26_three_newcomers_take_one_place() {
-    three([17210, 7800], || {
+    three([21500, 6500], || {
         let town = Town::small(1);
         let [a, b] = [town.registry.clone(), town.registry.clone()];
         let (x, (y, z)) =

@@ -26,7 +26,7 @@ fn is_one_state(core: &Core) {
 /// P11: a snapshot is one state, and for one reader generations never go back.
 #[test]
 fn p11_a_snapshot_is_one_state() {
-    two([1, 390], || {
+    two([2830, 598], || {
         let peer = Peer::new(config(2, 2));
         let (a, b) = (peer.hand(), peer.hand());
         a.fail(a.admitted());
@@ -51,7 +51,7 @@ fn p11_a_snapshot_is_one_state() {
 /// P11: what one thread has seen, another sees who has heard of it.
 #[test]
 fn p11_what_was_seen_is_not_unseen_by_others() {
-    three([25, 170], || {
+    three([129, 172], || {
         let peer = Peer::new(config(1, 1));
         let [a, b, c] = [peer.hand(), peer.hand(), peer.hand()];
         let x = a.admitted();

@@ -12,7 +12,7 @@ use crate::time::Tick;
 /// counted by the new one.
 #[test]
 fn p13_one_step_uses_one_configuration() {
-    two([6, 4], || {
+    two([12, 4], || {
         settings_change(true);
         let peer = Peer::new(config(1, 1));
         let a = peer.hand();
@@ -34,7 +34,7 @@ fn p13_one_step_uses_one_configuration() {
 /// has to be made on top of a failure that came after the change.
 #[test]
 fn p13_a_lowered_threshold_is_honoured_by_the_next_failure() {
-    two([210, 69100], || {
+    two([336, 69100], || {
         settings_change(true);
         let peer = Peer::new(config(5, 1));
         let a = peer.hand();
@@ -56,7 +56,7 @@ fn p13_a_lowered_threshold_is_honoured_by_the_next_failure() {
 /// P13: a half-open phase keeps the number of probes that it began with, and decides by it.
 #[test]
 fn p13_half_open_keeps_its_configuration() {
-    two([9, 5], || {
+    two([20, 5], || {
         settings_change(true);
         let peer = Peer::open(config(1, 1));
         let a = peer.hand_at(OPEN);
@@ -74,7 +74,7 @@ fn p13_half_open_keeps_its_configuration() {
 /// that it says; or the other has no rate and nothing opens.
 #[test]
 fn p13_a_rate_opens_by_one_configuration() {
-    two([9, 5], || {
+    two([20, 5], || {
         settings_change(true);
         let window = Window::count(2);
         let strict = config(9, 1).with_window(window).with_min_calls(1).with_failure_rate(1.0);
@@ -101,7 +101,7 @@ fn p13_a_rate_opens_by_one_configuration() {
 /// it, and nothing is in it twice.
 #[test]
 fn p13_a_window_of_another_shape_begins_once() {
-    two([9, 5], || {
+    two([20, 5], || {
         settings_change(true);
         let sized = |n| config(9, 1).with_window(Window::count(n));
         let peer = Peer::new(sized(2));

@@ -22,6 +22,13 @@ use loom::sync::atomic as model;
 
 pub(crate) use std::sync::atomic::Ordering;
 
+/// A fence that loom sees.
+pub(crate) fn fence(order: Ordering) {
+    if MODELLING.get() && !unwinding() {
+        model::fence(order);
+    }
+}
+
 thread_local! {
     /// Whether a model runs: always on one system thread. Outside, all this is what `std` has.
     static MODELLING: Cell<bool> = const { Cell::new(false) };
@@ -223,12 +230,6 @@ impl<T> Arc<T> {
             Some(strong) => strong.load(Ordering::Relaxed),
             None => std::sync::Arc::strong_count(&this.0),
         }
-    }
-
-    #[track_caller]
-    pub(crate) fn get_mut(this: &mut Self) -> Option<&mut T> {
-        let alone = this.strong().is_none_or(|strong| strong.load(Ordering::Acquire) == 1);
-        alone.then(|| std::sync::Arc::get_mut(&mut this.0)).flatten().map(|held| &mut held.value)
     }
 }
 

@@ -12,7 +12,6 @@ use crate::config::{CircuitBreakerConfig, ConfigError};
 use crate::error::{ErrorSeverity, Failure, SyncError};
 use crate::health::PeerHealthTracker;
 use crate::registry::{HealthRegistry, PeerKey};
-use crate::snapshot::PeerTotals;
 use crate::sync::Arc;
 use crate::tracker::Reply;
 
@@ -187,7 +186,7 @@ impl<K: PeerKey> ErrorHandler<K> {
     ) -> Result<Option<Duration>, SyncError> {
         let failure = Arc::new(Failure::from(error));
         let verdict = if failure.counts() { Verdict::Failure } else { Verdict::Neutral };
-        let (reply, attempt) = self.report(peer_id, verdict, Some(&failure));
+        let (reply, attempt) = self.registry.report(peer_id, verdict, Some(&failure));
         match reply {
             Reply::Recorded(Recorded::Opened { .. }) | Reply::Refused => {
                 Err(SyncError::CircuitBreakerOpen)
@@ -205,7 +204,7 @@ impl<K: PeerKey> ErrorHandler<K> {
     /// assert_eq!(handler.peer_health(&7).unwrap().consecutive_successes, 1);
     /// ```
     pub fn record_success(&self, peer_id: &K) {
-        self.report(peer_id, Verdict::Success, None);
+        self.registry.report(peer_id, Verdict::Success, None);
     }
 
     /// What is known of a peer; `None` if nothing was ever recorded for it.
@@ -253,27 +252,6 @@ impl<K: PeerKey> ErrorHandler<K> {
     /// ```
     pub fn is_circuit_open(&self, peer_id: &K) -> bool {
         self.registry.is_circuit_open(peer_id)
-    }
-
-    /// Reports to the peer's tracker; to a new one if it was removed meanwhile.
-    fn report(&self, peer: &K, verdict: Verdict, failure: Option<&Arc<Failure>>) -> (Reply, u32) {
-        let shared = self.registry.shared();
-        while let Some(seat) = self.registry.seat(peer) {
-            let (reply, attempt, turns) = seat.tracker.report(&shared.env, verdict, failure);
-            seat.tell(turns);
-            shared.freed();
-            if !matches!(reply, Reply::Gone) {
-                return (reply, attempt);
-            }
-        }
-        // No room: as for a peer that is met for the first time.
-        let success = u64::from(verdict == Verdict::Success);
-        shared.ledger.add(PeerTotals {
-            reported_successes: success,
-            reported_errors: 1 - success,
-            ..PeerTotals::default()
-        });
-        (Reply::Gone, 1)
     }
 
     /// When to try again after so many errors in a row (R20).

@@ -13,11 +13,13 @@ use std::future::Future;
 use std::time::SystemTime;
 
 use crate::answer::Refused;
-use crate::circuit::Admission;
+use crate::circuit::{Admission, Verdict};
 use crate::error::Failure;
 use crate::permit::OwnedPermit;
 use crate::seat::{Seat, Shared};
+use crate::snapshot::PeerTotals;
 use crate::sync::Arc;
+use crate::tracker::Reply;
 use table::Table;
 
 pub use builder::RegistryBuilder;
@@ -221,6 +223,33 @@ impl<K: PeerKey> HealthRegistry<K> {
     {
         let permit = self.acquire(peer)?;
         handle::settle(permit, future.await)
+    }
+
+    /// Reports to the peer's tracker, without a permit; to a new one if it was removed meanwhile.
+    /// The reply, and how many errors there were without a success between.
+    pub(crate) fn report(
+        &self,
+        peer: &K,
+        verdict: Verdict,
+        failure: Option<&Arc<Failure>>,
+    ) -> (Reply, u32) {
+        let shared = self.shared();
+        while let Some(seat) = self.seat(peer) {
+            let (reply, attempt, turns) = seat.tracker.report(&shared.env, verdict, failure);
+            seat.tell(turns);
+            shared.freed();
+            if !matches!(reply, Reply::Gone) {
+                return (reply, attempt);
+            }
+        }
+        // No room: as for a peer that is met for the first time.
+        let success = u64::from(verdict == Verdict::Success);
+        shared.ledger.add(PeerTotals {
+            reported_successes: success,
+            reported_errors: 1 - success,
+            ..PeerTotals::default()
+        });
+        (Reply::Gone, 1)
     }
 
     /// The peer's seat, made if need be.

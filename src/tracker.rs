@@ -327,6 +327,13 @@ impl Tracker {
         self.advance(env, Tick::default(), |core, _| core.control(control, successes))
     }
 
+    /// Ends the wait of an open circuit; whether it is open, and may be probed now.
+    pub(crate) fn end_wait(&self, env: &Env) -> bool {
+        let now = env.clock.now();
+        self.touch(now);
+        self.advance(env, now, |core, at| core.end_wait(at.now)).0
+    }
+
     /// Ends the last phase; what was counted so far, if this call did it (R27).
     pub(crate) fn remove(&self, env: &Env) -> (Option<PeerTotals>, Turns) {
         let (ended, turns) = self.advance(env, Tick::default(), |core, _| core.remove());

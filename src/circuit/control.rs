@@ -3,8 +3,9 @@
 
 use std::time::Duration;
 
-use super::{At, Core, Health, Phase, Step, Turn};
+use super::{At, Core, Health, Phase, Spell, Step, Turn};
 use crate::answer::WindowCounts;
+use crate::time::Tick;
 
 /// What an operator may impose (R17).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,6 +67,18 @@ impl Core {
             next.health = Health { successes_before: successes, failed, reported, opened, ..zero };
         }
         Step::turn(next, Turn::Controlled(control), Some(()))
+    }
+
+    /// Good news of the peer: the wait of an open circuit ends now, and the next admission begins
+    /// half-open as it would have later (R2 to R4). Whether the circuit is open, and may be probed.
+    pub(crate) fn end_wait(&self, now: Tick) -> Step<bool> {
+        let Phase::Open(spell) = self.phase else { return Step::stay(false) };
+        if spell.is_over(now) {
+            return Step::stay(true);
+        }
+        let mut next = self.clone();
+        next.phase = Phase::Open(Spell { wait: now.since(spell.opened_at), ..spell });
+        Step::to(next, true)
     }
 
     /// Ends the tracker's last phase (R27) and hands out what it had counted; `None` if it was

@@ -96,6 +96,27 @@ impl<K: PeerKey> HealthRegistry<K> {
         false
     }
 
+    /// Ends the wait of an open circuit, since there is good news of the peer: it has called us,
+    /// its address is new, an operator knows better. Its next call is a probe, and no more of them
+    /// go out than after the wait. Does nothing to a peer in any other state; `true` if the circuit
+    /// is open and may be probed now.
+    ///
+    /// ```
+    /// use peer_health::{HealthConfig, HealthRegistry, SyncError};
+    ///
+    /// let config = HealthConfig::default().with_failure_threshold(1).with_success_threshold(1);
+    /// let registry = HealthRegistry::<u32>::builder().config(config).build()?;
+    /// registry.acquire(&7).unwrap().failure(SyncError::Network("reset".into()));
+    /// assert!(registry.acquire(&7).is_err());
+    /// assert!(registry.end_wait(&7));
+    /// let probe = registry.acquire(&7).unwrap();
+    /// assert!(probe.is_probe() && registry.acquire(&7).is_err());
+    /// # Ok::<(), peer_health::ConfigError>(())
+    /// ```
+    pub fn end_wait(&self, peer: &K) -> bool {
+        self.known(peer).is_some_and(|seat| seat.tracker.end_wait(&self.inner.shared.env))
+    }
+
     /// Forgets a peer, whatever its circuit is. Permits of it are late from now on; a handle on it
     /// looks it up again. `false` if it was unknown.
     ///

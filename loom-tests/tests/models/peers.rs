@@ -199,7 +199,8 @@ fn r27_generations_go_on_after_a_removal() {
     });
 }
 
-/// R27, R29: so they do for who has looked for the peer before it was known.
+/// R27, R29: so they do for who has looked for the peer before it was known; and what he reports is
+/// taken if he found the tracker that there is now.
 #[test]
 fn r27_generations_go_on_for_a_newcomer() {
     two_bounded([4280, 5970], || {
@@ -212,8 +213,12 @@ fn r27_generations_go_on_for_a_newcomer() {
             },
             || town.registry.acquire(&1),
         );
-        let permits = permit.map(fail).is_ok().into();
-        town.finish(permits);
+        let recorded = permit.map(fail);
+        if let Ok(recorded) = &recorded {
+            let opened = matches!(recorded, Recorded::Opened { .. });
+            assert_eq!(opened, town.registry.contains(&1));
+        }
+        town.finish(recorded.is_ok().into());
     });
 }
 

@@ -1,7 +1,7 @@
 //! Half-open: P4, P5, P6, P7, P9, P14.
 
 use crate::answer::{Reason, Recorded, Refused, Status};
-use crate::circuit::{Admission, Phase, Turn, Verdict};
+use crate::circuit::{Admission, Control, Phase, Turn, Verdict};
 use crate::stage::{Hand, OPEN, Peer, both, config, opened, three, two};
 
 /// How many of these were admitted; all others were told that probes are in flight.
@@ -53,6 +53,37 @@ fn p05_of_three_callers_two_are_admitted() {
         let (x, (y, z)) = both(move || a.acquire(), || both(move || b.acquire(), || c.acquire()));
         assert_eq!(admitted(&[x, y, z]), 2);
         assert_eq!(peer.core().probes_in_flight(), 2);
+        peer.finish();
+    });
+}
+
+/// P4, P5: good news ends the wait while another asks: one of the two goes, as after the wait.
+#[test]
+fn p05_a_wait_that_is_ended_admits_no_more() {
+    two([36, 96], || {
+        let peer = Peer::open(config(1, 1));
+        let (a, b) = (peer.hand_at(1), peer.hand_at(2));
+        let (x, y) = both(
+            move || {
+                assert!(a.end_wait() || a.core().status() == Status::HalfOpen);
+                a.ticket()
+            },
+            || b.ticket(),
+        );
+        assert_eq!(x.iter().chain(&y).count(), 1);
+        assert_eq!(peer.count(|turn| turn == Turn::HalfOpened), 1);
+        peer.finish();
+    });
+}
+
+/// P12: good news lifts no ban.
+#[test]
+fn p12_the_end_of_a_wait_lifts_no_ban() {
+    two([12, 12], || {
+        let peer = Peer::open(config(1, 1));
+        let (a, b) = (peer.hand_at(1), peer.hand_at(2));
+        both(move || a.end_wait(), || b.control(Control::ForceOpen));
+        assert_eq!(peer.core().status(), Status::ForcedOpen);
         peer.finish();
     });
 }

@@ -299,6 +299,10 @@ impl Hand {
         done.is_some()
     }
 
+    pub(crate) fn end_wait(&self) -> bool {
+        self.tracker.end_wait(&self.env)
+    }
+
     pub(crate) fn remove(&self) -> Option<PeerTotals> {
         let (totals, turns) = self.tracker.remove(&self.env);
         self.tell(turns);

@@ -23,6 +23,7 @@
 use std::time::Duration;
 
 use crate::answer::{Reason, Recorded, Refused};
+use crate::cleared::Cleared;
 use crate::error::Failure;
 use crate::rules::Rules;
 use crate::sync::Arc;
@@ -33,16 +34,28 @@ mod closed;
 mod control;
 mod trial;
 mod view;
+mod wait;
 
 pub(crate) use control::Control;
 pub(crate) use trial::Trial;
 
 /// Everything about a circuit that must be seen together.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct Core {
     pub(crate) generation: u64,
     pub(crate) phase: Phase,
     pub(crate) health: Health,
+    /// Whether a success has ended the streak since: not for steps to look at, which are given the
+    /// value as it is [`seen`](Self::seen).
+    pub(crate) cleared: Cleared,
+}
+
+/// A copy has a mark of its own.
+impl Clone for Core {
+    fn clone(&self) -> Self {
+        let (phase, health) = (self.phase.clone(), self.health.clone());
+        Self { generation: self.generation, phase, health, cleared: Cleared::default() }
+    }
 }
 
 /// One stay in one status.
@@ -149,6 +162,8 @@ pub(crate) struct At<'a> {
     pub(crate) now: Tick,
     /// A hash of the registry's seed and the peer.
     pub(crate) salt: u64,
+    /// Whether a trip is to be held back (R30).
+    pub(crate) held: bool,
 }
 
 /// What a step would do.
@@ -160,16 +175,23 @@ pub(crate) struct Step<R> {
     pub(crate) turns: Turns,
 }
 
-/// The transitions of a step, each with the generation that it began; two at the most.
+/// The transitions of a step, each with the generation that it began; two at the most. What is
+/// told but is no transition comes with the generation that lasts.
 pub(crate) type Turns = [Option<(u64, Turn)>; 2];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Turn {
-    Opened { wait: Duration },
+    Opened {
+        wait: Duration,
+    },
     HalfOpened,
     Closed,
     Controlled(Control),
     Removed,
+    /// None: the circuit would have opened, and stays Closed (R30).
+    HeldBack,
+    /// None: a peer whose trip was held back has answered, or all have room (R30).
+    Relieved,
 }
 
 impl<R> Step<R> {
@@ -184,6 +206,11 @@ impl<R> Step<R> {
     fn turn(next: Core, turn: Turn, reply: R) -> Self {
         let turns = [Some((next.generation, turn)), None];
         Self { next: Some(next), reply, turns }
+    }
+
+    /// The step of a circuit that would have opened (R30).
+    fn held_back(self, generation: u64) -> Self {
+        Self { turns: [Some((generation, Turn::HeldBack)), None], ..self }
     }
 
     /// The step after half-open has begun: both are one step (R4, R24).
@@ -233,12 +260,13 @@ pub(crate) enum Reported {
 
 impl Core {
     pub(crate) fn new(generation: u64) -> Self {
-        Self { generation, phase: Phase::Closed(None), health: Health::default() }
+        let (phase, health) = (Phase::Closed(None), Health::default());
+        Self { generation, phase, health, cleared: Cleared::default() }
     }
 
     /// The next phase.
     fn turned(self, phase: Phase) -> Self {
-        Self { generation: self.generation.saturating_add(1), phase, health: self.health }
+        Self { generation: self.generation.saturating_add(1), phase, ..self }
     }
 
     /// Whether `is_circuit_open` says so (R22).
@@ -363,36 +391,4 @@ impl Core {
         self.health.streak = 0;
         self.turned(Phase::Closed(None))
     }
-}
-
-impl At<'_> {
-    /// R16: min(max(open_timeout * multiplier^n, what the peer asked), open_max), less jitter.
-    fn wait(&self, failed_trials: u32, asked: Option<u64>, generation: u64) -> u64 {
-        let rules = self.rules;
-        let grown = if failed_trials == 0 || rules.multiplier == 1.0 {
-            rules.open
-        } else {
-            let exponent = i32::try_from(failed_trials).unwrap_or(i32::MAX);
-            whole(rules.open as f64 * rules.multiplier.powi(exponent))
-        };
-        let wait = grown.max(asked.unwrap_or(0)).min(rules.open_max);
-        let cut = wait as f64 * rules.jitter * unit(self.salt, generation);
-        wait.saturating_sub(whole(cut))
-    }
-}
-
-/// A number in [0, 1) that depends on both arguments in every bit: the finalizer of SplitMix64
-/// (Steele, Lea and Flood, "Fast Splittable Pseudorandom Number Generators", 2014).
-fn unit(salt: u64, generation: u64) -> f64 {
-    let mut x = salt.wrapping_add(generation.wrapping_mul(0x9E37_79B9_7F4A_7C15));
-    x = (x ^ (x >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    x = (x ^ (x >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    x ^= x >> 31;
-    (x >> 11) as f64 / (1u64 << 53) as f64
-}
-
-/// The whole part; what is too large becomes the largest, what is no number zero.
-#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]
-fn whole(x: f64) -> u64 {
-    x as u64
 }

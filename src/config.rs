@@ -333,4 +333,13 @@ config! {
     /// A peer in trouble that was not used for this long, after its wait was over, may be
     /// forgotten too. Default 1 h.
     with_forget_after(forget_after: Duration = Duration::from_secs(3600); Duration), "Duration::from_secs(600)" => "Duration::from_secs(600)";
+    /// Whether trips are held back when so many peers would be open that it is probably this node
+    /// that is cut off: see [`local_outage`](crate::HealthRegistry::local_outage). Default off.
+    with_outage_guard(outage_guard: bool = false; bool), "true" => "true";
+    /// The part of the peers in use that may be open while the outage guard is on: 1 to 100 per
+    /// cent. Default 50.
+    with_max_open_percent(max_open_percent: u32 = 50; u32), "30" => "30";
+    /// The outage guard holds nothing back while fewer peers than this are in use, at least 1.
+    /// Default 3.
+    with_min_peers(min_peers: u32 = 3; u32), "10" => "10";
 }

@@ -31,7 +31,8 @@ use crate::circuit::{Control, Turn};
 pub struct Event<K> {
     /// Whose circuit.
     pub peer: K,
-    /// The phase that began with this: higher is later.
+    /// The phase that began with this: higher is later. For what is no transition, the phase that
+    /// lasts: see [`EventKind::LocalOutage`].
     pub generation: u64,
     /// What happened.
     pub kind: EventKind,
@@ -69,6 +70,12 @@ pub enum EventKind {
     Evicted,
     /// The peer was removed by a call.
     Removed,
+    /// No transition: so many peers are open that this one, which should have opened, stays closed
+    /// (R30). Told once when an outage of our own begins.
+    LocalOutage,
+    /// No transition: the outage is over, as far as this peer shows: it answered, or its circuit
+    /// closed, or it opened since there was room again for all. Told once for each outage.
+    LocalRecovered,
 }
 
 impl From<Turn> for EventKind {
@@ -82,6 +89,8 @@ impl From<Turn> for EventKind {
             Turn::Controlled(Control::MetricsOnly) => Self::Overridden(Status::MetricsOnly),
             Turn::Controlled(Control::Reset) => Self::Reset,
             Turn::Removed => Self::Removed,
+            Turn::HeldBack => Self::LocalOutage,
+            Turn::Relieved => Self::LocalRecovered,
         }
     }
 }

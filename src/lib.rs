@@ -45,16 +45,19 @@
 //! # Limitations
 //!
 //! A breaker by peer does not help where the fault is elsewhere. When everything fails at once, it
-//! is probably this node that is offline: report such failures with [`Fault::Local`]. One document
-//! that poisons every sync is [`Fault::Document`]. And [`ErrorHandler::is_circuit_open`] bounds no
-//! probes; [`HealthRegistry::acquire`] does.
+//! is probably this node that is offline: report such failures with [`Fault::Local`], or switch on
+//! the [guard](HealthConfig::with_outage_guard) that keeps half of the peers closed then. One
+//! document that poisons every sync is [`Fault::Document`]. And [`ErrorHandler::is_circuit_open`]
+//! bounds no probes; [`HealthRegistry::acquire`] does.
 
 mod answer;
 mod backoff;
 mod circuit;
+mod cleared;
 mod config;
 mod error;
 mod event;
+mod guard;
 mod handler;
 mod health;
 #[cfg(feature = "iroh")]
@@ -83,7 +86,7 @@ pub use handler::ErrorHandler;
 pub use handler::SyncErrorHandler;
 pub use health::{CircuitState, PeerHealthTracker};
 pub use permit::{OwnedPermit, Permit};
-pub use registry::{CallError, HealthRegistry, PeerHandle, PeerKey, RegistryBuilder};
+pub use registry::{CallError, HealthRegistry, Listening, PeerHandle, PeerKey, RegistryBuilder};
 pub use retry::Backoff;
 pub use snapshot::{PeerTotals, Snapshot, Totals};
 pub use time::{Clock, ManualClock};

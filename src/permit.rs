@@ -53,6 +53,8 @@ pub type OwnedPermit<K> = Permit<'static, K>;
 
 enum Hold<'h, K> {
     Borrowed(&'h Seat<K>),
+    /// The same, of a permit whose latency was stated: a success has more to do than to count.
+    Timed(&'h Seat<K>),
     Owned(Arc<Seat<K>>),
     Untracked(Arc<Shared<K>>),
 }
@@ -95,7 +97,7 @@ impl<'h, K> Permit<'h, K> {
             return Recorded::Counted;
         }
         match hold {
-            Some(Hold::Owned(seat)) if seat.succeed_at_rest(generation) => {
+            Some(Hold::Owned(seat)) if latency.is_none() && seat.succeed_at_rest(generation) => {
                 seat.used();
                 Recorded::Counted
             }
@@ -130,7 +132,8 @@ impl<'h, K> Permit<'h, K> {
     }
 
     /// States how long the call took, where that is not the time from admission to outcome: a
-    /// call that waited in a queue, or that ended some time ago. Asked only by slow-call rules.
+    /// call that waited in a queue, or that ended some time ago. Slow-call rules ask for it, and that
+    /// of a success goes into the peer's [average](crate::Snapshot::latency).
     ///
     /// ```
     /// use peer_health::{HealthConfig, HealthRegistry, Window};
@@ -146,6 +149,9 @@ impl<'h, K> Permit<'h, K> {
     /// ```
     pub fn with_latency(mut self, latency: Duration) -> Self {
         self.latency = Some(nanos(latency));
+        if let Some(Hold::Borrowed(seat)) = self.hold {
+            self.hold = Some(Hold::Timed(seat));
+        }
         self
     }
 
@@ -202,7 +208,9 @@ impl<K> Hold<'_, K> {
         latency: Option<u64>,
     ) -> Recorded {
         match self {
-            Self::Borrowed(seat) => seat.settle(ticket, verdict, failure, latency),
+            Self::Borrowed(seat) | Self::Timed(seat) => {
+                seat.settle(ticket, verdict, failure, latency)
+            }
             Self::Owned(seat) => {
                 let recorded = seat.settle(ticket, verdict, failure, latency);
                 seat.used();

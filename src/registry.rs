@@ -1,9 +1,11 @@
 //! The registry: one circuit breaker per peer, looked up by key.
 
 mod builder;
+mod census;
 mod control;
 mod handle;
 mod key;
+mod listen;
 mod look;
 mod sweep;
 mod table;
@@ -20,6 +22,7 @@ use crate::seat::{Seat, Shared};
 use crate::snapshot::PeerTotals;
 use crate::sync::Arc;
 use crate::tracker::Reply;
+use listen::Listeners;
 use table::Table;
 
 pub use builder::RegistryBuilder;
@@ -27,6 +30,7 @@ pub use handle::{CallError, PeerHandle};
 pub use key::PeerKey;
 #[cfg(feature = "tracing")]
 pub(crate) use key::short;
+pub use listen::Listening;
 
 /// What is known of all peers: ask before a call, report after it.
 ///
@@ -72,6 +76,7 @@ pub struct HealthRegistry<K> {
 struct Inner<K> {
     shared: Arc<Shared<K>>,
     table: Table<K>,
+    listeners: Arc<Listeners<K>>,
     /// What the clock's zero was by the system's clock: for display.
     began: SystemTime,
 }

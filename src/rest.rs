@@ -5,15 +5,17 @@
 //! and a success change nothing. The word tells the generation of that phase. What it promises:
 //! *whenever it says so, it is so*. If it says nothing, the circuit itself is asked.
 //!
-//! 1. Whoever is about to replace a circuit at rest first takes the word back ([`take_back`]), each
-//!    time with a higher count.
-//! 2. Whoever has put a circuit at rest in place of another says so ([`say`]), if the word still is
-//!    what it was before that.
+//! 1. Whoever is about to replace a circuit first seals it ([`Cleared`]), and if it is at rest then
+//!    takes the word back ([`take_back`]), each time with a higher count.
+//! 2. Whoever has put a circuit at rest in place of another, has ended the streak of one by its
+//!    mark, or has read the word and then found one that is not sealed, says so ([`say`]), if the
+//!    word still is what it was before that.
 //!
 //! So nobody can have replaced what is said to be at rest: it would have been taken back since. The
 //! word may stay silent about a circuit at rest, after two such steps at once; the next call that
-//! meets it there puts the circuit in place anew.
+//! meets it there speaks up.
 //!
+//! [`Cleared`]: crate::cleared::Cleared
 //! [`take_back`]: Rest::take_back
 //! [`say`]: Rest::say
 
@@ -66,17 +68,12 @@ impl Rest {
         (word & AT_REST != 0).then_some(word & GENERATION)
     }
 
-    /// Whether nothing is said that could be said of a circuit at rest in this generation.
-    pub(crate) fn is_silent_about(&self, generation: u64) -> bool {
-        let word = self.read();
-        word.0 & AT_REST == 0 && word.at_rest(generation).is_some()
-    }
-
-    /// Before a circuit is put in place of one that is not at rest: the word, for [`Self::say`].
+    /// Before a circuit is put in place of one that is not at rest, or is looked at: the word, for
+    /// [`Self::say`].
     pub(crate) fn read(&self) -> Word {
-        // Relaxed: pairs with `take_back`. Whoever finds the new circuit acquires it from the
-        // compare-and-swap that follows this, and takes the word back later than this.
-        Word(self.0.load(Ordering::Relaxed))
+        // Acquire: pairs with the Release in `take_back`: who reads the word that was taken back
+        // sees the seal on the circuit that is to be replaced.
+        Word(self.0.load(Ordering::Acquire))
     }
 
     /// Before a circuit at rest is replaced: it is no longer said to be, and nobody else's
@@ -86,10 +83,11 @@ impl Rest {
             let count = word & COUNT;
             if count == COUNT { COUNT } else { count + ONE }
         };
-        // Relaxed, twice: pairs with `say` and `generation`. Whoever finds the circuit that follows
-        // this acquires it, and this with it.
+        // Release, Relaxed: pairs with the Acquire in `read`, which sees the seal that came before
+        // this; and with `say` and `generation`: whoever finds the circuit that follows this
+        // acquires it, and this with it.
         let taken =
-            self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |word| Some(back(word)));
+            self.0.fetch_update(Ordering::Release, Ordering::Relaxed, |word| Some(back(word)));
         let (Ok(word) | Err(word)) = taken;
         Word(back(word))
     }
@@ -112,9 +110,9 @@ mod tests {
         let rest = Rest::new(7);
         assert_eq!(rest.generation(), Some(7));
         let before = rest.take_back();
-        assert_eq!((rest.generation(), rest.is_silent_about(8)), (None, true));
+        assert_eq!(rest.generation(), None);
         rest.say(before, 8);
-        assert_eq!((rest.generation(), rest.is_silent_about(8)), (Some(8), false));
+        assert_eq!(rest.generation(), Some(8));
         let (early, late) = (rest.take_back(), rest.take_back());
         rest.say(early, 9);
         assert_eq!(rest.generation(), None, "taken back since");
@@ -129,9 +127,11 @@ mod tests {
         for _ in 0..3 {
             let before = rest.take_back();
             rest.say(before, 8);
-            assert_eq!((rest.generation(), rest.is_silent_about(8)), (None, false));
+            assert_eq!(rest.generation(), None);
         }
         let rest = Rest::new(GENERATION + 1);
-        assert_eq!((rest.generation(), rest.is_silent_about(GENERATION + 1)), (None, false));
+        assert_eq!(rest.generation(), None);
+        rest.say(rest.read(), GENERATION + 1);
+        assert_eq!(rest.generation(), None);
     }
 }

@@ -49,6 +49,13 @@ impl HealthConfig {
         if self.max_peers == 0 {
             return Err(ConfigError::number("max_peers", 0u32, at_least_one));
         }
+        if !(1..=100).contains(&self.max_open_percent) {
+            let n = self.max_open_percent;
+            return Err(ConfigError::number("max_open_percent", n, "must be from 1 to 100"));
+        }
+        if self.min_peers == 0 {
+            return Err(ConfigError::number("min_peers", 0u32, at_least_one));
+        }
         Ok(self.rules())
     }
 
@@ -80,6 +87,9 @@ impl HealthConfig {
             max_peers: self.max_peers,
             idle: nanos(self.idle_timeout),
             forget: nanos(self.forget_after),
+            guard: self
+                .outage_guard
+                .then_some(Limit { percent: self.max_open_percent, min_peers: self.min_peers }),
         }
     }
 
@@ -154,6 +164,23 @@ pub(crate) struct Rules {
     pub(crate) max_peers: usize,
     pub(crate) idle: u64,
     pub(crate) forget: u64,
+    /// `None`: the guard is off.
+    pub(crate) guard: Option<Limit>,
+}
+
+/// How many of the peers in use may be open (R30).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Limit {
+    percent: u32,
+    min_peers: u32,
+}
+
+impl Limit {
+    /// Whether so many of the peers in use may be open: up to the percentage, or any number of few.
+    pub(crate) fn allows(self, used: u64, open: u64) -> bool {
+        used < self.min_peers.into()
+            || open.saturating_mul(100) <= used.saturating_mul(self.percent.into())
+    }
 }
 
 impl Rules {
@@ -165,6 +192,11 @@ impl Rules {
     /// Whether a call that took this long is slow (R15: at the threshold it is).
     pub(crate) fn is_slow(&self, latency: Option<u64>) -> bool {
         matches!((self.slow_call, latency), (Some(slow), Some(took)) if took >= slow)
+    }
+
+    /// Whether these counts of a window open a circuit (R15).
+    pub(crate) fn trips(&self, counts: WindowCounts) -> bool {
+        counts.total >= self.min_calls.into() && self.rate_reached(counts)
     }
 
     /// Whether these counts reach a configured rate (R15; `min_calls` is the caller's business).

@@ -2,7 +2,7 @@
 //! a seat, a permit or a handle, keeps it from being evicted.
 
 use crate::answer::Recorded;
-use crate::circuit::{Admission, Core, Ticket, Turns, Verdict};
+use crate::circuit::{Admission, Core, Ticket, Turn, Turns, Verdict};
 use crate::error::Failure;
 use crate::event::EventKind;
 use crate::snapshot::{PeerTotals, Totals};
@@ -99,6 +99,12 @@ impl<K> Shared<K> {
         self.uses.load(Ordering::Relaxed)
     }
 
+    /// Where the order of uses stands: it has risen by one at least with each insertion.
+    pub(crate) fn uses(&self) -> u64 {
+        // Relaxed: pairs with `next_use`.
+        self.uses.load(Ordering::Relaxed)
+    }
+
     /// Whether to look for room; noted as looking. Not again within a second of a search that
     /// failed, unless a peer became clean since (R26).
     pub(crate) fn begin_search(&self, now: Tick) -> bool {
@@ -150,10 +156,30 @@ impl<K: Clone> Seat<K> {
 }
 
 impl<K> Seat<K> {
-    /// Tells the listener what this thread has done.
+    /// Tells the listener what this thread has done: most often, nothing.
+    #[inline]
     pub(crate) fn tell(&self, turns: Turns) {
+        if turns.iter().any(Option::is_some) {
+            self.tell_all(turns);
+        }
+    }
+
+    #[cold]
+    fn tell_all(&self, turns: Turns) {
+        let Env { clock, guard, .. } = &self.shared.env;
+        let tell = |generation, kind| (self.shared.sink)(&self.key, generation, kind);
         for (generation, turn) in turns.into_iter().flatten() {
-            (self.shared.sink)(&self.key, generation, turn.into());
+            let told = match turn {
+                Turn::HeldBack => guard.begin(|| clock.now()),
+                Turn::Relieved => guard.end(|| clock.now()),
+                _ => true,
+            };
+            if told {
+                tell(generation, turn.into());
+            }
+            if turn == Turn::Closed && guard.end(|| clock.now()) {
+                tell(generation, EventKind::LocalRecovered);
+            }
         }
     }
 

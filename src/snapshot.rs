@@ -10,8 +10,9 @@ use crate::sync::Arc;
 ///
 /// # Consistency
 ///
-/// Everything but `totals` and `consecutive_successes` is of one state of the circuit. Those two
-/// are counted beside it: they may lag behind calls that are ending at this moment, and lose none.
+/// Everything but `totals`, `latency` and `consecutive_successes` is of one state of the circuit.
+/// Those are counted beside it: they may lag behind calls that are ending at this moment, and lose
+/// none.
 ///
 /// ```
 /// use peer_health::{HealthRegistry, Status, SyncError};
@@ -52,6 +53,13 @@ pub struct Snapshot {
     pub retry_attempt: u32,
     /// Successes since the last error or reset.
     pub consecutive_successes: u64,
+    /// How long successful calls take: the average of those whose latency is known, each later one
+    /// with a weight of 1/8 (RFC 6298). Known is what [`with_latency`] stated, and what the circuit
+    /// measures for its own use: probes, and all calls where `slow_call` is set. `None` before the
+    /// first. A reset leaves it as it is.
+    ///
+    /// [`with_latency`]: crate::Permit::with_latency
+    pub latency: Option<Duration>,
     /// All-time counts.
     pub totals: PeerTotals,
 }

@@ -9,8 +9,8 @@
 //! a compare-and-swap expects is held alive by its caller, so its address cannot be reused
 //! meanwhile: a pointer that compares equal *is* the same value (no ABA).
 
-pub(crate) use std::sync::Arc;
 pub(crate) use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering, fence};
+pub(crate) use std::sync::{Arc, Weak};
 
 /// A shared `Arc` that is replaced as a whole.
 #[derive(Debug)]

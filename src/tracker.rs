@@ -5,56 +5,26 @@
 //! the loop, and nothing is counted inside it. A thread that is stopped anywhere holds nothing
 //! that another needs.
 
+use std::borrow::Cow;
+use std::ops::Deref;
+
 use crate::answer::{NextAdmission, Recorded};
 use crate::circuit::{
     Admission, At, Control, Core, Outcome, Reported, Settled, Step, Ticket, Turns, Verdict,
 };
 use crate::error::Failure;
+use crate::guard::Place;
 use crate::rest::Rest;
-use crate::rules::Rules;
 use crate::snapshot::PeerTotals;
-use crate::sync::{Arc, AtomicU8, AtomicU64, Loaded, Ordering, Swap};
-use crate::time::{Clock, Tick};
+use crate::sync::{Arc, AtomicU64, Loaded, Ordering, Swap};
+use crate::time::Tick;
 
 mod counts;
+mod env;
+mod outage;
 
-/// What the trackers of a registry share: the time and the configuration.
-#[derive(Debug)]
-pub(crate) struct Env {
-    pub(crate) clock: Clock,
-    rules: Swap<Rules>,
-    /// Not zero once a configuration looked at healthy calls: see [`Rules::looks_at_successes`].
-    looking: AtomicU8,
-}
-
-impl Env {
-    pub(crate) fn new(clock: Clock, rules: Arc<Rules>) -> Self {
-        let looking = AtomicU8::new(rules.looks_at_successes().into());
-        Self { clock, rules: Swap::new(rules), looking }
-    }
-
-    pub(crate) fn rules(&self) -> Loaded<Rules> {
-        self.rules.load()
-    }
-
-    /// Replaces the configuration (R18).
-    pub(crate) fn configure(&self, rules: Arc<Rules>) {
-        if rules.looks_at_successes() {
-            // Relaxed: pairs with `looks_at_successes`. Whoever has seen the new configuration has
-            // acquired what came before it, and sees this too.
-            self.looking.store(1, Ordering::Relaxed);
-        }
-        self.rules.replace(rules);
-    }
-
-    /// Whether the call of a healthy peer may matter to the configuration. Once it did, it counts
-    /// as if it did, which costs healthy calls a look at the configuration and changes nothing.
-    #[inline]
-    pub(crate) fn looks_at_successes(&self) -> bool {
-        // Relaxed: pairs with `configure`; see there.
-        self.looking.load(Ordering::Relaxed) != 0
-    }
-}
+pub(crate) use env::Env;
+use outage::{answers, opened, place, relieved};
 
 /// One peer.
 ///
@@ -70,6 +40,8 @@ pub(crate) struct Tracker {
     neutral: AtomicU64,
     abandoned: AtomicU64,
     late: AtomicU64,
+    /// The average latency of successes in nanoseconds, as far as known; zero if none is.
+    latency: AtomicU64,
     reported_successes: AtomicU64,
     /// When the peer was last used while it was in trouble (R26).
     used_at: AtomicU64,
@@ -77,6 +49,25 @@ pub(crate) struct Tracker {
     core: Swap<Core>,
     /// Whether the circuit is at rest.
     rest: Rest,
+}
+
+/// A circuit as it was seen: the value that was loaded, or what a success has made of it.
+#[derive(Debug)]
+pub(crate) enum Seen {
+    Loaded(Loaded<Core>),
+    Cleared(Box<Core>),
+}
+
+impl Deref for Seen {
+    type Target = Core;
+
+    #[inline]
+    fn deref(&self) -> &Core {
+        match self {
+            Self::Loaded(core) => core,
+            Self::Cleared(core) => core,
+        }
+    }
 }
 
 /// What became of a report, for the reply (R23).
@@ -98,6 +89,7 @@ impl Tracker {
             neutral: zero(),
             abandoned: zero(),
             late: zero(),
+            latency: zero(),
             reported_successes: zero(),
             used_at: zero(),
             salt,
@@ -112,9 +104,14 @@ impl Tracker {
         self.core.replace(core);
     }
 
+    /// The circuit as it is now.
     #[inline]
-    pub(crate) fn core(&self) -> Loaded<Core> {
-        self.core.load()
+    pub(crate) fn core(&self) -> Seen {
+        let core = self.core.load();
+        match core.seen() {
+            Cow::Owned(cleared) => Seen::Cleared(Box::new(cleared)),
+            Cow::Borrowed(_) => Seen::Loaded(core),
+        }
     }
 
     /// Makes a step: whoever installs the new value has made it, alone (R13). The configuration is
@@ -133,32 +130,48 @@ impl Tracker {
     /// The same, where the value was loaded already.
     fn advance_from<R>(
         &self,
-        mut seen: Loaded<Core>,
+        mut found: Loaded<Core>,
         env: &Env,
         now: Tick,
         step: impl Fn(&Core, At<'_>) -> Step<R>,
     ) -> (R, Turns) {
         loop {
+            let seen = found.seen();
             let rules = env.rules();
-            let made = step(&seen, At { rules: &rules, now, salt: self.salt });
+            let at = At { rules: &rules, now, salt: self.salt, held: false };
+            let mut made = step(&seen, at);
+            let trips = rules.guard.is_some() && seen.trips_by(&made.turns);
+            let place = if trips { place(env, &seen, at) } else { Place::Free };
+            if place == Place::None {
+                made = step(&seen, At { held: true, ..at });
+            }
             let Some(next) = made.next else { return (made.reply, made.turns) };
-            match self.put(&seen, next) {
-                Ok(()) => return (made.reply, made.turns),
-                Err(found) => seen = found,
+            if !found.seal(matches!(seen, Cow::Owned(_))) {
+                // Cleared meanwhile: the step is made anew.
+                env.guard.give_back(place);
+                continue;
+            }
+            match self.put(&found, seen.is_at_rest(), next) {
+                Ok(()) => return (made.reply, opened(env, place, made.turns)),
+                Err(other) => {
+                    env.guard.give_back(place);
+                    found = other;
+                }
             }
         }
     }
 
-    /// Puts a value in the place of the one that was seen, and lets the word follow: see [`Rest`].
-    fn put(&self, seen: &Loaded<Core>, next: Core) -> Result<(), Loaded<Core>> {
+    /// Puts a value in the place of the one that was found, which is sealed, and lets the word
+    /// follow: see [`Rest`].
+    fn put(&self, found: &Loaded<Core>, rested: bool, next: Core) -> Result<(), Loaded<Core>> {
         let rests = next.is_at_rest().then_some(next.generation);
         let word = match rests {
-            _ if seen.is_at_rest() => Some(self.rest.take_back()),
+            _ if rested => Some(self.rest.take_back()),
             Some(_) => Some(self.rest.read()),
             None => None,
         };
         // Pairs with all loads: whoever sees the new value sees all that led to it.
-        self.core.compare_and_swap(seen, Arc::new(next))?;
+        self.core.compare_and_swap(found, Arc::new(next))?;
         if let (Some(word), Some(generation)) = (word, rests) {
             self.rest.say(word, generation);
         }
@@ -175,20 +188,17 @@ impl Tracker {
     /// began (R14), unless slow calls are looked for.
     pub(crate) fn acquire(&self, env: &Env) -> (Admission, Turns) {
         let core = self.core.load();
-        if core.is_quiet() && env.rules().slow_call.is_none() {
-            let admitted = Admission::Admitted(Ticket::quiet(core.generation));
-            // Puts a circuit at rest in place anew if the word is silent about it.
-            let (_, turns) = self.advance_from(core, env, Tick::default(), |core, _| {
-                let rests = core.is_at_rest() && self.rest.is_silent_about(core.generation);
-                Step { next: rests.then(|| core.clone()), reply: (), turns: [None; 2] }
-            });
-            return (admitted, turns);
+        let seen = core.seen();
+        if seen.is_quiet() && env.rules().slow_call.is_none() {
+            self.speak_up(&core, &seen);
+            return (Admission::Admitted(Ticket::quiet(core.generation)), [None; 2]);
         }
         let now = env.clock.now();
         self.touch(now);
         if core.admits_all() {
             return (Admission::Admitted(core.ticket(now, None)), [None; 2]);
         }
+        drop(seen);
         self.advance_from(core, env, now, |core, at| core.admit(at))
     }
 
@@ -198,7 +208,7 @@ impl Tracker {
             return NextAdmission::Now;
         }
         let rules = env.rules();
-        match core.admit(At { rules: &rules, now, salt: self.salt }).reply {
+        match core.admit(At { rules: &rules, now, salt: self.salt, held: false }).reply {
             Admission::Admitted(_) | Admission::Gone => NextAdmission::Now,
             Admission::Refused(refused) => {
                 refused.retry_after.map_or(NextAdmission::Unknown, NextAdmission::After)
@@ -213,18 +223,37 @@ impl Tracker {
         self.succeeded.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Says of a circuit at rest that it is, where the word is silent about it.
+    fn speak_up(&self, found: &Core, seen: &Core) {
+        let word = self.rest.read();
+        // Whoever replaces the circuit seals it before the word is taken back: not yet, so what was
+        // read will not be there any more by then.
+        if seen.is_at_rest() && !found.cleared.is_sealed() {
+            self.rest.say(word, seen.generation);
+        }
+    }
+
     /// Takes a success that only ends a streak: it needs neither the time nor the configuration.
     /// Whether it did.
     fn clear(&self, env: &Env, ticket: Ticket) -> bool {
         let core = self.core.load();
         let only = core.generation == ticket.generation && core.has_no_window();
-        let cleared = only
-            && !env.looks_at_successes()
-            && (core.is_at_rest() || self.put(&core, core.cleared()).is_ok());
-        if cleared {
-            self.count_success();
+        if !only || env.looks_at_recoveries() {
+            return false;
         }
-        cleared
+        if core.may_be_cleared() {
+            let word = self.rest.read();
+            match core.cleared.clear() {
+                // As in `speak_up`: it was not sealed after the word was read.
+                Ok(()) => self.rest.say(word, core.generation),
+                Err(true) => {}
+                // Somebody is about to replace it.
+                Err(false) if self.put(&core, false, core.cleared()).is_err() => return false,
+                Err(false) => {}
+            }
+        }
+        self.count_success();
+        true
     }
 
     /// Takes the outcome of a permit.
@@ -237,6 +266,7 @@ impl Tracker {
         stated: Option<u64>,
     ) -> (Recorded, Turns) {
         if verdict == Verdict::Success && self.clear(env, ticket) {
+            self.average(stated);
             return (Recorded::Counted, [None; 2]);
         }
         let now = env.clock.now();
@@ -244,8 +274,12 @@ impl Tracker {
         let latency = stated.or(ticket.start.map(|start| now.since(start)));
         let successes = self.successes();
         let outcome = Outcome { verdict, failure, latency, reported: false, successes };
-        let (settled, turns) = self.advance(env, now, |core, at| core.settle(ticket, outcome, at));
+        let ((settled, answers), turns) = self.advance(env, now, |core, at| {
+            let answers = answers(env, core, verdict, at);
+            core.settle(ticket, outcome, at).map(|settled| (settled, answers))
+        });
         let (recorded, turns) = self.feed(env, now, ticket.generation, outcome, settled, turns);
+        let turns = relieved(answers, recorded, ticket.generation, turns);
         let counter = match (recorded, verdict) {
             (Recorded::Late, _) => &self.late,
             (_, Verdict::Success) => &self.succeeded,
@@ -256,6 +290,9 @@ impl Tracker {
         };
         // Relaxed: pairs with nothing; a total, counted once, after the step.
         counter.fetch_add(1, Ordering::Relaxed);
+        if verdict == Verdict::Success && !matches!(recorded, Recorded::Late | Recorded::Neutral) {
+            self.average(latency);
+        }
         (recorded, turns)
     }
 
@@ -270,10 +307,13 @@ impl Tracker {
         self.touch(now);
         let successes = self.successes();
         let outcome = Outcome { verdict, failure, latency: None, reported: true, successes };
-        let ((reported, generation, attempt), turns) = self.advance(env, now, |core, at| {
-            let attempt = core.health.retry_attempt.saturating_add(1);
-            core.report(outcome, at).map(|reported| (reported, core.generation, attempt))
-        });
+        let ((reported, generation, attempt, answers), turns) =
+            self.advance(env, now, |core, at| {
+                let attempt = core.health.retry_attempt.saturating_add(1);
+                let answers = answers(env, core, verdict, at);
+                core.report(outcome, at)
+                    .map(|reported| (reported, core.generation, attempt, answers))
+            });
         let settled = match reported {
             Reported::Settled(settled) => settled,
             Reported::Refused => return (Reply::Refused, attempt, turns),
@@ -285,6 +325,7 @@ impl Tracker {
             self.reported_successes.fetch_add(1, Ordering::Relaxed);
         }
         let (recorded, turns) = self.feed(env, now, generation, outcome, settled, turns);
+        let turns = relieved(answers, recorded, generation, turns);
         (Reply::Recorded(recorded), attempt, turns)
     }
 
@@ -304,6 +345,8 @@ impl Tracker {
         let asked = outcome.asked_wait();
         match self.advance(env, now, |core, at| core.trip(generation, counts, asked, at)) {
             (Some(retry_after), turns) => (Recorded::Opened { retry_after }, turns),
+            // Held back, if anything is to be told (R30).
+            (None, told) if turns[0].is_none() => (settled.recorded, told),
             (None, _) => (settled.recorded, turns),
         }
     }

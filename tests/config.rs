@@ -27,6 +27,9 @@ fn each_senseless_value_is_named() {
         (ok().with_success_threshold(0), "success_threshold is 0: must be from 1 to 64"),
         (ok().with_success_threshold(65), "success_threshold is 65: must be from 1 to 64"),
         (ok().with_max_peers(0), "max_peers is 0: must be at least 1"),
+        (ok().with_max_open_percent(0), "max_open_percent is 0: must be from 1 to 100"),
+        (ok().with_max_open_percent(101), "max_open_percent is 101: must be from 1 to 100"),
+        (ok().with_min_peers(0), "min_peers is 0: must be at least 1"),
         (ok().with_window(Window::count(0)), "window.size is 0: must be from 1 to 1048576"),
         (
             ok().with_window(Window::count(u32::MAX)),
@@ -157,6 +160,7 @@ fn config() -> impl Strategy<Value = HealthConfig> {
         proptest::option::of(float()),
     );
     let open = (duration(), float(), duration(), float());
+    let guard = (any::<bool>(), prop_oneof![1u32..=100, number()], number());
     let rest = (
         number(),
         any::<bool>(),
@@ -166,7 +170,7 @@ fn config() -> impl Strategy<Value = HealthConfig> {
         duration(),
         duration(),
     );
-    (trip, open, rest).prop_map(|(trip, open, rest)| {
+    (trip, open, rest, guard).prop_map(|(trip, open, rest, guard)| {
         let mode = if rest.1 { HalfOpenMode::Rate } else { HalfOpenMode::All };
         HealthConfig::default()
             .with_failure_threshold(trip.0)
@@ -187,6 +191,9 @@ fn config() -> impl Strategy<Value = HealthConfig> {
             .with_max_peers(rest.4)
             .with_idle_timeout(rest.5)
             .with_forget_after(rest.6)
+            .with_outage_guard(guard.0)
+            .with_max_open_percent(guard.1)
+            .with_min_peers(guard.2)
     })
 }
 

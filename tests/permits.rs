@@ -181,3 +181,22 @@ fn a_clock_that_panics_or_goes_back_is_survived() {
     }
     assert!(registry.totals().permits.settled() > 0);
 }
+
+#[test]
+fn a_wait_that_is_ended_early_is_no_success() {
+    let config = HealthConfig::default()
+        .with_failure_threshold(1)
+        .with_open_timeout(Duration::from_secs(1))
+        .with_open_multiplier(2.0);
+    let registry = HealthRegistry::<u32>::builder().config(config).build().unwrap();
+    registry.acquire(&7).unwrap().failure(network());
+    let mut waits = Vec::new();
+    for _ in 0..3 {
+        assert!(registry.end_wait(&7));
+        match registry.acquire(&7).unwrap().failure(network()) {
+            Recorded::Opened { retry_after } => waits.push(retry_after.as_secs()),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(waits, [2, 4, 8]);
+}

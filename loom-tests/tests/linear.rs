@@ -27,9 +27,11 @@
 mod production {
     pub(crate) mod answer;
     pub(crate) mod circuit;
+    pub(crate) mod cleared;
     pub(crate) mod config;
     pub(crate) mod error;
     pub(crate) mod event;
+    pub(crate) mod guard;
     pub(crate) mod permit;
     pub(crate) mod rest;
     pub(crate) mod rules;
@@ -41,8 +43,8 @@ mod production {
 }
 
 pub(crate) use production::{
-    answer, circuit, config, error, event, permit, rest, rules, seat, snapshot, time, tracker,
-    window,
+    answer, circuit, cleared, config, error, event, guard, permit, rest, rules, seat, snapshot,
+    time, tracker, window,
 };
 
 #[path = "linear/checker.rs"]

@@ -2,6 +2,7 @@
 
 use super::{At, Core, Health, Outcome, Phase, Settled, Step, Turn, Verdict};
 use crate::answer::Recorded;
+use crate::rules::Rules;
 use crate::time::Tick;
 use crate::window::{Sample, Sliding};
 
@@ -24,13 +25,14 @@ impl Core {
             Verdict::Failure => {
                 let mut next = self.noted(outcome, at.now);
                 next.health.extend_streak(start, at);
-                let streak = next.health.streak;
-                if trips && at.rules.streak.is_some_and(|threshold| streak >= threshold) {
+                let trips = trips && next.health.reaches(at.rules);
+                if trips && !at.held {
                     let (open, wait) = next.open(0, outcome.asked_wait(), at);
                     let opened = Recorded::Opened { retry_after: wait };
                     return Step::turn(open, Turn::Opened { wait }, opened.into());
                 }
-                self.fed(Some(next), window, outcome, at)
+                let counted = self.fed(Some(next), window, outcome, at);
+                if trips { counted.held_back(self.generation) } else { counted }
             }
             Verdict::Neutral if outcome.failure.is_some() => {
                 Step::to(self.noted(outcome, at.now), Recorded::Neutral.into())
@@ -87,6 +89,11 @@ impl Core {
 }
 
 impl Health {
+    /// Whether so many failures in a row open a circuit (R14).
+    pub(super) fn reaches(&self, rules: &Rules) -> bool {
+        rules.streak.is_some_and(|threshold| self.streak >= threshold)
+    }
+
     /// Notes the error, or clears what a success clears.
     pub(super) fn note(&mut self, outcome: Outcome<'_>, now: Tick) {
         self.count(outcome);

@@ -27,9 +27,11 @@ impl Core {
         at: At<'_>,
     ) -> Step<Option<Duration>> {
         let lasts = self.generation == generation && matches!(self.phase, Phase::Closed(_));
-        let enough = counts.total >= at.rules.min_calls.into();
-        if !(lasts && enough && at.rules.rate_reached(counts)) {
+        if !(lasts && at.rules.trips(counts)) {
             return Step::stay(None);
+        }
+        if at.held {
+            return Step::stay(None).held_back(generation);
         }
         let (next, wait) = self.clone().open(0, asked, at);
         Step::turn(next, Turn::Opened { wait }, Some(wait))

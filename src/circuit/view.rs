@@ -1,10 +1,26 @@
 //! What can be read off a circuit without a step.
 
-use super::{Core, Phase};
+use std::borrow::Cow;
+
+use super::{Core, Phase, Turn, Turns};
 use crate::answer::{Status, WindowCounts};
+use crate::rules::Rules;
 use crate::time::Tick;
 
 impl Core {
+    /// As it is seen now: without a streak, if a success has cleared it.
+    pub(crate) fn seen(&self) -> Cow<'_, Self> {
+        match self.may_be_cleared() && self.cleared.is_cleared() {
+            true => Cow::Owned(self.cleared()),
+            false => Cow::Borrowed(self),
+        }
+    }
+
+    /// No success clears it any more; whether that leaves it as it was seen, cleared or not.
+    pub(crate) fn seal(&self, cleared: bool) -> bool {
+        !self.has_no_window() || self.cleared.seal() == cleared
+    }
+
     /// Whether the peer is healthy as far as can be told without knowing the time.
     #[inline]
     pub(crate) fn is_quiet(&self) -> bool {
@@ -21,6 +37,11 @@ impl Core {
         matches!(self.phase, Phase::Closed(None))
     }
 
+    /// Whether all that a success would do is to end the streak.
+    pub(crate) fn may_be_cleared(&self) -> bool {
+        self.has_no_window() && !self.is_at_rest()
+    }
+
     /// Whether an admission and a success change nothing but a total, as long as no configuration
     /// looks at them (R10).
     pub(crate) fn is_at_rest(&self) -> bool {
@@ -32,6 +53,28 @@ impl Core {
         self.health.streak == 0
             && matches!(self.phase, Phase::Closed(_))
             && self.window_counts(now).failures == 0
+    }
+
+    /// Whether a step with these transitions opens a Closed circuit.
+    pub(crate) fn trips_by(&self, turns: &Turns) -> bool {
+        matches!(turns[0], Some((_, Turn::Opened { .. }))) && matches!(self.phase, Phase::Closed(_))
+    }
+
+    /// Whether the circuit opened and has not closed since; an override does not count (R30).
+    pub(crate) fn is_tripped(&self) -> bool {
+        matches!(self.phase, Phase::Open(_) | Phase::HalfOpen(_))
+    }
+
+    /// Whether the circuit is Closed although a rule would have it open: its trip was held back
+    /// (R30).
+    pub(crate) fn is_held_back(&self, rules: &Rules, now: Tick) -> bool {
+        match &self.phase {
+            Phase::Closed(window) => {
+                let rate = window.as_ref().is_some_and(|w| rules.trips(w.counts(now)));
+                rate || self.health.reaches(rules)
+            }
+            _ => false,
+        }
     }
 
     /// Whether `is_circuit_open` says no whatever the time is, and leaves no note (R14, R22).

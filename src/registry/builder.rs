@@ -1,10 +1,11 @@
 //! How a registry is made.
 
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::SystemTime;
 
+use super::census::Peers;
 use super::key::PeerKey;
+use super::listen::{Listener, Listeners};
 use super::table::Table;
 use super::{HealthRegistry, Inner};
 use crate::config::{ConfigError, HealthConfig};
@@ -18,9 +19,6 @@ use crate::tracker::Env;
 /// The largest table in which the order of uses is kept use by use. In larger ones it is kept by
 /// insertion: as fine as their churn, and no write that calls to different peers would share.
 const EXACT_USES: usize = 256;
-
-/// A listener, as it was given.
-type Listener<K> = Box<dyn Fn(&Event<K>) + Send + Sync>;
 
 /// Makes a [`HealthRegistry`].
 ///
@@ -88,7 +86,8 @@ impl<K: PeerKey> RegistryBuilder<K> {
 
     /// Told of each transition, by the thread that made it, while no lock is held: it may call any
     /// method of the registry. Should be quick, since a call waits for it. If it panics, that
-    /// event is lost and an error is logged. A second listener replaces the first.
+    /// event is lost and an error is logged. A second one replaces the first;
+    /// [`HealthRegistry::listen`] adds more.
     ///
     /// ```
     /// use peer_health::{EventKind, HealthRegistry};
@@ -146,23 +145,24 @@ impl<K: PeerKey> RegistryBuilder<K> {
         let seed = self.seed.unwrap_or_else(rand::random);
         let max_peers = rules.max_peers;
         let env = Env::new(self.clock.started_now(), Arc::new(rules));
-        let sink = sink(self.listener);
-        let shared = Arc::new(Shared::new(env, sink, max_peers <= EXACT_USES));
+        let listeners = Arc::new(Listeners::new(self.listener));
+        let sink = sink(Arc::clone(&listeners));
         let table = Table::new(max_peers, seed);
-        HealthRegistry { inner: Arc::new(Inner { shared, table, began: SystemTime::now() }) }
+        let began = SystemTime::now();
+        let inner = Arc::new_cyclic(|inner| {
+            let env = env.guarding(Box::new(Peers(inner.clone())));
+            let shared = Arc::new(Shared::new(env, sink, max_peers <= EXACT_USES));
+            Inner { shared, table, listeners, began }
+        });
+        HealthRegistry { inner }
     }
 }
 
-/// What a transition is told to: the log, then the listener, whose panic goes no further.
-fn sink<K: PeerKey>(listener: Option<Listener<K>>) -> Sink<K> {
+/// What a transition is told to: the log, then the listeners.
+fn sink<K: PeerKey>(listeners: Arc<Listeners<K>>) -> Sink<K> {
     Box::new(move |peer, generation, kind| {
         log(peer, generation, kind);
-        if let Some(listener) = &listener {
-            let event = Event::new(peer.clone(), generation, kind);
-            if catch_unwind(AssertUnwindSafe(|| listener(&event))).is_err() {
-                log_lost(&event);
-            }
-        }
+        listeners.tell(peer, generation, kind);
     })
 }
 
@@ -186,6 +186,12 @@ fn log<K: PeerKey>(peer: &K, generation: u64, kind: EventKind) {
         Kind::Reset => {
             tracing::info!(target: "peer_health", peer = peer(), generation, "circuit reset");
         }
+        Kind::LocalOutage => {
+            tracing::warn!(target: "peer_health", peer = peer(), generation, "outage of our own: trip held back");
+        }
+        Kind::LocalRecovered => {
+            tracing::info!(target: "peer_health", peer = peer(), generation, "outage of our own is over");
+        }
         Kind::Evicted | Kind::Removed => {
             tracing::trace!(target: "peer_health", peer = peer(), generation, ?kind, "peer forgotten");
         }
@@ -196,10 +202,10 @@ fn log<K: PeerKey>(peer: &K, generation: u64, kind: EventKind) {
 fn log<K>(_: &K, _: u64, _: EventKind) {}
 
 #[cfg(feature = "tracing")]
-fn log_lost<K: PeerKey>(event: &Event<K>) {
+pub(super) fn log_lost<K: PeerKey>(event: &Event<K>) {
     let (peer, generation) = (super::short(&event.peer), event.generation);
     tracing::error!(target: "peer_health", peer, generation, kind = ?event.kind, "listener panicked");
 }
 
 #[cfg(not(feature = "tracing"))]
-fn log_lost<K>(_: &Event<K>) {}
+pub(super) fn log_lost<K>(_: &Event<K>) {}

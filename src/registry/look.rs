@@ -162,6 +162,7 @@ impl<K> Inner<K> {
             errors: health.errors,
             retry_attempt: health.retry_attempt,
             consecutive_successes: seat.tracker.successes_since(health),
+            latency: seat.tracker.latency().map(Duration::from_nanos),
             totals: seat.tracker.totals(health),
         }
     }

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 
 use super::key::PeerKey;
 use super::table::{Table, locked};
+use crate::rules::Rules;
 use crate::seat::{Seat, Shared};
 use crate::sync::Arc;
 use crate::time::Tick;
@@ -72,6 +73,7 @@ impl<K> Ord for Victim<K> {
 #[derive(Debug, Default)]
 pub(crate) struct Sweeps {
     past: VecDeque<(Tick, u64)>,
+    swept_at: Tick,
     inserted: usize,
 }
 
@@ -80,10 +82,21 @@ impl Sweeps {
 
     /// Notes a sweep; the place in the order of uses before which a peer is idle.
     fn begin(&mut self, now: Tick, place: u64, idle: u64) -> Option<u64> {
+        self.swept_at = self.swept_at.max(now);
+        self.inserted = 0;
+        self.note(now, place, idle, 0)
+    }
+
+    /// The place before which a peer is idle; noted where now stands, if that was not done for so
+    /// long.
+    fn note(&mut self, now: Tick, place: u64, idle: u64, since: u64) -> Option<u64> {
         let old = self.past.iter().take_while(|(t, _)| t.plus(idle) <= now).count();
         let idle_before = old.checked_sub(1).map(|last| self.past[last].1);
         // What is older than that is not asked again.
         self.past.drain(..old.saturating_sub(1));
+        if self.past.back().is_some_and(|(t, _)| now.since(*t) < since) {
+            return idle_before;
+        }
         if self.past.len() >= Self::KEPT {
             // Idleness is seen later, never earlier, with every other sweep forgotten.
             let mut nth = 0;
@@ -93,7 +106,6 @@ impl Sweeps {
             });
         }
         self.past.push_back((now, place));
-        self.inserted = 0;
         idle_before
     }
 
@@ -101,12 +113,17 @@ impl Sweeps {
     /// so that a sweep costs each insertion a few looks, nor twice in half the idle time.
     fn is_due(&mut self, now: Tick, peers: usize, idle: u64) -> bool {
         self.inserted += 1;
-        let last = self.past.back().map_or(Tick::default(), |(t, _)| *t);
-        self.inserted > peers / 8 && now.since(last) > idle / 2
+        self.inserted > peers / 8 && now.since(self.swept_at) > idle / 2
     }
 }
 
 impl<K: PeerKey> Table<K> {
+    /// The place in the order of uses before which a peer is idle now, whose place is `place`: for a
+    /// count of the others.
+    pub(super) fn idle_before(&self, place: u64, rules: &Rules, now: Tick) -> Option<u64> {
+        locked(&self.sweeps).note(now, place, rules.idle, rules.idle / 16)
+    }
+
     pub(super) fn sweep_if_due(&self, shared: &Shared<K>, now: Tick) {
         let idle = shared.env.rules().idle;
         // Whoever holds the lock counts an insertion of its own.

@@ -282,6 +282,13 @@ impl<K: PeerKey> Table<K> {
         }
     }
 
+    /// Shows all seats, each under the lock of its shard.
+    pub(super) fn each(&self, mut show: impl FnMut(&Arc<Seat<K>>)) {
+        for entry in &self.map {
+            show(&entry.key().0);
+        }
+    }
+
     /// The peers that may go and whose rank is `wanted`.
     pub(super) fn select(
         &self,

@@ -26,6 +26,9 @@ impl History {
     }
 
     pub(crate) fn note(&self, event: &Event<Peer>) {
+        if matches!(event.kind, EventKind::LocalOutage | EventKind::LocalRecovered) {
+            return; // no transition
+        }
         let told = &self.0[usize::try_from(event.peer.0).unwrap()];
         told.lock().unwrap().push((event.generation, event.kind));
     }

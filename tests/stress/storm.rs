@@ -68,7 +68,9 @@ pub(crate) fn config(draw: u64, max_peers: u64) -> HealthConfig {
         .with_success_threshold(upto(PROBES, draw >> 16))
         .with_probe_lease(micros(500))
         .with_idle_timeout(micros(2_000))
-        .with_forget_after(micros(5_000));
+        .with_forget_after(micros(5_000))
+        .with_outage_guard(draw >> 24 & 1 == 1)
+        .with_max_open_percent(20);
     match draw % 4 {
         0 => base,
         1 => base

@@ -48,7 +48,7 @@ impl Tracker {
     fn advance<R>(&self, now: Tick, step: impl Fn(&Core, At<'_>) -> Step<R>) -> R {
         let mut seen = self.core.load();
         loop {
-            let made = step(&seen, At { rules: &self.rules, now, salt: SALT });
+            let made = step(&seen, At { rules: &self.rules, now, salt: SALT, held: false });
             let Some(next) = made.next else { return made.reply };
             if self.flaw == Flaw::StoresBlindly {
                 self.core.replace(Arc::new(next));

@@ -291,32 +291,6 @@ fn a_failure_beside_the_one_that_opens_is_late() {
 }
 
 #[test]
-#[cfg_attr(debug_assertions, ignore = "275,620 interleavings: optimised builds only")]
-fn three_failures_at_a_threshold_of_two_open_once() {
-    fn model() -> String {
-        let scene = Scene::with_streak(rules(2, 1), 0);
-        let (a, b, c) = (scene.permit(), scene.permit(), scene.permit());
-        let outcome = all_three(
-            || word(a.failure(failure())),
-            || word(b.failure(failure())),
-            || word(c.failure(failure())),
-        );
-        scene.ends(outcome)
-    }
-    let end = "-> open 1, streak 2, 0 out";
-    let orders = [
-        "opened | counted | late",
-        "opened | late | counted",
-        "counted | opened | late",
-        "counted | late | opened",
-        "late | opened | counted",
-        "late | counted | opened",
-    ];
-    let expected = orders.map(|order| format!("{order} {end}"));
-    every_interleaving(100_000, model, &expected.each_ref().map(String::as_str));
-}
-
-#[test]
 fn at_the_deadline_one_of_two_gets_the_only_probe() {
     fn model() -> String {
         let scene = Scene::at_the_deadline(rules(1, 1));

@@ -13,7 +13,7 @@ use crate::seat::{Seat, Shared};
 use crate::snapshot::PeerTotals;
 use crate::sync::Arc;
 use crate::time::{Clock, Tick};
-use crate::tracker::{Env, Reply, Tracker};
+use crate::tracker::{Env, Reply, Seen, Tracker};
 
 pub(crate) const SALT: u64 = 0x5EED;
 
@@ -40,7 +40,7 @@ impl Peer {
         Self { seat: Arc::new(Seat { tracker, shared, key: () }), told }
     }
 
-    pub(crate) fn core(&self) -> Arc<Core> {
+    pub(crate) fn core(&self) -> Seen {
         self.seat.tracker.core()
     }
 

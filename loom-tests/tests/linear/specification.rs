@@ -13,7 +13,7 @@ use crate::time::Tick;
 /// answers. An operation that read no time gets the beginning of time: it must not matter. `None`
 /// if it would have had to read it.
 pub(crate) fn apply(core: &Core, entry: &Entry, rules: &Arc<Rules>) -> Option<(Core, Answer)> {
-    let at = |now| At { rules, now, salt: SALT };
+    let at = |now| At { rules, now, salt: SALT, held: false };
     let stays = |answer| Some((core.clone(), answer));
     match (&entry.act, entry.now) {
         (Act::Acquire, None) if core.health.streak == 0 => {

@@ -72,6 +72,10 @@ macro_rules! atomics {
                 self.at(order).fetch_sub(value, order)
             }
 
+            pub(crate) fn fetch_or(&self, value: $int, order: Ordering) -> $int {
+                self.at(order).fetch_or(value, order)
+            }
+
             pub(crate) fn fetch_max(&self, value: $int, order: Ordering) -> $int {
                 self.at(order).fetch_max(value, order)
             }

@@ -73,7 +73,7 @@ fn p12_a_control_is_one_transition() {
         (Control::Reset, Status::Closed),
     ];
     for (control, status) in controls {
-        two([34, 1280], move || {
+        two([186, 3835], move || {
             let peer = Peer::new(config(1, 1));
             let (a, b) = (peer.hand(), peer.hand());
             let x = a.admitted();
@@ -92,7 +92,7 @@ fn p12_a_control_is_one_transition() {
 /// P12: of two controls the later one lasts, and both were made.
 #[test]
 fn p12_of_two_controls_the_last_lasts() {
-    two([267, 3980], || {
+    two([792, 11840], || {
         let peer = Peer::new(config(1, 1));
         let (a, b) = (peer.hand(), peer.hand());
         both(move || a.control(Control::ForceOpen), || b.control(Control::Reset));
@@ -110,7 +110,7 @@ fn p12_of_two_controls_the_last_lasts() {
 #[test]
 fn p12_a_reset_outlasts_probes() {
     for verdict in VERDICTS {
-        two([7, 120], move || {
+        two([12, 120], move || {
             let (peer, tickets) = Peer::half_open(config(2, 2), 1);
             let (a, b) = (peer.hand_at(OPEN), peer.hand_at(OPEN));
             let probe = tickets[0];

@@ -20,9 +20,11 @@ pub(crate) fn random() -> u64 {
 mod production {
     pub(crate) mod answer;
     pub(crate) mod circuit;
+    pub(crate) mod cleared;
     pub(crate) mod config;
     pub(crate) mod error;
     pub(crate) mod event;
+    pub(crate) mod guard;
     pub(crate) mod permit;
     pub(crate) mod registry;
     pub(crate) mod rest;
@@ -34,8 +36,8 @@ mod production {
     pub(crate) mod window;
 }
 pub(crate) use production::{
-    answer, circuit, config, error, event, permit, registry, rest, rules, seat, snapshot, time,
-    tracker, window,
+    answer, circuit, cleared, config, error, event, guard, permit, registry, rest, rules, seat,
+    snapshot, time, tracker, window,
 };
 
 mod map;
@@ -45,6 +47,7 @@ mod sync;
 mod late;
 mod leases;
 mod order;
+mod outages;
 mod peers;
 mod permits;
 mod probes;

@@ -230,7 +230,7 @@ fn p15_controls_and_leases_are_linearizable() {
 /// sibling in which the other thread stands still from any point to the end.
 #[test]
 fn p16_no_operation_waits_for_another() {
-    two([57, 3860], || {
+    two([186, 11514], || {
         let peer = Peer::new(config(3, 1));
         let (a, b) = (peer.hand(), peer.hand());
         let (x, y) = (a.admitted(), b.admitted());

@@ -5,12 +5,13 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::answer::{Recorded, Status};
+use crate::circuit::Verdict;
 use crate::config::HealthConfig;
 use crate::error::SyncError;
 use crate::event::EventKind;
 use crate::permit::OwnedPermit;
 use crate::registry::HealthRegistry;
-use crate::stage::{both, config, three, two, two_bounded};
+use crate::stage::{both, config, failure, three, two, two_bounded};
 use crate::sync::{Arc, count_references, settings_change};
 use crate::time::{Clock, ManualClock};
 
@@ -163,7 +164,7 @@ fn r26_one_place_is_taken_once() {
 /// clean, and the failure acts on the old one or not at all.
 #[test]
 fn r27_nothing_is_recorded_on_a_tracker_that_was_removed() {
-    two_bounded([3590, 3520], || {
+    two_bounded([5848, 4446], || {
         let town = Town::new(config(1, 1));
         let permit = acquire(&town.registry, 1);
         let registry = town.registry.clone();
@@ -246,7 +247,7 @@ fn r26_generations_go_on_after_an_eviction() {
 /// R27: a ban is not lost: what `force_open` has said stands, unless the peer is removed after it.
 #[test]
 fn r27_a_ban_is_on_the_tracker_that_others_find() {
-    two_bounded([2700, 970], || {
+    two_bounded([5490, 2326], || {
         let town = Town::new(config(1, 1));
         acquire(&town.registry, 1).success();
         let registry = town.registry.clone();
@@ -306,6 +307,46 @@ fn r26_a_sweep_loses_no_failure() {
     });
 }
 
+/// R26: a use that has begun before a sweep and ends after it hides no use since that sweep:
+/// idleness is never seen early.
+#[test]
+fn r26_a_use_since_a_sweep_is_not_undone_by_an_earlier_one() {
+    two([57, 58], || {
+        let idle = Duration::from_nanos(10);
+        let town = Town::new(config(3, 1).with_idle_timeout(idle));
+        let seat = town.registry.seat(&1).unwrap();
+        assert!(town.registry.seat(&2).is_some(), "a later use than that of the first");
+        let registry = town.registry.clone();
+        both(
+            move || {
+                registry.sweep();
+                drop(registry.seat(&1));
+            },
+            || seat.used(),
+        );
+        drop(seat);
+        town.clock.advance(idle);
+        assert_eq!(town.registry.sweep(), 1, "the other one");
+        assert!(town.registry.contains(&1), "was used since the sweep before");
+        town.finish(0);
+    });
+}
+
+/// R27: a report that meets a tracker which is being removed is not lost with it.
+#[test]
+fn r27_a_report_beside_a_removal_is_counted_once() {
+    two_bounded([3245, 1623], || {
+        let town = Town::new(config(3, 1));
+        acquire(&town.registry, 1).success();
+        let registry = town.registry.clone();
+        let report = || town.registry.report(&1, Verdict::Failure, Some(&failure()));
+        let (removed, _) = both(move || registry.remove(&1), report);
+        assert!(removed);
+        assert_eq!(town.registry.totals().permits.reported_errors, 1);
+        town.finish(1);
+    });
+}
+
 /// P11 for what the registry shows: a snapshot is one state.
 #[test]
 fn p11_what_the_registry_shows_is_one_state() {
@@ -334,5 +375,27 @@ fn r26_three_newcomers_take_one_place() {
         assert_eq!(town.registry.len(), 1);
         drop((x, y, z));
         town.finish(0);
+    });
+}
+
+/// R29: whoever begins to listen, and then looks, is told of a transition or finds it made.
+#[test]
+fn r29_who_listens_and_then_looks_misses_nothing() {
+    two([1230, 1890], || {
+        let town = Town::new(config(3, 1));
+        town.registry.acquire(&1).unwrap().success();
+        let banning = town.registry.clone();
+        let told = std::sync::Arc::new(Mutex::new(0));
+        let log = told.clone();
+        let ((), (listening, found)) = both(
+            move || banning.force_open(&1).unwrap(),
+            || {
+                let listening = town.registry.listen(move |_| *log.lock().unwrap() += 1);
+                (listening, town.registry.status(&1) == Status::ForcedOpen)
+            },
+        );
+        assert!(found || *told.lock().unwrap() == 1, "neither told nor found");
+        drop(listening);
+        town.finish(1);
     });
 }

@@ -171,7 +171,7 @@ fn p06_a_failing_probe_reopens_beside_a_success() {
 /// P7: n successes close once.
 #[test]
 fn p07_n_successes_close_once() {
-    two([91, 4520], || {
+    two([525, 45354], || {
         let (peer, tickets) = Peer::half_open(config(1, 2), 2);
         let (a, b) = (peer.hand_at(OPEN), peer.hand_at(OPEN));
         let (x, y) = (tickets[0], tickets[1]);
@@ -294,7 +294,7 @@ fn p14_a_success_and_the_release_of_its_slot_are_one_step() {
 /// P14: the last success closes; who comes meanwhile is refused, or finds the circuit closed.
 #[test]
 fn p14_after_the_last_success_there_are_no_probes() {
-    three([1900, 375], || {
+    three([379, 384], || {
         let (peer, tickets) = Peer::half_open(config(1, 1), 1);
         let [a, b, c] = [OPEN, OPEN, OPEN].map(|now| peer.hand_at(now));
         let probe = tickets[0];

@@ -3,6 +3,7 @@
 use crate::answer::Status;
 use crate::circuit::{Core, Phase};
 use crate::stage::{OPEN, Peer, both, config, three, two};
+use crate::time::Tick;
 
 /// What holds of every single state of a circuit that opens at two and closes after two.
 fn is_one_state(core: &Core) {
@@ -26,7 +27,7 @@ fn is_one_state(core: &Core) {
 /// P11: a snapshot is one state, and for one reader generations never go back.
 #[test]
 fn p11_a_snapshot_is_one_state() {
-    two([2830, 598], || {
+    two([4615, 5004], || {
         let peer = Peer::new(config(2, 2));
         let (a, b) = (peer.hand(), peer.hand());
         a.fail(a.admitted());
@@ -68,5 +69,18 @@ fn p11_what_was_seen_is_not_unseen_by_others() {
         );
         assert!(seen >= heard);
         peer.finish();
+    });
+}
+
+/// R26: of two uses of a peer in trouble the later one counts, whoever notes it first.
+#[test]
+fn r26_a_later_use_is_not_undone_by_an_earlier_one() {
+    two([455, 15575], || {
+        let peer = Peer::new(config(3, 1));
+        let hand = peer.hand();
+        hand.fail(hand.admitted());
+        let (early, late) = (peer.hand_at(1), peer.hand_at(2));
+        both(move || early.is_open(), || late.is_open());
+        assert_eq!(hand.unused_since(), Some(Tick(2)));
     });
 }

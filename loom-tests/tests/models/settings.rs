@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::answer::{Recorded, Status};
 use crate::config::Window;
-use crate::stage::{OPEN, Peer, both, config, opened, two};
+use crate::stage::{OPEN, Peer, both, config, opened, two, two_bounded};
 use crate::sync::settings_change;
 use crate::time::Tick;
 
@@ -34,7 +34,7 @@ fn p13_one_step_uses_one_configuration() {
 /// has to be made on top of a failure that came after the change.
 #[test]
 fn p13_a_lowered_threshold_is_honoured_by_the_next_failure() {
-    two([336, 69100], || {
+    two_bounded([446, 1551], || {
         settings_change(true);
         let peer = Peer::new(config(5, 1));
         let a = peer.hand();

@@ -11,11 +11,11 @@ use crate::config::HealthConfig;
 use crate::error::{Failure, SyncError};
 use crate::snapshot::PeerTotals;
 use crate::sync::{self, Arc, Ordering};
-use crate::time::{Clock, ManualClock};
-use crate::tracker::{Env, Reply, Tracker};
+use crate::time::{Clock, ManualClock, Tick};
+use crate::tracker::{Env, Reply, Seen, Tracker};
 
-/// Checks a model of two threads in all its executions; in a debug build with at most two
-/// preemptions.
+/// Checks a model of two threads in all its executions; in a debug build, or where the environment
+/// has `MODELS_BOUNDED`, with at most two preemptions.
 ///
 /// `floors`: how many executions there are at least, with loads as they are and with loads as
 /// read-modify-writes; a model that explores fewer proves less than it says.
@@ -42,7 +42,7 @@ fn bounded(
     floors: [usize; 2],
     model: impl Fn() + Send + Sync + 'static,
 ) {
-    match cfg!(debug_assertions) {
+    match cfg!(debug_assertions) || std::env::var_os("MODELS_BOUNDED").is_some() {
         true => explore(threads, Some(in_debug), [1, 2], model),
         false => explore(threads, bound, floors, model),
     }
@@ -178,7 +178,7 @@ impl Peer {
         hand
     }
 
-    pub(crate) fn core(&self) -> Arc<Core> {
+    pub(crate) fn core(&self) -> Seen {
         self.tracker.core()
     }
 
@@ -245,7 +245,7 @@ impl Hand {
         self.clock.set(Duration::from_nanos(now));
     }
 
-    pub(crate) fn core(&self) -> Arc<Core> {
+    pub(crate) fn core(&self) -> Seen {
         self.tracker.core()
     }
 
@@ -311,6 +311,10 @@ impl Hand {
 
     pub(crate) fn is_open(&self) -> bool {
         self.tracker.refuses(&self.env)
+    }
+
+    pub(crate) fn unused_since(&self) -> Option<Tick> {
+        self.tracker.unused_since(&self.core())
     }
 
     fn tell(&self, turns: Turns) {

@@ -173,7 +173,7 @@ macro_rules! atomic {
                 Err(seen)
             }
 
-            atomic!(rmw $int: swap fetch_add fetch_sub fetch_max);
+            atomic!(rmw $int: swap fetch_add fetch_sub fetch_max fetch_or);
         }
 
         impl Default for $name {
@@ -216,6 +216,13 @@ impl<T> Arc<T> {
         Self(std::sync::Arc::new(Counted { strong, value }))
     }
 
+    pub(crate) fn new_cyclic(value: impl FnOnce(&Weak<T>) -> T) -> Self {
+        Self(std::sync::Arc::new_cyclic(|weak| Counted {
+            strong: None,
+            value: value(&Weak(weak.clone())),
+        }))
+    }
+
     fn strong(&self) -> Option<&model::AtomicUsize> {
         self.0.strong.as_ref().filter(|_| !unwinding())
     }
@@ -230,6 +237,21 @@ impl<T> Arc<T> {
             Some(strong) => strong.load(Ordering::Relaxed),
             None => std::sync::Arc::strong_count(&this.0),
         }
+    }
+}
+
+/// `std`'s `Weak`, for what has no reference count that loom sees.
+pub(crate) struct Weak<T>(std::sync::Weak<Counted<T>>);
+
+impl<T> Weak<T> {
+    pub(crate) fn upgrade(&self) -> Option<Arc<T>> {
+        self.0.upgrade().map(Arc)
+    }
+}
+
+impl<T> Clone for Weak<T> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
     }
 }
 

@@ -98,7 +98,7 @@ fn rated(shape: Window) -> HealthConfig {
 /// P18, R13: a rate that two failures reach together opens once: at least one of them sees it.
 #[test]
 fn p18_a_rate_does_not_go_unseen() {
-    two_bounded([1150, 1540], || {
+    two_bounded([1946, 2060], || {
         let peer = Peer::new(rated(Window::count(2)));
         let (a, b) = (peer.hand(), peer.hand());
         let (x, y) = (a.admitted(), b.admitted());
@@ -115,7 +115,7 @@ fn p18_of_two_that_add_one_sees_both() {
     let shapes = [Window::count(2), Window::time(Duration::from_nanos(20), 2)];
     let pairs = [(FAILED, SLOW), (WELL, FAILED), (WELL, WELL)];
     for (shape, (a, b)) in shapes.into_iter().flat_map(|shape| pairs.map(|pair| (shape, pair))) {
-        two([11, 11], move || {
+        two([24, 11], move || {
             let window = Arc::new(window(shape));
             let other = Arc::clone(&window);
             let (x, y) = both(move || other.add(a, Tick(1)), || window.add(b, Tick(2)));

@@ -1,0 +1,35 @@
+//! How long an open circuit waits before it is probed (R16).
+
+use super::At;
+
+impl At<'_> {
+    /// R16: min(max(open_timeout * multiplier^n, what the peer asked), open_max), less jitter.
+    pub(super) fn wait(&self, failed_trials: u32, asked: Option<u64>, generation: u64) -> u64 {
+        let rules = self.rules;
+        let grown = if failed_trials == 0 || rules.multiplier == 1.0 {
+            rules.open
+        } else {
+            let exponent = i32::try_from(failed_trials).unwrap_or(i32::MAX);
+            whole(rules.open as f64 * rules.multiplier.powi(exponent))
+        };
+        let wait = grown.max(asked.unwrap_or(0)).min(rules.open_max);
+        let cut = wait as f64 * rules.jitter * unit(self.salt, generation);
+        wait.saturating_sub(whole(cut))
+    }
+}
+
+/// A number in [0, 1) that depends on both arguments in every bit: the finalizer of SplitMix64
+/// (Steele, Lea and Flood, "Fast Splittable Pseudorandom Number Generators", 2014).
+fn unit(salt: u64, generation: u64) -> f64 {
+    let mut x = salt.wrapping_add(generation.wrapping_mul(0x9E37_79B9_7F4A_7C15));
+    x = (x ^ (x >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    x = (x ^ (x >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    x ^= x >> 31;
+    (x >> 11) as f64 / (1u64 << 53) as f64
+}
+
+/// The whole part; what is too large becomes the largest, what is no number zero.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]
+fn whole(x: f64) -> u64 {
+    x as u64
+}

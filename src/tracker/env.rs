@@ -1,0 +1,75 @@
+//! What the trackers of a registry share.
+
+use crate::guard::{Crowd, Guard};
+use crate::rules::Rules;
+use crate::sync::{Arc, AtomicU8, Loaded, Ordering, Swap};
+use crate::time::Clock;
+
+/// The time, the configuration, and the guard against an outage of our own.
+#[derive(Debug)]
+pub(crate) struct Env {
+    pub(crate) clock: Clock,
+    rules: Swap<Rules>,
+    /// `LOOKS` once a configuration looked at healthy calls: see [`Rules::looks_at_successes`]; at
+    /// least `GUARDED` once one had the guard on.
+    looking: AtomicU8,
+    /// Against an outage of our own (R30).
+    pub(crate) guard: Guard,
+}
+
+const GUARDED: u8 = 1;
+const LOOKS: u8 = 2;
+
+fn looking(rules: &Rules) -> u8 {
+    let guarded = if rules.guard.is_some() { GUARDED } else { 0 };
+    if rules.looks_at_successes() { LOOKS } else { guarded }
+}
+
+impl Env {
+    pub(crate) fn new(clock: Clock, rules: Arc<Rules>) -> Self {
+        let looking = AtomicU8::new(looking(&rules));
+        Self { clock, rules: Swap::new(rules), looking, guard: Guard::new(None) }
+    }
+
+    /// With the peers that the guard is to count.
+    pub(crate) fn guarding(self, crowd: Box<dyn Crowd>) -> Self {
+        Self { guard: Guard::new(Some(crowd)), ..self }
+    }
+
+    pub(crate) fn rules(&self) -> Loaded<Rules> {
+        self.rules.load()
+    }
+
+    /// Replaces the configuration (R18).
+    pub(crate) fn configure(&self, rules: Arc<Rules>) {
+        let (looking, guarded) = (looking(&rules), rules.guard.is_some());
+        if looking > 0 {
+            // Relaxed: pairs with `looks_at_successes`. Whoever has seen the new configuration has
+            // acquired what came before it, and sees this too.
+            self.looking.fetch_max(looking, Ordering::Relaxed);
+        }
+        self.rules.replace(rules);
+        if guarded {
+            self.guard.begin_anew();
+        }
+    }
+
+    /// Whether the call of a healthy peer may matter to the configuration. Once it did, it counts
+    /// as if it did, which costs healthy calls a look at the configuration and changes nothing.
+    #[inline]
+    pub(crate) fn looks_at_successes(&self) -> bool {
+        // Relaxed: pairs with `configure`; see there.
+        self.looking.load(Ordering::Relaxed) == LOOKS
+    }
+
+    /// Whether a success may matter beyond the streak that it ends: to the configuration, or as
+    /// the end of an outage (R30).
+    pub(super) fn looks_at_recoveries(&self) -> bool {
+        // Relaxed: pairs with `configure`; see there.
+        match self.looking.load(Ordering::Relaxed) {
+            0 => false,
+            GUARDED => self.guard.holds(),
+            _ => true,
+        }
+    }
+}

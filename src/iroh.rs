@@ -1,5 +1,5 @@
-//! Classification of iroh's errors: `From<&E> for Failure` and `From<E> for Failure`
-//! (feature `iroh`).
+//! What iroh can tell the registry: whose fault each of its errors is (`From<&E> for Failure` and
+//! `From<E> for Failure`), who calls us, and how connections end (feature `iroh`).
 //!
 //! A node that blames the wrong side isolates innocent peers, or hammers a peer that has asked to
 //! be left alone. So every error that iroh's connect, stream, read and write calls return is
@@ -9,7 +9,7 @@
 //! |---|---|---|---|
 //! | no address; an unusable address; another key answers there (TLS alert 48) | `PeerNotFound` | `Link` | yes |
 //! | timed out; no viable path; `io::Error` | `Network` | `Link` | yes |
-//! | reset; closed or dropped by the peer, whatever its code | `Network` | `Peer` | yes |
+//! | reset; closed or dropped by the peer, whatever its code (but see [`Codes`]) | `Network` | `Peer` | yes |
 //! | refused | `ResourceExhaustion`, [`retry_after`](Failure::retry_after) = [`REFUSED_RETRY_AFTER`] | `Peer` | yes |
 //! | no common ALPN (TLS alert 120) or version; any other transport error; handshake without an identity | `Protocol` | `Peer` | yes |
 //! | stream reset or stopped; stream too short or too long; `io::Error` of kind `UnexpectedEof` or `InvalidData` | `Protocol` | `Peer` | yes |
@@ -29,38 +29,29 @@
 //! And a `read_exact` after our own `stop` looks like a stream that the peer has cut short: do not
 //! read on after a stop.
 //!
-//! # The application's own close codes
+//! Besides the classification there are [`Codes`], for protocols that give their close, reset and
+//! stop codes a meaning; [`connect`], a dial with a deadline; and [`HealthHooks`], by which an
+//! endpoint refuses dials to peers whose circuit is open and tells the registry who is alive:
 //!
-//! A closed connection counts as `Network`. Where your protocol gives its codes a meaning, look at
-//! them first:
+//! ```no_run
+//! # async fn doc() -> Result<(), Box<dyn std::error::Error>> {
+//! use iroh::{Endpoint, endpoint::presets};
+//! use peer_health::{HealthRegistry, iroh::HealthHooks};
 //!
+//! let registry = HealthRegistry::new();
+//! let hooks = HealthHooks::new(registry.clone()).with_alpns([b"my-sync/1"]);
+//! let endpoint = Endpoint::builder(presets::Minimal).hooks(hooks).bind().await?;
+//! # Ok(())
+//! # }
 //! ```
-//! use iroh::endpoint::{ApplicationClose, ConnectionError, ReadError, VarInt};
-//! use peer_health::{Failure, SyncError};
-//! use std::time::Duration;
-//!
-//! const BUSY: VarInt = VarInt::from_u32(17); // of your protocol
-//!
-//! fn judge(error: &ReadError) -> Failure {
-//!     match error {
-//!         ReadError::ConnectionLost(ConnectionError::ApplicationClosed(close))
-//!             if close.error_code == BUSY =>
-//!         {
-//!             Failure::from(SyncError::ResourceExhaustion("busy".into()))
-//!                 .with_retry_after(Duration::from_secs(60))
-//!         }
-//!         other => other.into(),
-//!     }
-//! }
-//!
-//! let closed = |error_code| {
-//!     let close = ApplicationClose { error_code, reason: b"".as_slice().into() };
-//!     ReadError::ConnectionLost(ConnectionError::ApplicationClosed(close))
-//! };
-//! assert_eq!(judge(&closed(BUSY)).retry_after(), Some(Duration::from_secs(60)));
-//! let error = judge(&closed(VarInt::from_u32(0)));
-//! assert_eq!(error.error(), &SyncError::Network("closed by peer: 0".into()));
-//! ```
+
+mod codes;
+mod connect;
+mod hooks;
+
+pub use codes::{Coded, Codes, Ending};
+pub use connect::connect;
+pub use hooks::HealthHooks;
 
 use std::error::Error;
 use std::fmt::Display;

@@ -31,6 +31,7 @@
 //! - [`Failure`] and [`Fault`]: whose fault it was; what is ours never counts against a peer.
 //! - [`RetryPolicy`] and [`Backoff`]: when to try an operation again.
 //! - [`ErrorHandler`]: the API of peat-mesh's `sync_errors`, for programs that use it.
+//! - `HealthMonitor` (feature `tokio`): watch the peers, wait for one, choose among several.
 //! - [`Clock`]: time is injected; tests move it by hand.
 //!
 //! # Features
@@ -39,8 +40,8 @@
 //! |---|---|---|
 //! | `endpoint-id` | yes | `SyncErrorHandler`, and fast comparison of iroh's `EndpointId` |
 //! | `tracing` | yes | transitions and misconfiguration as log events, target `peer_health` |
-//! | `tokio` | no | `Clock::tokio`, a clock that `tokio::time::pause` stops; `Elapsed` as a `Failure` |
-//! | `iroh` | no | iroh's errors as [`Failure`]s: whose fault each of them is |
+//! | `tokio` | no | `SyncCoordinator`: deadlines, retries, limits, and a driver that honours the registry; `HealthMonitor`: events as a stream, waiting for a peer, the state of all, whom to call; `Clock::tokio`, a clock that `tokio::time::pause` stops |
+//! | `iroh` | no | iroh's errors as [`Failure`]s: whose fault each of them is; hooks for its endpoints, dials with a deadline |
 //!
 //! # Limitations
 //!
@@ -52,9 +53,13 @@
 
 mod answer;
 mod backoff;
+#[cfg(feature = "tokio")]
+mod budget;
 mod circuit;
 mod cleared;
 mod config;
+#[cfg(feature = "tokio")]
+mod coordinator;
 mod error;
 mod event;
 mod guard;
@@ -62,6 +67,8 @@ mod handler;
 mod health;
 #[cfg(feature = "iroh")]
 pub mod iroh;
+#[cfg(feature = "tokio")]
+mod monitor;
 mod permit;
 mod registry;
 mod rest;
@@ -78,20 +85,36 @@ mod window;
 
 pub use answer::{NextAdmission, Reason, Recorded, Refused, Status, Untracked, WindowCounts};
 pub use backoff::{Jitter, RetryPolicy};
+#[cfg(feature = "tokio")]
+pub use budget::RetryBudget;
 pub use config::{CircuitBreakerConfig, ConfigError, HalfOpenMode, HealthConfig, Window};
+#[cfg(feature = "tokio")]
+pub use coordinator::{CoordinatorBuilder, DriverStats, SyncCoordinator, SyncDriver, SyncFailed};
 pub use error::{ErrorSeverity, Failure, Fault, SyncError};
 pub use event::{Event, EventKind};
 pub use handler::ErrorHandler;
 #[cfg(feature = "endpoint-id")]
 pub use handler::SyncErrorHandler;
 pub use health::{CircuitState, PeerHealthTracker};
+#[cfg(feature = "tokio")]
+pub use monitor::{Events, HealthMonitor, MonitorBuilder, Notice, Offender, PeerWatch, Summary};
 pub use permit::{OwnedPermit, Permit};
 pub use registry::{CallError, HealthRegistry, Listening, PeerHandle, PeerKey, RegistryBuilder};
 pub use retry::Backoff;
 pub use snapshot::{PeerTotals, Snapshot, Totals};
 pub use time::{Clock, ManualClock};
 
-/// The example of the README, kept true.
-#[cfg(doctest)]
+/// The examples of the README, kept true.
+#[cfg(all(doctest, feature = "tokio"))]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+/// The examples of the guide, kept true.
+#[cfg(doctest)]
+#[doc = include_str!("../doc/guide.md")]
+struct Guide;
+
+/// The examples of the migration, kept true.
+#[cfg(doctest)]
+#[doc = include_str!("../doc/migrate.md")]
+struct Migrate;

@@ -1,14 +1,14 @@
 //! Every row of the classification in `peer_health::iroh`, against real errors of real endpoints
 //! wherever one can be provoked on loopback, and against errors built by hand elsewhere.
 //!
-//! The endpoints are loopback only: no relay, no discovery, no packet leaves the machine. Nothing
-//! sleeps; whatever is waited for has a deadline.
+//! Each assertion also passes the failure through a permit: what counts opens a circuit that opens
+//! on the first failure, what is neutral does not.
 #![cfg(feature = "iroh")]
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
 
-use std::future::Future;
+mod endpoints;
+
 use std::io;
-use std::mem::discriminant;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,185 +16,27 @@ use std::time::Duration;
 use automerge::sync::{Message, ReadMessageError, State as SyncState, SyncDoc};
 use automerge::transaction::Transactable;
 use automerge::{AutoCommit, AutomergeError, ROOT};
-use iroh::endpoint::presets::Minimal;
+use iroh::EndpointAddr;
 use iroh::endpoint::{
     AfterHandshakeOutcome, AlpnError, ApplicationClose, AuthenticationError, BeforeConnectOutcome,
-    BindError, Builder, ConnectError, ConnectOptions, ConnectWithOptsError, ConnectingError,
-    Connection, ConnectionError, EndpointError, EndpointHooks, NetReportConfig, PortmapperConfig,
-    QuicConnectError, QuicTransportConfig, ReadError, ReadExactError, ReadToEndError, RecvStream,
-    RemoteEndpointIdError, ResetError, SendDatagramError, SendStream, StoppedError, TransportError,
-    TransportErrorCode as Code, VarInt, WriteError,
+    BindError, ConnectError, ConnectOptions, ConnectWithOptsError, ConnectingError, Connection,
+    ConnectionError, EndpointError, EndpointHooks, QuicConnectError, QuicTransportConfig,
+    ReadError, ReadExactError, ReadToEndError, RemoteEndpointIdError, ResetError,
+    SendDatagramError, StoppedError, TransportError, TransportErrorCode as Code, VarInt,
+    WriteError,
 };
-use iroh::{Endpoint, EndpointAddr, EndpointId, RelayMode, SecretKey};
-use peer_health::Fault::{self, Document, Link, Local, Peer};
+use peer_health::Failure;
+use peer_health::Fault::{Document, Link, Local, Peer};
 use peer_health::SyncError::{self, Network, PeerNotFound, Protocol, ResourceExhaustion, State};
 use peer_health::iroh::REFUSED_RETRY_AFTER;
-use peer_health::{Failure, HealthConfig, HealthRegistry};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::Notify;
-use tokio::task::JoinHandle;
 
-const ALPN: &[u8] = b"peer-health/test";
-const DEADLINE: Duration = Duration::from_secs(30);
-const SHORT_IDLE: Duration = Duration::from_secs(2);
-
-type Kind = fn(String) -> SyncError;
-
-#[track_caller]
-fn assert_counts(kind: Kind, fault: Fault, failure: impl Into<Failure>) {
-    assert_row(kind(String::new()), fault, true, &failure.into());
-}
-
-#[track_caller]
-fn assert_neutral(kind: Kind, fault: Fault, failure: impl Into<Failure>) {
-    assert_row(kind(String::new()), fault, false, &failure.into());
-}
-
-#[track_caller]
-fn assert_rejected_by_us(failure: impl Into<Failure>) {
-    assert_row(SyncError::CircuitBreakerOpen, Local, false, &failure.into());
-}
-
-#[track_caller]
-fn assert_row(kind: SyncError, fault: Fault, counts: bool, failure: &Failure) {
-    assert_eq!(discriminant(failure.error()), discriminant(&kind), "{failure:?}");
-    assert_eq!(failure.fault(), fault, "{failure:?}");
-    assert_eq!(failure.counts(), counts, "{failure:?}");
-}
-
-async fn in_time<F: Future>(future: F) -> F::Output {
-    tokio::time::timeout(DEADLINE, future).await.expect("done before the deadline")
-}
-
-fn node() -> Builder {
-    Endpoint::builder(Minimal)
-        .secret_key(SecretKey::generate())
-        .alpns(vec![ALPN.to_vec()])
-        .relay_mode(RelayMode::Disabled)
-        .clear_address_lookup()
-        .portmapper_config(PortmapperConfig::Disabled)
-        .net_report_config(NetReportConfig::minimal())
-        .clear_ip_transports()
-        .bind_addr("127.0.0.1:0")
-        .unwrap()
-}
-
-fn soon_tired() -> QuicTransportConfig {
-    QuicTransportConfig::builder().max_idle_timeout(Some(SHORT_IDLE.try_into().unwrap())).build()
-}
-
-async fn bound(builder: Builder) -> Endpoint {
-    in_time(builder.bind()).await.unwrap()
-}
-
-fn address(id: EndpointId, socket: SocketAddr) -> EndpointAddr {
-    EndpointAddr::new(id).with_ip_addr(socket)
-}
-
-fn address_of(endpoint: &Endpoint) -> EndpointAddr {
-    address(endpoint.id(), endpoint.bound_sockets()[0])
-}
-
-fn somebody() -> EndpointId {
-    SecretKey::generate().public()
-}
-
-/// The error of a dial that has to fail.
-async fn dial_error(from: &Endpoint, to: EndpointAddr) -> ConnectError {
-    in_time(from.connect(to, ALPN)).await.expect_err("the dial fails")
-}
-
-/// What ended the connection that a dial had begun.
-#[track_caller]
-fn why(error: &ConnectError) -> &ConnectionError {
-    match error {
-        ConnectError::Connecting {
-            source: ConnectingError::ConnectionError { source, .. },
-            ..
-        }
-        | ConnectError::Connection { source, .. } => source,
-        other => panic!("not for the connection: {other:?}"),
-    }
-}
-
-/// Why a dial did not begin.
-#[track_caller]
-fn why_not(error: &ConnectError) -> &ConnectWithOptsError {
-    match error {
-        ConnectError::Connect { source, .. } => source,
-        other => panic!("it began: {other:?}"),
-    }
-}
-
-/// Accepts one connection, which need not come to anything.
-fn answering(peer: &Endpoint) -> JoinHandle<Result<Connection, ConnectingError>> {
-    let peer = peer.clone();
-    tokio::spawn(async move { peer.accept().await.unwrap().await })
-}
-
-/// Two endpoints and one connection between them, seen from both ends.
-struct Pair {
-    us: Endpoint,
-    peer: Endpoint,
-    ours: Connection,
-    theirs: Connection,
-}
-
-impl Pair {
-    async fn new() -> Self {
-        Self::of(node(), node()).await
-    }
-
-    async fn of(us: Builder, peer: Builder) -> Self {
-        let (us, peer) = (bound(us).await, bound(peer).await);
-        let (ours, theirs) = in_time(async {
-            tokio::join!(us.connect(address_of(&peer), ALPN), async {
-                peer.accept().await.unwrap().await
-            })
-        })
-        .await;
-        Self { ours: ours.unwrap(), theirs: theirs.unwrap(), us, peer }
-    }
-
-    /// A stream that both ends have: ours by opening it, theirs by accepting it.
-    async fn stream(&self) -> (Stream, Stream) {
-        in_time(async {
-            let mut ours = self.ours.open_bi().await.unwrap();
-            ours.0.write_all(b"?").await.unwrap(); // a stream is seen once it carries data
-            let mut theirs = self.theirs.accept_bi().await.unwrap();
-            theirs.1.read_exact(&mut [0]).await.unwrap();
-            (Stream::of(ours), Stream::of(theirs))
-        })
-        .await
-    }
-}
-
-struct Stream {
-    send: SendStream,
-    recv: RecvStream,
-}
-
-impl Stream {
-    fn of((send, recv): (SendStream, RecvStream)) -> Self {
-        Self { send, recv }
-    }
-
-    async fn read_error(&mut self) -> ReadError {
-        in_time(self.recv.read(&mut [0; 64])).await.expect_err("the read fails")
-    }
-
-    /// Writes until the peer's answer to it arrives.
-    async fn write_error(&mut self) -> WriteError {
-        in_time(async {
-            loop {
-                if let Err(error) = self.send.write(&[0; 1024]).await {
-                    return error;
-                }
-            }
-        })
-        .await
-    }
-}
+use endpoints::{
+    ALPN, Mortal, Pair, Stream, address, address_of, answering, assert_counts, assert_neutral,
+    assert_rejected_by_us, bound, dial_error, in_time, node, somebody, soon_tired, strict_registry,
+    why, why_not,
+};
 
 #[tokio::test]
 async fn a_peer_without_an_address_is_not_found() {
@@ -477,30 +319,15 @@ async fn a_peer_that_drops_the_connection_counts() {
 
 #[tokio::test]
 async fn a_peer_that_vanishes_in_the_middle_of_a_read_times_out() {
-    let (tell, told) = tokio::sync::oneshot::channel();
-    let (vanish, vanished) = std::sync::mpsc::channel::<()>();
-    let thread = std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async {
-            let peer = bound(node()).await;
-            tell.send(address_of(&peer)).unwrap();
-            let connection = peer.accept().await.unwrap().await.unwrap();
-            let stream = connection.accept_bi().await.unwrap();
-            std::mem::forget((peer, connection, stream)); // nothing says goodbye
-        });
-        vanished.recv().unwrap_err();
-        drop(runtime);
-    });
-
+    let peer = Mortal::new(node()).await;
     let us = bound(node().transport_config(soon_tired())).await;
-    let connection = in_time(us.connect(in_time(told).await.unwrap(), ALPN)).await.unwrap();
+    let connection = in_time(us.connect(peer.address.clone(), ALPN)).await.unwrap();
     let mut stream = Stream::of(in_time(connection.open_bi()).await.unwrap());
     stream.send.write_all(b"hello").await.unwrap();
-    drop(vanish);
+    peer.kill();
     let error = stream.read_error().await;
     assert_eq!(error, ReadError::ConnectionLost(ConnectionError::TimedOut));
     assert_counts(Network, Link, error);
-    thread.join().unwrap();
 }
 
 #[tokio::test]
@@ -857,8 +684,7 @@ fn refused_early_data_is_sent_again_and_blames_nobody() {
 
 #[tokio::test]
 async fn our_own_shutdown_opens_no_circuit_and_a_peer_that_is_gone_opens_its_own() {
-    let config = HealthConfig::default().with_failure_threshold(1);
-    let registry = HealthRegistry::<EndpointId>::builder().config(config).build().unwrap();
+    let registry = strict_registry();
     let pair = Pair::new().await;
     let peer = pair.peer.id();
 

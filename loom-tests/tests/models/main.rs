@@ -19,6 +19,7 @@ pub(crate) fn random() -> u64 {
 #[allow(dead_code, unused_imports, reason = "not every part of the library is modelled")]
 mod production {
     pub(crate) mod answer;
+    pub(crate) mod budget;
     pub(crate) mod circuit;
     pub(crate) mod cleared;
     pub(crate) mod config;
@@ -36,14 +37,15 @@ mod production {
     pub(crate) mod window;
 }
 pub(crate) use production::{
-    answer, circuit, cleared, config, error, event, guard, permit, registry, rest, rules, seat,
-    snapshot, time, tracker, window,
+    answer, budget, circuit, cleared, config, error, event, guard, permit, registry, rest, rules,
+    seat, snapshot, time, tracker, window,
 };
 
 mod map;
 mod stage;
 mod sync;
 
+mod budgets;
 mod late;
 mod leases;
 mod order;

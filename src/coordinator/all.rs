@@ -1,0 +1,56 @@
+//! One operation with each of many peers.
+
+use futures_core::Stream;
+use futures_util::stream::FuturesUnordered;
+
+use super::{SyncCoordinator, SyncFailed};
+use crate::error::Failure;
+use crate::registry::PeerKey;
+
+impl<K: PeerKey> SyncCoordinator<K> {
+    /// Makes an operation with each of these peers, side by side within the limits; the results in
+    /// the order in which they come. Peers that may not be called are answered at once; those that
+    /// wait for another attempt keep nobody waiting.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is done before the stream is polled. Dropping it takes back what is going on, as for
+    /// [`sync`](Self::sync); results that it gave are not affected. A panic of `op` comes out of
+    /// the poll, and ends its operation alone.
+    ///
+    /// While nobody polls the stream, its operations stand still and keep their slots: between two
+    /// results, do not wait for another operation of the same coordinator.
+    ///
+    /// ```
+    /// use futures_util::StreamExt;
+    /// use peer_health::{HealthRegistry, SyncCoordinator, SyncError};
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build()?.block_on(async {
+    /// let coordinator = SyncCoordinator::new(HealthRegistry::<u32>::new());
+    /// let op = async |peer| match peer {
+    ///     2 => Err(SyncError::Protocol("not a sync message".into())),
+    ///     _ => Ok(peer * 10),
+    /// };
+    /// let results: Vec<_> = coordinator.sync_all([1, 2, 3], &op).collect().await;
+    /// let synced = results.iter().filter(|(_, result)| result.is_ok()).count();
+    /// assert_eq!((results.len(), synced), (3, 2));
+    /// # });
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn sync_all<'a, Call, T, E>(
+        &'a self,
+        peers: impl IntoIterator<Item = K>,
+        op: &'a impl Fn(K) -> Call,
+    ) -> impl Stream<Item = (K, Result<T, SyncFailed>)>
+    where
+        Call: Future<Output = Result<T, E>> + 'a,
+        T: 'a,
+        E: Into<Failure> + 'a,
+    {
+        let one = |peer: K| async move {
+            let result = self.sync(&peer, op).await;
+            (peer, result)
+        };
+        peers.into_iter().map(one).collect::<FuturesUnordered<_>>()
+    }
+}

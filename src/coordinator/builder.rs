@@ -1,0 +1,210 @@
+//! How a coordinator makes its operations.
+
+use std::fmt;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+
+use super::slots::Slots;
+use super::{Inner, SyncCoordinator};
+use crate::backoff::RetryPolicy;
+use crate::budget::RetryBudget;
+use crate::config::ConfigError;
+use crate::registry::{HealthRegistry, PeerKey};
+use crate::sync::Arc;
+
+/// Makes a [`SyncCoordinator`]: see [`SyncCoordinator::builder`] for the defaults.
+///
+/// ```
+/// use peer_health::{HealthRegistry, RetryBudget, RetryPolicy, SyncCoordinator};
+/// use std::time::Duration;
+///
+/// let coordinator = SyncCoordinator::builder(HealthRegistry::<u32>::new())
+///     .retry(RetryPolicy::transient())
+///     .attempt_deadline(Duration::from_secs(5))
+///     .max_concurrent(256)
+///     .max_per_peer(2)
+///     .budget(RetryBudget::new(500, 0.2)?)
+///     .budget_per_peer(RetryBudget::new(10, 0.1)?)
+///     .seed(1)
+///     .build()?;
+/// assert_eq!(coordinator.budget().milli_tokens(), 500_000);
+/// # Ok::<(), peer_health::ConfigError>(())
+/// ```
+#[must_use]
+pub struct CoordinatorBuilder<K> {
+    registry: HealthRegistry<K>,
+    retry: RetryPolicy,
+    attempt_deadline: Duration,
+    max_concurrent: usize,
+    max_per_peer: usize,
+    budget: RetryBudget,
+    budget_per_peer: Option<RetryBudget>,
+    seed: Option<u64>,
+}
+
+impl<K: PeerKey> CoordinatorBuilder<K> {
+    pub(super) fn new(registry: HealthRegistry<K>) -> Self {
+        Self {
+            registry,
+            retry: RetryPolicy::default(),
+            attempt_deadline: Duration::from_secs(10),
+            max_concurrent: 64,
+            max_per_peer: 1,
+            budget: RetryBudget::default(),
+            budget_per_peer: None,
+            seed: None,
+        }
+    }
+
+    /// When the attempts of an operation are made, and how many. Default
+    /// [`RetryPolicy::default`].
+    ///
+    /// ```
+    /// use peer_health::{HealthRegistry, RetryPolicy, SyncCoordinator};
+    /// let policy = RetryPolicy { jitter_factor: f64::NAN, ..RetryPolicy::default() };
+    /// let builder = SyncCoordinator::builder(HealthRegistry::<u32>::new());
+    /// assert_eq!(builder.retry(policy).build().unwrap_err().field(), "jitter_factor");
+    /// ```
+    pub fn retry(mut self, policy: RetryPolicy) -> Self {
+        self.retry = policy;
+        self
+    }
+
+    /// How long one attempt may take; past it, it has failed. Default 10 s. Nothing in QUIC fails
+    /// this fast by itself: a dial to a peer that is gone takes 30 s.
+    ///
+    /// ```
+    /// use peer_health::{HealthRegistry, SyncCoordinator};
+    /// use std::time::Duration;
+    /// let builder = SyncCoordinator::builder(HealthRegistry::<u32>::new());
+    /// let error = builder.attempt_deadline(Duration::ZERO).build().unwrap_err();
+    /// assert_eq!(error.field(), "attempt_deadline");
+    /// ```
+    pub fn attempt_deadline(mut self, deadline: Duration) -> Self {
+        self.attempt_deadline = deadline;
+        self
+    }
+
+    /// How many attempts may be made at the same time, over all peers. Default 64.
+    ///
+    /// ```
+    /// use peer_health::{HealthRegistry, SyncCoordinator};
+    /// let builder = SyncCoordinator::builder(HealthRegistry::<u32>::new());
+    /// assert_eq!(builder.max_concurrent(0).build().unwrap_err().field(), "max_concurrent");
+    /// ```
+    pub fn max_concurrent(mut self, attempts: usize) -> Self {
+        self.max_concurrent = attempts;
+        self
+    }
+
+    /// How many attempts may be made at the same time with one peer. Default 1. A
+    /// [`SyncDriver`](crate::SyncDriver) makes one at the most.
+    ///
+    /// ```
+    /// use peer_health::{HealthRegistry, SyncCoordinator};
+    /// let builder = SyncCoordinator::builder(HealthRegistry::<u32>::new());
+    /// assert_eq!(builder.max_per_peer(0).build().unwrap_err().field(), "max_per_peer");
+    /// ```
+    pub fn max_per_peer(mut self, attempts: usize) -> Self {
+        self.max_per_peer = attempts;
+        self
+    }
+
+    /// What retries may cost, over all peers. Default 1000 tokens, a tenth back for each success.
+    ///
+    /// ```
+    /// use peer_health::{HealthRegistry, RetryBudget, SyncCoordinator};
+    /// let builder = SyncCoordinator::builder(HealthRegistry::<u32>::new());
+    /// let coordinator = builder.budget(RetryBudget::new(10, 0.1)?).build()?;
+    /// assert_eq!(coordinator.budget().milli_tokens(), 10_000);
+    /// # Ok::<(), peer_health::ConfigError>(())
+    /// ```
+    pub fn budget(mut self, budget: RetryBudget) -> Self {
+        self.budget = budget;
+        self
+    }
+
+    /// What retries with one peer may cost: each peer gets a budget like this one, full. Default
+    /// none. Of more than 65,536 peers whose budget is not full, some are forgotten, and begin
+    /// with a full one.
+    ///
+    /// ```
+    /// use peer_health::{HealthRegistry, RetryBudget, SyncCoordinator};
+    /// let builder = SyncCoordinator::builder(HealthRegistry::<u32>::new());
+    /// assert!(builder.budget_per_peer(RetryBudget::new(10, 0.1)?).build().is_ok());
+    /// # Ok::<(), peer_health::ConfigError>(())
+    /// ```
+    pub fn budget_per_peer(mut self, budget: RetryBudget) -> Self {
+        self.budget_per_peer = Some(budget);
+        self
+    }
+
+    /// Makes the delays repeatable: for tests. Every [`sync`](SyncCoordinator::sync) then waits as
+    /// every other does.
+    ///
+    /// ```
+    /// use peer_health::{HealthRegistry, SyncCoordinator};
+    /// assert!(SyncCoordinator::builder(HealthRegistry::<u32>::new()).seed(1).build().is_ok());
+    /// ```
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
+    /// Makes the coordinator.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] names the field that makes no sense, and its value.
+    ///
+    /// ```
+    /// use peer_health::{HealthRegistry, SyncCoordinator};
+    /// assert!(SyncCoordinator::builder(HealthRegistry::<u32>::new()).build().is_ok());
+    /// ```
+    pub fn build(self) -> Result<SyncCoordinator<K>, ConfigError> {
+        self.retry.check()?;
+        if self.attempt_deadline.is_zero() {
+            let rule = "must be above zero";
+            return Err(ConfigError::time("attempt_deadline", self.attempt_deadline, rule));
+        }
+        for (field, value) in
+            [("max_concurrent", self.max_concurrent), ("max_per_peer", self.max_per_peer)]
+        {
+            if !(1..=Semaphore::MAX_PERMITS).contains(&value) {
+                return Err(ConfigError::number(
+                    field,
+                    value as u64,
+                    "must be at least 1, and no more than a semaphore can count",
+                ));
+            }
+        }
+        Ok(self.with_defaults())
+    }
+
+    /// Without a check, which the defaults pass.
+    pub(super) fn with_defaults(self) -> SyncCoordinator<K> {
+        let slots = Slots::new(self.max_concurrent, self.max_per_peer, self.budget_per_peer);
+        SyncCoordinator {
+            inner: Arc::new(Inner {
+                registry: self.registry,
+                retry: self.retry,
+                deadline: self.attempt_deadline,
+                budget: self.budget,
+                slots: Arc::new(slots),
+                seed: self.seed,
+            }),
+        }
+    }
+}
+
+impl<K: PeerKey> fmt::Debug for CoordinatorBuilder<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CoordinatorBuilder")
+            .field("retry", &self.retry)
+            .field("attempt_deadline", &self.attempt_deadline)
+            .field("max_concurrent", &self.max_concurrent)
+            .field("max_per_peer", &self.max_per_peer)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,352 @@
+//! Syncs with peers for as long as the program runs: on request, one call at a time for each peer,
+//! again when it is due, and nothing in between.
+
+use std::fmt;
+
+use tokio::runtime::{Handle, TryCurrentError};
+use tokio::task::AbortHandle;
+
+use super::SyncCoordinator;
+use super::task::drive;
+use super::work::Work;
+use crate::circuit::Verdict;
+use crate::error::Failure;
+use crate::registry::PeerKey;
+use crate::sync::Arc;
+
+/// Syncs with peers on request, for as long as it lives.
+///
+/// A peer that is requested is called as soon as there is a place; however often it is requested
+/// before that, once. If it is requested while it is being called, it is called once more
+/// afterwards. A call that fails is tried again as the policy, the peer and its circuit say, if
+/// there is budget for it; then it is given up, until the next request or
+/// [good news](Self::note_reachable).
+///
+/// There is one task for the driver and one for each call that is being made, none for a peer that
+/// waits: nobody is looked at before it is due. A peer that waits takes its key, twice, and some
+/// hundred bytes.
+///
+/// # What ends a call
+///
+/// - Its deadline: a failure.
+/// - A panic of the operation: counted as failed here and as abandoned in the registry, which holds
+///   it against nobody; it is tried again like a failure.
+/// - [`remove`](Self::remove), and the end of the driver: abandoned.
+/// - Its own end; a failure that is [ours](crate::Fault::Local), such as an endpoint that is closed
+///   or descriptors that are used up, is no attempt and counts against no peer. After one no call
+///   is begun for a tenth of a second, then a single one, which tells whether it is over; if it
+///   fails for such a reason too, none for twice as long, up to half a minute. Calls that were
+///   begun before go on. An operation that was refused by a circuit
+///   ([`CircuitBreakerOpen`](crate::SyncError::CircuitBreakerOpen)) is no such trouble.
+///
+/// A peer that an operator has [forced open](crate::HealthRegistry::force_open) is given up: request
+/// it again after the reset.
+///
+/// # What ends a driver
+///
+/// Clones drive the same. When the last one is dropped, the calls that are being made are taken
+/// back, and the driver ends; [`shutdown`](Self::shutdown) lets them end first. So does the end of
+/// the runtime. From then on requests are refused. An operation that keeps a handle on its own
+/// driver keeps it from being dropped: shut it down.
+///
+/// ```
+/// use peer_health::{HealthRegistry, SyncCoordinator, SyncError};
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build()?.block_on(async {
+/// let (synced, mut results) = tokio::sync::mpsc::unbounded_channel();
+/// let coordinator = SyncCoordinator::new(HealthRegistry::<u32>::new());
+/// let driver = coordinator.drive(move |peer| {
+///     let synced = synced.clone();
+///     async move { synced.send(peer).map_err(|_| SyncError::State("nobody listens".into())) }
+/// })?;
+/// assert!(driver.request(&7) && !driver.request(&7), "it waits already");
+/// assert_eq!(results.recv().await, Some(7));
+/// driver.shutdown().await;
+/// assert_eq!(driver.stats().succeeded, 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # }).unwrap();
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub struct SyncDriver<K> {
+    work: Arc<Work<K>>,
+    _task: Arc<Task>,
+}
+
+/// What a [`SyncDriver`] has done, and what there is to do.
+///
+/// ```
+/// use peer_health::{HealthRegistry, SyncCoordinator, SyncError};
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build()?.block_on(async {
+/// let coordinator = SyncCoordinator::new(HealthRegistry::<u32>::new());
+/// let driver = coordinator.drive(async |_| Ok::<_, SyncError>(()))?;
+/// driver.pause();
+/// driver.request(&7);
+/// let stats = driver.stats();
+/// assert_eq!((stats.waiting, stats.started, stats.paused), (1, 0, true));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # }).unwrap();
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DriverStats {
+    /// Peers that wait to be called.
+    pub waiting: usize,
+    /// Peers that are being called.
+    pub running: usize,
+    /// Calls that were begun.
+    pub started: u64,
+    /// Calls that succeeded.
+    pub succeeded: u64,
+    /// Calls that failed, ran past their deadline, or panicked.
+    pub failed: u64,
+    /// Operations that were given up: not worth another attempt, no attempt left, no budget for it,
+    /// or the peer is forced open.
+    pub given_up: u64,
+    /// Those of them that would have been tried again if there had been budget for it.
+    pub retries_refused: u64,
+    /// Whether it was [paused](SyncDriver::pause).
+    pub paused: bool,
+    /// Whether calls fail for a reason of our own, and only one is made now and then.
+    pub local_trouble: bool,
+}
+
+/// Ends the driver when the last handle goes.
+struct Task(AbortHandle);
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl<K: PeerKey> SyncCoordinator<K> {
+    /// Starts a driver that makes `op` with the peers that are requested of it.
+    ///
+    /// # Errors
+    ///
+    /// [`TryCurrentError`] where there is no tokio runtime to run it.
+    ///
+    /// ```
+    /// use peer_health::{HealthRegistry, SyncCoordinator, SyncError};
+    /// let coordinator = SyncCoordinator::new(HealthRegistry::<u32>::new());
+    /// assert!(coordinator.drive(async |_| Ok::<_, SyncError>(())).is_err(), "no runtime here");
+    /// ```
+    pub fn drive<Op, Call, T, E>(&self, op: Op) -> Result<SyncDriver<K>, TryCurrentError>
+    where
+        Op: Fn(K) -> Call + Send + Sync + 'static,
+        Call: Future<Output = Result<T, E>> + Send + 'static,
+        T: Send + 'static,
+        E: Into<Failure> + Send + 'static,
+    {
+        let runtime = Handle::try_current()?;
+        let (work, alive) = Work::new(Arc::clone(&self.inner));
+        let task = runtime.spawn(drive(Arc::clone(&work), Arc::new(op), alive));
+        Ok(SyncDriver { work, _task: Arc::new(Task(task.abort_handle())) })
+    }
+}
+
+impl<K: PeerKey> SyncDriver<K> {
+    /// Asks for the peer to be called: as soon as there is a place, and the registry lets it.
+    /// `true` if that is news; `false` if the peer waits already, or the driver was shut down.
+    ///
+    /// ```
+    /// use peer_health::{HealthRegistry, SyncCoordinator, SyncError};
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build()?.block_on(async {
+    /// let coordinator = SyncCoordinator::new(HealthRegistry::<u32>::new());
+    /// let driver = coordinator.drive(async |_| Ok::<_, SyncError>(()))?;
+    /// assert!(driver.request(&7));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).unwrap();
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn request(&self, peer: &K) -> bool {
+        self.work.change(|state, now| !state.closing && state.agenda.request(peer, now))
+    }
+
+    /// Calls a peer that waits next, without the rest of its wait: of a retry, and of its circuit,
+    /// which admits a probe as it would have later. No more probes go out than otherwise. `false`
+    /// if the peer does not wait.
+    ///
+    /// ```
+    /// use peer_health::{HealthRegistry, SyncCoordinator, SyncError};
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build()?.block_on(async {
+    /// let coordinator = SyncCoordinator::new(HealthRegistry::<u32>::new());
+    /// let driver = coordinator.drive(async |_| Ok::<_, SyncError>(()))?;
+    /// assert!(!driver.kick(&7), "nobody has asked for it");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).unwrap();
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn kick(&self, peer: &K) -> bool {
+        self.work.inner.registry.end_wait(peer);
+        self.work.change(|state, _| state.agenda.bring_forward(peer))
+    }
+
+    /// Good news: the peer is there, for it has called us or its address is known anew. Its waits
+    /// end, and it is called next, whether or not it was requested: through the same limits, and as
+    /// a probe if its circuit is open. If it is being called at the moment, that is enough.
+    ///
+    /// ```
+    /// use peer_health::{HealthRegistry, SyncCoordinator, SyncError};
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build()?.block_on(async {
+    /// let coordinator = SyncCoordinator::new(HealthRegistry::<u32>::new());
+    /// let driver = coordinator.drive(async |_| Ok::<_, SyncError>(()))?;
+    /// driver.note_reachable(&7);
+    /// assert_eq!(driver.stats().waiting, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).unwrap();
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn note_reachable(&self, peer: &K) {
+        self.work.inner.registry.end_wait(peer);
+        self.work.change(|state, now| {
+            // Somebody has come through to us: if we were in trouble, it may be over.
+            if let Some(trouble) = &mut state.trouble {
+                trouble.hope();
+            }
+            if !state.closing && !state.agenda.is_running(peer) {
+                state.agenda.request(peer, now);
+                state.agenda.bring_forward(peer);
+            }
+        });
+    }
+
+    /// Bad news: the peer is gone, though nobody called it, as when a connection is lost. Reported
+    /// to the registry like any failure without a permit; one that is not the peer's fault counts
+    /// against nobody. What it means for calls is for the circuit to say: one that is being made
+    /// goes on. A disconnect that was planned is no failure: [`remove`](Self::remove) the peer.
+    ///
+    /// ```
+    /// use peer_health::{HealthRegistry, SyncCoordinator, SyncError};
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build()?.block_on(async {
+    /// let registry = HealthRegistry::<u32>::new();
+    /// let driver = SyncCoordinator::new(registry.clone()).drive(async |_| Ok::<_, SyncError>(()))?;
+    /// driver.note_lost(&7, SyncError::Network("connection lost".into()));
+    /// assert_eq!(registry.snapshot(&7).unwrap().streak, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).unwrap();
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn note_lost(&self, peer: &K, failure: impl Into<Failure>) {
+        let failure = Arc::new(failure.into());
+        let verdict = if failure.counts() { Verdict::Failure } else { Verdict::Neutral };
+        self.work.inner.registry.report(peer, verdict, Some(&failure));
+    }
+
+    /// Calls the peer no more, until it is requested again: it has said goodbye, or is of no
+    /// interest. A call that is being made is taken back, which is held against nobody. What the
+    /// registry knows of the peer stays. `true` if there was anything to do for it.
+    ///
+    /// ```
+    /// use peer_health::{HealthRegistry, SyncCoordinator, SyncError};
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build()?.block_on(async {
+    /// let coordinator = SyncCoordinator::new(HealthRegistry::<u32>::new());
+    /// let driver = coordinator.drive(async |_| Ok::<_, SyncError>(()))?;
+    /// driver.request(&7);
+    /// assert!(driver.remove(&7) && !driver.remove(&7));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).unwrap();
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn remove(&self, peer: &K) -> bool {
+        self.work.remove(peer)
+    }
+
+    /// Begins no call until [`resume`](Self::resume). Those that are being made go on, requests are
+    /// taken, and times go by.
+    ///
+    /// ```
+    /// use peer_health::{HealthRegistry, SyncCoordinator, SyncError};
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build()?.block_on(async {
+    /// let coordinator = SyncCoordinator::new(HealthRegistry::<u32>::new());
+    /// let driver = coordinator.drive(async |_| Ok::<_, SyncError>(()))?;
+    /// driver.pause();
+    /// assert!(driver.stats().paused);
+    /// driver.resume();
+    /// assert!(!driver.stats().paused);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).unwrap();
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn pause(&self) {
+        self.work.change(|state, _| state.stats.paused = true);
+    }
+
+    /// Ends a [`pause`](Self::pause), and takes trouble of our own for over: whoever is due is
+    /// called.
+    ///
+    /// ```
+    /// use peer_health::{HealthRegistry, SyncCoordinator, SyncError};
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build()?.block_on(async {
+    /// let coordinator = SyncCoordinator::new(HealthRegistry::<u32>::new());
+    /// let driver = coordinator.drive(async |_| Ok::<_, SyncError>(()))?;
+    /// driver.resume();
+    /// assert!(!driver.stats().local_trouble);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).unwrap();
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn resume(&self) {
+        self.work.change(|state, _| {
+            state.stats.paused = false;
+            state.trouble = None;
+        });
+    }
+
+    /// What was done, and what there is to do.
+    ///
+    /// ```
+    /// use peer_health::{DriverStats, HealthRegistry, SyncCoordinator, SyncError};
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build()?.block_on(async {
+    /// let coordinator = SyncCoordinator::new(HealthRegistry::<u32>::new());
+    /// let driver = coordinator.drive(async |_| Ok::<_, SyncError>(()))?;
+    /// assert_eq!(driver.stats(), DriverStats::default());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).unwrap();
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn stats(&self) -> DriverStats {
+        self.work.stats()
+    }
+
+    /// Begins no further call, and waits until those that are being made have ended, each at its
+    /// deadline at the latest. Peers that wait are not called, and are forgotten; it makes no
+    /// difference whether the driver is paused or in trouble. For a shorter end, drop the last
+    /// handle. Do not wait for it inside an operation of this driver, which it waits for.
+    ///
+    /// # Cancel safety
+    ///
+    /// The driver shuts down from this call on, whether or not the future is polled, or dropped
+    /// halfway; asking again waits for the same.
+    ///
+    /// ```
+    /// use peer_health::{HealthRegistry, SyncCoordinator, SyncError};
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build()?.block_on(async {
+    /// let coordinator = SyncCoordinator::new(HealthRegistry::<u32>::new());
+    /// let driver = coordinator.drive(async |_| Ok::<_, SyncError>(()))?;
+    /// driver.shutdown().await;
+    /// assert!(!driver.request(&7), "it has ended");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).unwrap();
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn shutdown(&self) -> impl Future<Output = ()> + Send + use<K> {
+        self.work.change(|state, _| state.closing = true);
+        let mut over = self.work.over();
+        // Nothing is ever sent: it ends when the driver does.
+        async move { while over.changed().await.is_ok() {} }
+    }
+}
+
+impl<K> Clone for SyncDriver<K> {
+    fn clone(&self) -> Self {
+        Self { work: Arc::clone(&self.work), _task: Arc::clone(&self._task) }
+    }
+}
+
+impl<K: PeerKey> fmt::Debug for SyncDriver<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SyncDriver").field("stats", &self.stats()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,289 @@
+//! What the application's own close, reset and stop codes mean.
+
+use std::error::Error;
+use std::{fmt, io};
+
+use ::iroh::endpoint::{
+    AlpnError, ConnectError, ConnectingError, ConnectionError, ReadError, ReadExactError,
+    ReadToEndError, ResetError, SendDatagramError, StoppedError, TransportErrorCode, VarInt,
+    WriteError,
+};
+
+use super::row;
+use crate::error::{Failure, Fault, SyncError};
+use crate::sync::Arc;
+
+/// How a connection or a stream ended.
+///
+/// ```
+/// use peer_health::Failure;
+/// use peer_health::iroh::Ending;
+///
+/// let ending = Ending::Failed(Failure::remote("garbage"));
+/// assert_ne!(ending, Ending::Planned);
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Ending {
+    /// As it was meant to: closed by us, or by the peer with a code that says so.
+    Planned,
+    /// By this failure. Whether it counts against the peer is for the failure to say.
+    Failed(Failure),
+}
+
+type Meaning = dyn Fn(VarInt) -> Option<Ending> + Send + Sync;
+
+/// What the codes of your protocol mean, where they mean more than "the peer has gone".
+///
+/// An application gives a code when it closes a connection, resets a stream or stops one, and in
+/// QUIC these are one space of codes (RFC 9000, 20.2). The function that is given says what a code
+/// means; for a code it has no opinion on (`None`), and for every error without a code, the
+/// classification is that of `From<&E> for Failure`. [`Codes::default`] has no opinion on any. A
+/// peer that just drops its connection closes it with 0.
+///
+/// ```
+/// use iroh::endpoint::{ReadError, VarInt};
+/// use peer_health::iroh::{Codes, Ending};
+/// use peer_health::{Failure, SyncError};
+/// use std::time::Duration;
+///
+/// let codes = Codes::new(|code| match code.into_inner() {
+///     1 => Some(Ending::Planned), // the peer shuts down, and says so
+///     17 => Some(Ending::Failed(
+///         Failure::from(SyncError::ResourceExhaustion("busy".into()))
+///             .with_retry_after(Duration::from_secs(60)),
+///     )),
+///     _ => None,
+/// });
+/// let reset = |code| ReadError::Reset(VarInt::from_u32(code));
+/// assert!(!codes.judge(&reset(1)).counts());
+/// assert_eq!(codes.judge(&reset(17)).retry_after(), Some(Duration::from_secs(60)));
+/// assert_eq!(codes.judge(&reset(2)), Failure::from(reset(2)));
+/// ```
+#[derive(Clone)]
+pub struct Codes {
+    meaning: Arc<Meaning>,
+}
+
+impl Codes {
+    /// Codes with the meaning that `meaning` gives them.
+    ///
+    /// ```
+    /// use iroh::endpoint::{ConnectionError, ReadError, VarInt};
+    /// use peer_health::Failure;
+    /// use peer_health::iroh::{Codes, Ending};
+    ///
+    /// let codes = Codes::new(|code| {
+    ///     (code == VarInt::from_u32(1)).then(|| Ending::Failed(Failure::local("unknown document")))
+    /// });
+    /// assert!(!codes.judge(&ReadError::Reset(VarInt::from_u32(1))).counts());
+    /// assert!(codes.judge(&ConnectionError::TimedOut).counts());
+    /// ```
+    pub fn new(meaning: impl Fn(VarInt) -> Option<Ending> + Send + Sync + 'static) -> Self {
+        Self { meaning: Arc::new(meaning) }
+    }
+
+    /// What became of a call that ended with `error`: the failure that its code stands for, and
+    /// `error.into()` otherwise. A planned end is no answer to the call, but it is held against
+    /// nobody: [`SyncError::Network`], [`Fault::Local`].
+    ///
+    /// ```
+    /// use iroh::endpoint::{VarInt, WriteError};
+    /// use peer_health::Fault;
+    /// use peer_health::iroh::{Codes, Ending};
+    ///
+    /// let stopped = WriteError::Stopped(VarInt::from_u32(0));
+    /// assert_eq!(Codes::default().judge(&stopped).fault(), Fault::Peer);
+    /// let codes = Codes::new(|_| Some(Ending::Planned));
+    /// assert_eq!(codes.judge(&stopped).fault(), Fault::Local);
+    /// ```
+    pub fn judge<E: Coded>(&self, error: &E) -> Failure
+    where
+        Failure: for<'e> From<&'e E>,
+    {
+        match error.code().and_then(|code| (self.meaning)(code)) {
+            Some(Ending::Failed(failure)) => failure,
+            Some(Ending::Planned) => row(SyncError::Network, Fault::Local, error),
+            None => error.into(),
+        }
+    }
+
+    /// How a connection ended, from what its `closed()` or `close_reason()` says. Planned are a
+    /// code that means so, and what was closed by us, be it the connection or the endpoint.
+    ///
+    /// ```
+    /// use iroh::endpoint::ConnectionError;
+    /// use peer_health::iroh::{Codes, Ending};
+    ///
+    /// let codes = Codes::default();
+    /// assert_eq!(codes.ending(&ConnectionError::LocallyClosed), Ending::Planned);
+    /// let timed_out = Ending::Failed(ConnectionError::TimedOut.into());
+    /// assert_eq!(codes.ending(&ConnectionError::TimedOut), timed_out);
+    /// ```
+    pub fn ending(&self, reason: &ConnectionError) -> Ending {
+        match reason {
+            ConnectionError::LocallyClosed => Ending::Planned,
+            // The endpoint went away under it: the other way to see one and the same thing.
+            ConnectionError::TransportError(found)
+                if found.code == TransportErrorCode::INTERNAL_ERROR =>
+            {
+                Ending::Planned
+            }
+            _ => reason
+                .code()
+                .and_then(|code| (self.meaning)(code))
+                .unwrap_or_else(|| Ending::Failed(reason.into())),
+        }
+    }
+}
+
+impl Default for Codes {
+    fn default() -> Self {
+        Self::new(|_| None)
+    }
+}
+
+impl fmt::Debug for Codes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Codes").finish_non_exhaustive()
+    }
+}
+
+/// An error that may carry a code of the application: iroh's, and yours that wrap them.
+///
+/// ```
+/// use iroh::endpoint::{ReadError, ReadExactError, VarInt};
+/// use peer_health::iroh::Coded;
+///
+/// let error = ReadExactError::ReadError(ReadError::Reset(VarInt::from_u32(7)));
+/// assert_eq!(error.code(), Some(VarInt::from_u32(7)));
+/// assert_eq!(ReadExactError::FinishedEarly(3).code(), None);
+/// ```
+pub trait Coded: Error {
+    /// The code that the peer's application gave, if this error is about that.
+    ///
+    /// ```
+    /// use iroh::endpoint::{VarInt, WriteError};
+    /// use peer_health::iroh::Coded;
+    /// let error = WriteError::Stopped(VarInt::from_u32(7));
+    /// assert_eq!(error.code(), Some(VarInt::from_u32(7)));
+    /// ```
+    fn code(&self) -> Option<VarInt>;
+}
+
+impl Coded for ConnectionError {
+    fn code(&self) -> Option<VarInt> {
+        match self {
+            Self::ApplicationClosed(close) => Some(close.error_code),
+            _ => None,
+        }
+    }
+}
+
+impl Coded for ConnectError {
+    fn code(&self) -> Option<VarInt> {
+        match self {
+            Self::Connecting { source, .. } => source.code(),
+            Self::Connection { source, .. } => source.code(),
+            _ => None,
+        }
+    }
+}
+
+impl Coded for ConnectingError {
+    fn code(&self) -> Option<VarInt> {
+        match self {
+            Self::ConnectionError { source, .. } => source.code(),
+            _ => None,
+        }
+    }
+}
+
+impl Coded for AlpnError {
+    fn code(&self) -> Option<VarInt> {
+        match self {
+            Self::ConnectionError { source, .. } => source.code(),
+            _ => None,
+        }
+    }
+}
+
+impl Coded for ReadError {
+    fn code(&self) -> Option<VarInt> {
+        match self {
+            Self::Reset(code) => Some(*code),
+            Self::ConnectionLost(source) => source.code(),
+            Self::ClosedStream | Self::ZeroRttRejected => None,
+        }
+    }
+}
+
+impl Coded for ReadExactError {
+    fn code(&self) -> Option<VarInt> {
+        match self {
+            Self::ReadError(source) => source.code(),
+            Self::FinishedEarly(_) => None,
+        }
+    }
+}
+
+impl Coded for ReadToEndError {
+    fn code(&self) -> Option<VarInt> {
+        match self {
+            Self::Read(source) => source.code(),
+            Self::TooLong => None,
+        }
+    }
+}
+
+impl Coded for WriteError {
+    fn code(&self) -> Option<VarInt> {
+        match self {
+            Self::Stopped(code) => Some(*code),
+            Self::ConnectionLost(source) => source.code(),
+            Self::ClosedStream | Self::ZeroRttRejected => None,
+        }
+    }
+}
+
+impl Coded for StoppedError {
+    fn code(&self) -> Option<VarInt> {
+        match self {
+            Self::ConnectionLost(source) => source.code(),
+            Self::ZeroRttRejected => None,
+        }
+    }
+}
+
+impl Coded for ResetError {
+    fn code(&self) -> Option<VarInt> {
+        match self {
+            Self::ConnectionLost(source) => source.code(),
+            Self::ZeroRttRejected => None,
+        }
+    }
+}
+
+impl Coded for SendDatagramError {
+    fn code(&self) -> Option<VarInt> {
+        match self {
+            Self::ConnectionLost(source) => source.code(),
+            Self::UnsupportedByPeer | Self::Disabled | Self::TooLarge => None,
+        }
+    }
+}
+
+/// Of the QUIC errors that noq turns into an `io::Error` for tokio's read and write traits.
+impl Coded for io::Error {
+    fn code(&self) -> Option<VarInt> {
+        fn of<E: Coded + 'static>(error: &(dyn Error + Send + Sync + 'static)) -> Option<VarInt> {
+            error.downcast_ref::<E>()?.code()
+        }
+        let inner = self.get_ref()?;
+        of::<ReadError>(inner)
+            .or_else(|| of::<WriteError>(inner))
+            .or_else(|| of::<ConnectionError>(inner))
+            .or_else(|| of::<StoppedError>(inner))
+            .or_else(|| of::<ResetError>(inner))
+    }
+}

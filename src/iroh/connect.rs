@@ -1,0 +1,78 @@
+//! A dial that ends in time, and says whose fault it was if it fails.
+
+use std::time::Duration;
+
+use ::iroh::endpoint::Connection;
+use ::iroh::{Endpoint, EndpointAddr};
+use tokio::time::timeout;
+
+use super::row;
+use crate::error::{Failure, Fault, SyncError};
+
+/// Connects to a peer before `deadline` has passed, or says why not.
+///
+/// iroh gives a dead port 30 s, and so does it a peer that ignores us or was restarted; this is
+/// for a caller that has less time. It is one attempt, to be made inside a permit: as the `op` of
+/// a coordinator, or as the future of [`call_async`](crate::HealthRegistry::call_async). Which
+/// error is what, the table of the [module](crate::iroh) says. The transport configuration, and
+/// so the idle time-out, is that of the endpoint.
+///
+/// # Errors
+///
+/// Past the deadline: [`SyncError::Network`], [`Fault::Link`], which counts. A `deadline` of zero:
+/// [`SyncError::State`], [`Fault::Local`]; nothing was sent, nothing counts. Otherwise what iroh's
+/// error means.
+///
+/// # Cancel safety
+///
+/// Dropping the future ends the dial and leaves nothing behind; so does the deadline. If the peer
+/// had taken the connection by then, it sees that it was closed.
+///
+/// ```
+/// use iroh::endpoint::presets::Minimal;
+/// use iroh::{Endpoint, EndpointAddr, RelayMode, SecretKey};
+/// use peer_health::iroh::connect;
+/// use peer_health::{CallError, HealthRegistry, SyncError};
+/// use std::time::Duration;
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+/// let endpoint = Endpoint::builder(Minimal)
+///     .relay_mode(RelayMode::Disabled)
+///     .clear_address_lookup()
+///     .clear_ip_transports()
+///     .bind_addr("127.0.0.1:0")?
+///     .bind()
+///     .await?;
+/// let registry = HealthRegistry::new();
+/// let nobody = SecretKey::generate().public();
+/// let silent = std::net::UdpSocket::bind("127.0.0.1:0")?;
+/// let address = EndpointAddr::new(nobody).with_ip_addr(silent.local_addr()?);
+///
+/// let dial = connect(&endpoint, address, b"my-sync/1", Duration::from_millis(50));
+/// let Err(CallError::Failed(failure)) = registry.call_async(&nobody, dial).await else {
+///     panic!("nobody answers there");
+/// };
+/// assert!(matches!(failure.error(), SyncError::Network(_)) && failure.counts());
+/// assert_eq!(registry.snapshot(&nobody).unwrap().streak, 1);
+/// # endpoint.close().await;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub async fn connect(
+    endpoint: &Endpoint,
+    peer: impl Into<EndpointAddr>,
+    alpn: &[u8],
+    deadline: Duration,
+) -> Result<Connection, Failure> {
+    if deadline.is_zero() {
+        return Err(row(SyncError::State, Fault::Local, &"deadline is 0s, must be more"));
+    }
+    match timeout(deadline, endpoint.connect(peer, alpn)).await {
+        Ok(connected) => Ok(connected?),
+        Err(_) => {
+            let late = format!("not connected within {deadline:?}");
+            Err(row(SyncError::Network, Fault::Link, &late))
+        }
+    }
+}

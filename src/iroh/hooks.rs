@@ -1,0 +1,265 @@
+//! What an endpoint tells the registry, and the registry the endpoint.
+
+use std::fmt;
+
+use ::iroh::endpoint::{
+    AfterHandshakeOutcome, BeforeConnectOutcome, Connection, EndpointHooks, Side,
+};
+use ::iroh::{EndpointAddr, EndpointId};
+use tokio::runtime::Handle;
+
+use super::codes::{Codes, Ending};
+use crate::registry::HealthRegistry;
+use crate::sync::Arc;
+
+type OnInbound = Box<dyn Fn(EndpointId) + Send + Sync>;
+type OnClosed = Arc<dyn Fn(EndpointId, Ending) + Send + Sync>;
+
+/// Hooks for an endpoint: no dial goes out to a peer whose circuit is open, and who calls us is
+/// known to be alive.
+///
+/// - A dial to a peer whose circuit [is open](HealthRegistry::is_circuit_open), its wait not over,
+///   or forced open, is refused before a packet leaves. Its error is iroh's `LocallyRejected`,
+///   which is [`CircuitBreakerOpen`](crate::SyncError::CircuitBreakerOpen) and counts against
+///   nobody. Nothing is moved and no permit is taken, so this is a net below the caller's own
+///   [`acquire`](HealthRegistry::acquire) and no substitute: while a circuit is half-open the hook
+///   lets every dial pass, and only permits bound the probes.
+/// - A peer whose inbound connection has completed its handshake has proven its key, and that
+///   there is a way to it. That [ends the wait](HealthRegistry::end_wait) of its open circuit: the
+///   next `acquire` is admitted, as a probe. It closes no circuit, and lifts no `force_open`: a
+///   peer that is alive may still answer garbage, and then its probe fails. A peer that was left
+///   alone because it answers garbage can so ask for one more probe per connection that it makes.
+///
+/// Connections are closed by whoever holds them: the hooks hold neither an endpoint nor a
+/// connection, and what they are given must not either, or the endpoint is never dropped. They
+/// apply to all ALPNs of the endpoint unless [told which](Self::with_alpns). There is no hook for
+/// a dial that fails: that is for the permit to report.
+///
+/// ```
+/// use iroh::endpoint::{BeforeConnectOutcome, EndpointHooks};
+/// use iroh::{EndpointAddr, SecretKey};
+/// use peer_health::HealthRegistry;
+/// use peer_health::iroh::HealthHooks;
+///
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+/// let registry = HealthRegistry::new();
+/// let hooks = HealthHooks::new(registry.clone()); // for `Endpoint::builder(..).hooks(hooks)`
+/// let peer = SecretKey::generate().public();
+/// registry.force_open(&peer)?;
+/// let outcome = hooks.before_connect(&EndpointAddr::new(peer), b"my-sync/1").await;
+/// assert!(matches!(outcome, BeforeConnectOutcome::Reject));
+/// # Ok::<(), peer_health::Untracked>(())
+/// # }).unwrap();
+/// ```
+#[must_use = "hooks do nothing until they are given to an endpoint"]
+pub struct HealthHooks {
+    registry: HealthRegistry<EndpointId>,
+    /// `None` for all.
+    alpns: Option<Vec<Vec<u8>>>,
+    on_inbound: Option<OnInbound>,
+    on_closed: Option<(Codes, OnClosed)>,
+}
+
+impl HealthHooks {
+    /// Hooks that ask and tell `registry`, for all ALPNs.
+    ///
+    /// ```
+    /// use iroh::{Endpoint, endpoint::presets::Minimal};
+    /// use peer_health::{HealthRegistry, iroh::HealthHooks};
+    ///
+    /// let registry = HealthRegistry::new();
+    /// let builder = Endpoint::builder(Minimal).hooks(HealthHooks::new(registry.clone()));
+    /// assert!(registry.is_empty());
+    /// ```
+    pub fn new(registry: HealthRegistry<EndpointId>) -> Self {
+        Self { registry, alpns: None, on_inbound: None, on_closed: None }
+    }
+
+    /// Watches these ALPNs only, of dials and of connections. For an endpoint that other protocols
+    /// share: a circuit that opened by one protocol's failures does not stop another.
+    ///
+    /// A dial is judged by the ALPN it names first, a connection by the one that was agreed on.
+    ///
+    /// ```
+    /// use iroh::endpoint::{BeforeConnectOutcome, EndpointHooks};
+    /// use iroh::{EndpointAddr, SecretKey};
+    /// use peer_health::{HealthRegistry, iroh::HealthHooks};
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+    /// let registry = HealthRegistry::new();
+    /// let hooks = HealthHooks::new(registry.clone()).with_alpns([b"my-sync/1"]);
+    /// let peer = SecretKey::generate().public();
+    /// registry.force_open(&peer)?;
+    /// let outcome = hooks.before_connect(&EndpointAddr::new(peer), b"gossip/1").await;
+    /// assert!(matches!(outcome, BeforeConnectOutcome::Accept));
+    /// # Ok::<(), peer_health::Untracked>(())
+    /// # }).unwrap();
+    /// ```
+    pub fn with_alpns(mut self, alpns: impl IntoIterator<Item = impl Into<Vec<u8>>>) -> Self {
+        self.alpns = Some(alpns.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// Calls `tell` for each inbound connection on a watched ALPN, once its handshake is completed
+    /// and the wait of its circuit has ended: the moment to try what waits for that peer.
+    ///
+    /// It runs inside the accept of the connection: let it be short, and send what takes longer to
+    /// a task.
+    ///
+    /// ```
+    /// use peer_health::{HealthConfig, HealthRegistry, SyncError, iroh::HealthHooks};
+    /// use tokio::sync::mpsc;
+    ///
+    /// # use iroh::endpoint::{Builder, presets::Minimal};
+    /// # use iroh::{Endpoint, EndpointAddr, RelayMode};
+    /// # fn node() -> Result<Builder, Box<dyn std::error::Error>> {
+    /// #     let loopback = Endpoint::builder(Minimal)
+    /// #         .alpns(vec![b"my-sync/1".to_vec()])
+    /// #         .relay_mode(RelayMode::Disabled)
+    /// #         .clear_address_lookup()
+    /// #         .clear_ip_transports()
+    /// #         .bind_addr("127.0.0.1:0")?;
+    /// #     Ok(loopback)
+    /// # }
+    /// # fn address(of: &Endpoint) -> EndpointAddr {
+    /// #     EndpointAddr::new(of.id()).with_ip_addr(of.bound_sockets()[0])
+    /// # }
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+    /// let config = HealthConfig::default().with_failure_threshold(1);
+    /// let registry = HealthRegistry::builder().config(config).build()?;
+    /// let (tell, mut told) = mpsc::unbounded_channel();
+    /// let hooks = HealthHooks::new(registry.clone()).on_inbound(move |peer| {
+    ///     let _ = tell.send(peer); // nobody listens any more: nothing to do
+    /// });
+    /// let us = node()?.hooks(hooks).bind().await?;
+    /// let peer = node()?.bind().await?;
+    /// registry.acquire(&peer.id())?.failure(SyncError::Network("lost".into()));
+    /// assert!(registry.acquire(&peer.id()).is_err());
+    ///
+    /// let accept = async { us.accept().await.unwrap().await };
+    /// let (theirs, ours) = tokio::join!(peer.connect(address(&us), b"my-sync/1"), accept);
+    /// assert_eq!(told.recv().await, Some(peer.id()));
+    /// assert!(registry.acquire(&peer.id())?.is_probe());
+    /// # drop((theirs?, ours?));
+    /// # tokio::join!(us.close(), peer.close());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn on_inbound(mut self, tell: impl Fn(EndpointId) + Send + Sync + 'static) -> Self {
+        self.on_inbound = Some(Box::new(tell));
+        self
+    }
+
+    /// Calls `tell` once for each connection on a watched ALPN that has ended, whoever dialled,
+    /// with how it ended; `codes` says what the codes mean with which peers close them.
+    ///
+    /// Nothing is reported to the registry: a call that was being made on the connection fails with
+    /// the same reason and reports it, once. This is for connections that were idle, and for the
+    /// owner of a pool.
+    ///
+    /// Each such connection has a small task, in the tokio runtime in which it was dialled or
+    /// accepted, that holds it by a weak handle. Outside a runtime nothing is told.
+    ///
+    /// ```
+    /// use peer_health::HealthRegistry;
+    /// use peer_health::iroh::{Codes, Ending, HealthHooks};
+    /// use tokio::sync::mpsc;
+    ///
+    /// # use iroh::endpoint::{Builder, presets::Minimal};
+    /// # use iroh::{Endpoint, EndpointAddr, RelayMode};
+    /// # fn node() -> Result<Builder, Box<dyn std::error::Error>> {
+    /// #     let loopback = Endpoint::builder(Minimal)
+    /// #         .alpns(vec![b"my-sync/1".to_vec()])
+    /// #         .relay_mode(RelayMode::Disabled)
+    /// #         .clear_address_lookup()
+    /// #         .clear_ip_transports()
+    /// #         .bind_addr("127.0.0.1:0")?;
+    /// #     Ok(loopback)
+    /// # }
+    /// # fn address(of: &Endpoint) -> EndpointAddr {
+    /// #     EndpointAddr::new(of.id()).with_ip_addr(of.bound_sockets()[0])
+    /// # }
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+    /// let (tell, mut told) = mpsc::unbounded_channel();
+    /// let codes = Codes::new(|code| (code.into_inner() == 1).then_some(Ending::Planned));
+    /// let hooks = HealthHooks::new(HealthRegistry::new()).on_closed(codes, move |peer, ending| {
+    ///     let _ = tell.send((peer, ending)); // nobody listens any more: nothing to do
+    /// });
+    /// let us = node()?.hooks(hooks).bind().await?;
+    /// let peer = node()?.bind().await?;
+    /// for (code, planned) in [(1_u32, true), (2, false)] {
+    ///     let accept = async { peer.accept().await.unwrap().await };
+    ///     let (ours, theirs) = tokio::join!(us.connect(address(&peer), b"my-sync/1"), accept);
+    ///     theirs?.close(code.into(), b"");
+    ///     let (who, ending) = told.recv().await.unwrap();
+    ///     assert_eq!((who, ending == Ending::Planned), (peer.id(), planned));
+    /// #   drop(ours?);
+    /// }
+    /// # tokio::join!(us.close(), peer.close());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn on_closed(
+        mut self,
+        codes: Codes,
+        tell: impl Fn(EndpointId, Ending) + Send + Sync + 'static,
+    ) -> Self {
+        self.on_closed = Some((codes, Arc::new(tell)));
+        self
+    }
+
+    fn watches(&self, alpn: &[u8]) -> bool {
+        self.alpns.as_ref().is_none_or(|alpns| alpns.iter().any(|watched| watched == alpn))
+    }
+
+    /// Tells how the connection ends, when it ends.
+    fn watch(&self, connection: &Connection) {
+        let Some((codes, tell)) = self.on_closed.clone() else { return };
+        let Ok(runtime) = Handle::try_current() else { return };
+        // Registered here, while the connection is sure to be alive; keeps it alive no longer.
+        let closed = connection.weak_handle().closed();
+        let peer = connection.remote_id();
+        runtime.spawn(async move {
+            if let Some(closed) = closed.await {
+                tell(peer, codes.ending(&closed.reason));
+            }
+        });
+    }
+}
+
+impl EndpointHooks for HealthHooks {
+    async fn before_connect(&self, peer: &EndpointAddr, alpn: &[u8]) -> BeforeConnectOutcome {
+        if self.watches(alpn) && self.registry.is_circuit_open(&peer.id) {
+            BeforeConnectOutcome::Reject
+        } else {
+            BeforeConnectOutcome::Accept
+        }
+    }
+
+    async fn after_handshake(&self, connection: &Connection) -> AfterHandshakeOutcome {
+        if self.watches(connection.alpn()) {
+            self.watch(connection);
+            if connection.side() == Side::Server {
+                let peer = connection.remote_id();
+                self.registry.end_wait(&peer);
+                if let Some(tell) = &self.on_inbound {
+                    tell(peer);
+                }
+            }
+        }
+        AfterHandshakeOutcome::Accept
+    }
+}
+
+impl fmt::Debug for HealthHooks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HealthHooks")
+            .field("registry", &self.registry)
+            .field("alpns", &self.alpns)
+            .field("on_inbound", &self.on_inbound.is_some())
+            .field("on_closed", &self.on_closed.is_some())
+            .finish()
+    }
+}

@@ -1,0 +1,171 @@
+//! Watching a registry from asynchronous code (feature `tokio`): a stream of events, one peer at a
+//! time, the moment a peer may be called, the state of all, and which of several peers to call.
+//!
+//! Invariants:
+//!
+//! 1. Nothing is decided by an event but to look: what a monitor knows of a peer is what it read of
+//!    the registry *after* the event, so two threads that deliver side by side leave no stale state.
+//! 2. Listen first, then look: no transition falls between the two.
+//! 3. The monitor's mutexes are held for a few steps of a map, by whoever makes a transition or asks
+//!    the monitor. A call to a healthy peer makes no transition and meets none of them.
+
+use std::fmt;
+use std::sync::{Arc as Shared, Weak};
+
+use crate::event::Event;
+use crate::registry::{HealthRegistry, Listening, PeerKey};
+use crate::sync::AtomicU64;
+
+mod builder;
+mod choice;
+mod ready;
+mod standing;
+mod stream;
+mod trouble;
+mod watch;
+
+pub use builder::MonitorBuilder;
+pub use stream::{Events, Notice};
+pub use trouble::{Offender, Summary};
+pub use watch::PeerWatch;
+
+use trouble::Troubles;
+use watch::Watches;
+
+/// Watches the peers of a registry: see [`subscribe`](Self::subscribe) for all events,
+/// [`watch`](Self::watch) for one peer, [`ready`](Self::ready) to wait until a peer may be called,
+/// [`summary`](Self::summary) for the state of all, [`rank`](Self::rank) and
+/// [`pick_two`](Self::pick_two) to choose whom to call.
+///
+/// A clone is another name for the same monitor. It listens to its registry until the last of
+/// them is dropped, with the streams and watches that it gave.
+///
+/// ```
+/// use peer_health::{HealthMonitor, HealthRegistry};
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build()?.block_on(async {
+/// let registry = HealthRegistry::<u32>::new();
+/// let monitor = HealthMonitor::new(registry.clone());
+/// registry.force_open(&7).unwrap();
+/// assert_eq!(monitor.summary().overridden, 1);
+/// assert_eq!(monitor.pick_two(&[7, 8]), Some(&8));
+/// monitor.ready(&8).await;
+/// # });
+/// # Ok::<(), std::io::Error>(())
+/// ```
+///
+/// # Cost
+///
+/// A monitor is told of transitions only. For each it takes two mutexes for less than a microsecond
+/// or so, and remembers each known peer that is not closed or was ever open. A call to a healthy
+/// peer costs what it costs without a monitor.
+pub struct HealthMonitor<K> {
+    inner: Shared<Inner<K>>,
+}
+
+struct Inner<K> {
+    registry: HealthRegistry<K>,
+    troubles: Troubles<K>,
+    watches: Watches<K>,
+    /// How many events a stream keeps for a reader that lags.
+    capacity: usize,
+    /// How many offenders a summary names.
+    worst: usize,
+    seed: u64,
+    /// How often was chosen: each choice has numbers of its own.
+    choices: AtomicU64,
+    _listening: Listening,
+}
+
+impl<K: PeerKey> HealthMonitor<K> {
+    /// A monitor with the defaults: see [`builder`](Self::builder). Looks at every known peer once.
+    ///
+    /// ```
+    /// use peer_health::{HealthMonitor, HealthRegistry};
+    /// let registry = HealthRegistry::<u32>::new();
+    /// registry.force_open(&7)?;
+    /// assert_eq!(HealthMonitor::new(registry).summary().overridden, 1);
+    /// # Ok::<(), peer_health::Untracked>(())
+    /// ```
+    pub fn new(registry: HealthRegistry<K>) -> Self {
+        Self::builder(registry).with_defaults()
+    }
+
+    /// Chooses how a monitor works. Defaults: a stream keeps 1024 events, a summary names 10
+    /// offenders, the seed is random.
+    ///
+    /// ```
+    /// use peer_health::{HealthMonitor, HealthRegistry};
+    /// let monitor = HealthMonitor::builder(HealthRegistry::<u32>::new()).capacity(64).build()?;
+    /// assert_eq!(monitor.summary().known, 0);
+    /// # Ok::<(), peer_health::ConfigError>(())
+    /// ```
+    pub fn builder(registry: HealthRegistry<K>) -> MonitorBuilder<K> {
+        MonitorBuilder::new(registry)
+    }
+
+    /// The registry that is watched.
+    ///
+    /// ```
+    /// use peer_health::{HealthMonitor, HealthRegistry};
+    /// let monitor = HealthMonitor::new(HealthRegistry::<u32>::new());
+    /// assert!(monitor.registry().is_empty());
+    /// ```
+    pub fn registry(&self) -> &HealthRegistry<K> {
+        &self.inner.registry
+    }
+}
+
+impl<K: PeerKey> Inner<K> {
+    fn begin(
+        registry: HealthRegistry<K>,
+        capacity: usize,
+        worst: usize,
+        seed: u64,
+    ) -> Shared<Self> {
+        let inner = Shared::new_cyclic(|inner: &Weak<Self>| {
+            let inner = inner.clone();
+            let listening = registry.listen(move |event| {
+                if let Some(inner) = inner.upgrade() {
+                    inner.hear(event);
+                }
+            });
+            Self {
+                registry,
+                troubles: Troubles::default(),
+                watches: Watches::default(),
+                capacity,
+                worst,
+                seed,
+                choices: AtomicU64::new(0),
+                _listening: listening,
+            }
+        });
+        // What was so before, found now that it listens.
+        inner.registry.for_each(|peer, snapshot| {
+            if trouble::concerns(snapshot.status, snapshot.totals.opened) {
+                inner.troubles.look(&inner.registry, peer);
+            }
+        });
+        inner
+    }
+
+    fn hear(&self, event: &Event<K>) {
+        self.troubles.look(&self.registry, &event.peer);
+        self.watches.wake(&event.peer);
+    }
+}
+
+impl<K> Clone for HealthMonitor<K> {
+    fn clone(&self) -> Self {
+        Self { inner: Shared::clone(&self.inner) }
+    }
+}
+
+impl<K: PeerKey> fmt::Debug for HealthMonitor<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HealthMonitor")
+            .field("registry", &self.inner.registry)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,108 @@
+//! How a monitor is made.
+
+use std::fmt;
+
+use super::{HealthMonitor, Inner};
+use crate::config::ConfigError;
+use crate::registry::{HealthRegistry, PeerKey};
+
+/// Makes a [`HealthMonitor`]: see [`HealthMonitor::builder`] for the defaults.
+///
+/// ```
+/// use peer_health::{HealthMonitor, HealthRegistry};
+///
+/// let monitor = HealthMonitor::builder(HealthRegistry::<u32>::new())
+///     .capacity(256)
+///     .worst(3)
+///     .seed(1)
+///     .build()?;
+/// assert!(monitor.summary().worst.is_empty());
+/// # Ok::<(), peer_health::ConfigError>(())
+/// ```
+#[must_use]
+pub struct MonitorBuilder<K> {
+    registry: HealthRegistry<K>,
+    capacity: usize,
+    worst: usize,
+    seed: Option<u64>,
+}
+
+impl<K: PeerKey> MonitorBuilder<K> {
+    pub(super) fn new(registry: HealthRegistry<K>) -> Self {
+        Self { registry, capacity: 1024, worst: 10, seed: None }
+    }
+
+    /// How many events each [stream](HealthMonitor::subscribe) keeps for a reader that lags; it
+    /// takes memory for those that wait. Default 1024.
+    ///
+    /// ```
+    /// use peer_health::{HealthMonitor, HealthRegistry};
+    /// let builder = HealthMonitor::builder(HealthRegistry::<u32>::new());
+    /// assert_eq!(builder.capacity(0).build().unwrap_err().field(), "capacity");
+    /// ```
+    pub fn capacity(mut self, events: usize) -> Self {
+        self.capacity = events;
+        self
+    }
+
+    /// How many peers a [summary](HealthMonitor::summary) names. Default 10.
+    ///
+    /// ```
+    /// use peer_health::{HealthMonitor, HealthRegistry};
+    /// assert!(HealthMonitor::builder(HealthRegistry::<u32>::new()).worst(0).build().is_ok());
+    /// ```
+    pub fn worst(mut self, peers: usize) -> Self {
+        self.worst = peers;
+        self
+    }
+
+    /// Makes the [choices](HealthMonitor::pick_two) repeatable, as long as one thread makes them.
+    /// Default: a random seed.
+    ///
+    /// ```
+    /// use peer_health::{HealthMonitor, HealthRegistry};
+    /// let choose = || {
+    ///     let registry = HealthRegistry::<u32>::new();
+    ///     let monitor = HealthMonitor::builder(registry).seed(1).build().unwrap();
+    ///     [(); 9].map(|()| monitor.pick_two(&[4, 5, 6, 7]).copied())
+    /// };
+    /// assert_eq!(choose(), choose());
+    /// ```
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
+    /// Makes the monitor. Looks at every known peer once.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] names the field that makes no sense, and its value.
+    ///
+    /// ```
+    /// use peer_health::{HealthMonitor, HealthRegistry};
+    /// assert!(HealthMonitor::builder(HealthRegistry::<u32>::new()).build().is_ok());
+    /// ```
+    pub fn build(self) -> Result<HealthMonitor<K>, ConfigError> {
+        if self.capacity == 0 {
+            return Err(ConfigError::number("capacity", 0u32, "must be at least 1"));
+        }
+        Ok(self.with_defaults())
+    }
+
+    /// Without a check, which the defaults pass.
+    pub(super) fn with_defaults(self) -> HealthMonitor<K> {
+        let seed = self.seed.unwrap_or_else(rand::random);
+        HealthMonitor { inner: Inner::begin(self.registry, self.capacity, self.worst, seed) }
+    }
+}
+
+impl<K: PeerKey> fmt::Debug for MonitorBuilder<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MonitorBuilder")
+            .field("capacity", &self.capacity)
+            .field("worst", &self.worst)
+            .field("seed", &self.seed)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,113 @@
+//! Whom to call, of several peers that would do.
+
+use rand::rngs::SmallRng;
+use rand::{RngExt, SeedableRng};
+
+use super::HealthMonitor;
+use super::standing::{Standing, fastest};
+use crate::registry::PeerKey;
+use crate::sync::Ordering;
+
+/// So many pairs are drawn before all candidates are looked at.
+const DRAWS: usize = 4;
+
+impl<K: PeerKey> HealthMonitor<K> {
+    /// Orders candidates, the best first:
+    ///
+    /// 1. Those that may be called now: the healthy, then the half-open with a free slot, then the
+    ///    open whose wait is over.
+    /// 2. Those that may not: the half-open whose probes are out, then the open, by how long they
+    ///    still are, then the forced open.
+    /// 3. Where that makes no difference, by what a call is expected to cost: the
+    ///    [latency](crate::Snapshot::latency) times one more than the streak of failures. A peer
+    ///    whose latency is unknown counts as the fastest whose is known, and comes before it: it
+    ///    is tried, and then it is known.
+    /// 4. Then in the order in which they were given.
+    ///
+    /// An unknown peer is as a healthy one whose latency is unknown. To be asked is no use of a
+    /// peer. For a program that has many callers, [`pick_two`](Self::pick_two) is better: they
+    /// would all call the first.
+    ///
+    /// ```
+    /// use peer_health::{HealthMonitor, HealthRegistry};
+    /// use std::time::Duration;
+    ///
+    /// let registry = HealthRegistry::<&str>::new();
+    /// for (peer, millis) in [("far", 80), ("near", 5), ("banned", 1)] {
+    ///     let latency = Duration::from_millis(millis);
+    ///     registry.acquire(&peer).unwrap().with_latency(latency).success();
+    /// }
+    /// registry.force_open(&"banned")?;
+    /// let monitor = HealthMonitor::new(registry);
+    /// let ranked = monitor.rank(&["banned", "far", "near", "new"]);
+    /// assert_eq!(ranked, [&"new", &"near", &"far", &"banned"]);
+    /// # Ok::<(), peer_health::Untracked>(())
+    /// ```
+    pub fn rank<'a>(&self, peers: impl IntoIterator<Item = &'a K>) -> Vec<&'a K> {
+        let standing = |peer| (Standing::of(self.registry(), peer), peer);
+        let mut all: Vec<(Standing, &K)> = peers.into_iter().map(standing).collect();
+        let fastest = fastest(all.iter().map(|(standing, _)| standing));
+        all.sort_by_key(|(standing, _)| standing.key(fastest));
+        all.into_iter().map(|(_, peer)| peer).collect()
+    }
+
+    /// The better of two candidates that are drawn at random; `None` if none may be called now.
+    ///
+    /// Drawn are two different places of `peers`, each pair as likely as any other, of those that
+    /// may be called now: of the healthy if there are any, else of the half-open with a free slot,
+    /// else of the open whose wait is over. Of the two the one is chosen that costs less, as in
+    /// [`rank`](Self::rank); of equals either. If there is one only, it is chosen.
+    ///
+    /// Callers who all choose the best peer are upon it together, until it is the worst; those who
+    /// choose at random are not, and call the worst as often as the best. The better of two random
+    /// ones is nearly as good as the best, and spreads nearly as well as chance (Mitzenmacher, "The
+    /// Power of Two Choices in Randomized Load Balancing", IEEE Transactions on Parallel and
+    /// Distributed Systems 12(10), 2001). The slowest of n is never chosen unless it is drawn with
+    /// its equal.
+    ///
+    /// Open peers get no probe by this while others are healthy: somebody else has to ask now and
+    /// then. Where most candidates are healthy it looks at two of them, otherwise at all.
+    ///
+    /// ```
+    /// use peer_health::{HealthMonitor, HealthRegistry};
+    /// let registry = HealthRegistry::<u32>::new();
+    /// let monitor = HealthMonitor::new(registry.clone());
+    /// registry.force_open(&1).unwrap();
+    /// assert_eq!(monitor.pick_two(&[1, 2]), Some(&2));
+    /// assert_eq!(monitor.pick_two(&[1]), None);
+    /// ```
+    pub fn pick_two<'a>(&self, peers: &'a [K]) -> Option<&'a K> {
+        // Relaxed: pairs with itself in other threads; each choice has a number of its own.
+        let number = self.inner.choices.fetch_add(1, Ordering::Relaxed);
+        let mut random = SmallRng::seed_from_u64(self.inner.seed.wrapping_add(number));
+        let standing = |peer| (Standing::of(self.registry(), peer), peer);
+        if peers.len() > 1 {
+            for _ in 0..DRAWS {
+                let first = random.random_range(0..peers.len());
+                let second = random.random_range(1..peers.len());
+                let second = (first + second) % peers.len();
+                let two = [first, second].map(|place| standing(&peers[place]));
+                if two.iter().all(|(standing, _)| standing.class.is_healthy()) {
+                    return Some(better(two));
+                }
+            }
+        }
+        let mut all: Vec<(Standing, &K)> = peers.iter().map(standing).collect();
+        all.retain(|(standing, _)| standing.class.may_be_called());
+        let best = all.iter().map(|(standing, _)| standing.class).min()?;
+        all.retain(|(standing, _)| standing.class == best);
+        let first = all.swap_remove(random.random_range(0..all.len()));
+        if all.is_empty() {
+            return Some(first.1);
+        }
+        let second = all.swap_remove(random.random_range(0..all.len()));
+        Some(better([first, second]))
+    }
+}
+
+/// Of two that were drawn in random order: the first of equals is either.
+fn better<K>(two: [(Standing, &K); 2]) -> &K {
+    let fastest = fastest(two.iter().map(|(standing, _)| standing));
+    let [first, second] = two;
+    if second.0.key(fastest) < first.0.key(fastest) { second.1 } else { first.1 }
+}

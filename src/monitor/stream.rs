@@ -1,0 +1,202 @@
+//! All events as a stream, for a reader that may lag.
+//!
+//! Each stream has a queue of its own. When it is full, the oldest event gives way, and is counted:
+//! those who make transitions never wait for a reader, and a reader is told how many it missed
+//! before it gets the next.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::future::poll_fn;
+use std::mem;
+use std::pin::Pin;
+use std::sync::{Arc as Shared, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use futures_core::Stream;
+
+use super::HealthMonitor;
+use crate::event::Event;
+use crate::registry::{Listening, PeerKey};
+
+/// What a reader of [`Events`] gets.
+///
+/// ```
+/// use peer_health::Notice;
+/// let notice = Notice::<u32>::Missed(3);
+/// assert!(matches!(notice, Notice::Missed(n) if n > 0));
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Notice<K> {
+    /// A transition.
+    Event(Event<K>),
+    /// So many transitions came faster than they were read, and are gone. What they led to can be
+    /// looked up: see [`HealthMonitor::subscribe`].
+    Missed(u64),
+}
+
+/// All transitions of a registry from the moment it was asked for: a [`Stream`] of [`Notice`]s, and
+/// [`next`](Self::next) for those who need no stream.
+///
+/// ```
+/// use peer_health::{Events, EventKind, HealthMonitor, HealthRegistry, Notice};
+///
+/// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+/// let registry = HealthRegistry::<u32>::new();
+/// let mut events: Events<u32> = HealthMonitor::new(registry.clone()).subscribe();
+/// registry.force_open(&7).unwrap();
+/// registry.remove(&7);
+/// assert!(matches!(events.next().await, Notice::Event(event) if event.peer == 7));
+/// assert!(matches!(events.next().await, Notice::Event(event) if event.kind == EventKind::Removed));
+/// # });
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub struct Events<K> {
+    queue: Shared<Queue<K>>,
+    _listening: Listening,
+    /// Listens before this stream does, so that it knows what an event has led to.
+    _monitor: HealthMonitor<K>,
+}
+
+struct Queue<K> {
+    capacity: usize,
+    waiting: Mutex<Waiting<K>>,
+}
+
+struct Waiting<K> {
+    events: VecDeque<Event<K>>,
+    missed: u64,
+    reader: Option<Waker>,
+}
+
+impl<K> Queue<K> {
+    fn locked(&self) -> MutexGuard<'_, Waiting<K>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds an event. What gives way is dropped, and the reader woken, when nothing is locked.
+    fn push(&self, event: Event<K>) {
+        let mut waiting = self.locked();
+        let full = waiting.events.len() >= self.capacity;
+        let gone = if full { waiting.events.pop_front() } else { None };
+        waiting.missed = waiting.missed.saturating_add(u64::from(full));
+        waiting.events.push_back(event);
+        let reader = waiting.reader.take();
+        drop(waiting);
+        if let Some(reader) = reader {
+            reader.wake();
+        }
+        drop(gone);
+    }
+
+    fn poll(&self, cx: &Context<'_>) -> Poll<Notice<K>> {
+        let mut waiting = self.locked();
+        if waiting.missed > 0 {
+            return Poll::Ready(Notice::Missed(mem::take(&mut waiting.missed)));
+        }
+        if let Some(event) = waiting.events.pop_front() {
+            return Poll::Ready(Notice::Event(event));
+        }
+        drop(waiting);
+        // Made, and the one before dropped, when nothing is locked: a waker is not ours.
+        let mut waker = Some(cx.waker().clone());
+        let mut waiting = self.locked();
+        if waiting.events.is_empty() {
+            mem::swap(&mut waiting.reader, &mut waker);
+            return Poll::Pending;
+        }
+        drop(waiting);
+        self.poll(cx)
+    }
+}
+
+impl<K: PeerKey> HealthMonitor<K> {
+    /// All transitions from now on, as a stream. A reader that lags behind by more than the
+    /// [capacity](super::MonitorBuilder::capacity) is told how many it [missed](Notice::Missed).
+    ///
+    /// The stream keeps the registry, and does not end by itself.
+    ///
+    /// # Consistency
+    ///
+    /// Two threads may deliver the transitions of one peer in the other order; the generation of an
+    /// event tells which is later, also across removal and eviction. A reader that keeps the state
+    /// of peers looks a peer up when it is told of it, and all of them to begin with and after
+    /// [`Notice::Missed`]: it finds what all events led to that were told before, or missed.
+    ///
+    /// ```
+    /// use peer_health::{HealthMonitor, HealthRegistry, Notice, Status};
+    /// use std::collections::HashMap;
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+    /// let registry = HealthRegistry::<u32>::new();
+    /// let monitor = HealthMonitor::builder(registry.clone()).capacity(2).build().unwrap();
+    /// let mut events = monitor.subscribe();
+    /// for peer in 0..5 {
+    ///     registry.force_open(&peer).unwrap();
+    /// }
+    ///
+    /// let mut states = HashMap::new();
+    /// for _ in 0..3 {
+    ///     match events.next().await {
+    ///         Notice::Event(event) => {
+    ///             states.insert(event.peer, registry.status(&event.peer));
+    ///         }
+    ///         Notice::Missed(n) => {
+    ///             assert_eq!(n, 3);
+    ///             states.clear();
+    ///             registry.for_each(|peer, seen| {
+    ///                 states.insert(*peer, seen.status);
+    ///             });
+    ///         }
+    ///         _ => {}
+    ///     }
+    /// }
+    /// assert_eq!(states, (0..5).map(|peer| (peer, Status::ForcedOpen)).collect());
+    /// # });
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn subscribe(&self) -> Events<K> {
+        let waiting = Waiting { events: VecDeque::new(), missed: 0, reader: None };
+        let (capacity, waiting) = (self.inner.capacity, Mutex::new(waiting));
+        let queue = Shared::new(Queue { capacity, waiting });
+        let end = Shared::clone(&queue);
+        let listening = self.inner.registry.listen(move |event| end.push(event.clone()));
+        Events { queue, _listening: listening, _monitor: self.clone() }
+    }
+}
+
+impl<K: PeerKey> Events<K> {
+    /// The next event, when there is one, or how many were missed.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses nothing: what is there stays for the next call.
+    ///
+    /// ```
+    /// use peer_health::{HealthMonitor, HealthRegistry, Notice};
+    /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+    /// let registry = HealthRegistry::<u32>::new();
+    /// let mut events = HealthMonitor::new(registry.clone()).subscribe();
+    /// registry.disable(&7).unwrap();
+    /// assert!(matches!(events.next().await, Notice::Event(_)));
+    /// # });
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub async fn next(&mut self) -> Notice<K> {
+        poll_fn(|cx| self.queue.poll(cx)).await
+    }
+}
+
+impl<K: PeerKey> Stream for Events<K> {
+    type Item = Notice<K>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.queue.poll(cx).map(Some)
+    }
+}
+
+impl<K: PeerKey> fmt::Debug for Events<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Events").field("capacity", &self.queue.capacity).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,211 @@
+//! The state of all peers, kept up to date by looking at one peer for each transition.
+//!
+//! What is kept of a peer is what the registry says of it *while the map is locked*. Of several
+//! threads that look at one peer the last one sees what led all of them there, since the lock
+//! orders them: when everybody has been told, what is kept is so. The order in which two threads
+//! are told makes no difference, nor does what the events say.
+//!
+//! A peer is kept that is not closed, or was ever open, until it is forgotten by the registry.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::HealthMonitor;
+use crate::answer::Status;
+use crate::registry::{HealthRegistry, PeerKey};
+
+/// The state of all peers: see [`HealthMonitor::summary`].
+///
+/// ```
+/// use peer_health::{HealthMonitor, HealthRegistry, Summary};
+///
+/// let registry = HealthRegistry::<u32>::new();
+/// let monitor = HealthMonitor::new(registry.clone());
+/// registry.acquire(&6).unwrap().success();
+/// registry.disable(&7)?;
+/// let summary: Summary<u32> = monitor.summary();
+/// assert_eq!((summary.known, summary.closed, summary.overridden), (2, 1, 1));
+/// # Ok::<(), peer_health::Untracked>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Summary<K> {
+    /// Peers that the registry knows.
+    pub known: usize,
+    /// Those whose circuit is closed.
+    pub closed: usize,
+    /// Those whose circuit is open; also if the wait is over and nobody has asked yet.
+    pub open: usize,
+    /// Those that are probed.
+    pub half_open: usize,
+    /// Those on which an operator imposed a status: forced open, disabled, metrics only.
+    pub overridden: usize,
+    /// The known peers whose circuit has opened most often, most often first.
+    pub worst: Vec<Offender<K>>,
+}
+
+/// One of the [worst](Summary::worst).
+///
+/// ```
+/// use peer_health::{HealthConfig, HealthMonitor, HealthRegistry, Offender, Status, SyncError};
+///
+/// let config = HealthConfig::default().with_failure_threshold(1);
+/// let registry = HealthRegistry::<u32>::builder().config(config).build()?;
+/// let monitor = HealthMonitor::new(registry.clone());
+/// registry.acquire(&7).unwrap().failure(SyncError::Network("reset".into()));
+/// let worst: Vec<Offender<u32>> = monitor.summary().worst;
+/// assert_eq!((worst[0].peer, worst[0].openings, worst[0].status), (7, 1, Status::Open));
+/// # Ok::<(), peer_health::ConfigError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Offender<K> {
+    /// Who.
+    pub peer: K,
+    /// How often its circuit has opened since the peer became known.
+    pub openings: u64,
+    /// Where its circuit stands.
+    pub status: Status,
+}
+
+/// Whether a peer of which this is so is kept.
+pub(super) fn concerns(status: Status, openings: u64) -> bool {
+    status != Status::Closed || openings > 0
+}
+
+pub(super) struct Troubles<K>(Mutex<Kept<K>>);
+
+struct Kept<K> {
+    peers: HashMap<K, Trouble>,
+    /// Those that have opened, by how often: the worst are last.
+    ranks: BTreeMap<(u64, u64), K>,
+    /// How many peers are open, half-open, overridden.
+    counts: [usize; 3],
+    /// Tells peers apart that have opened equally often.
+    next: u64,
+}
+
+#[derive(Clone, Copy)]
+struct Trouble {
+    status: Status,
+    openings: u64,
+    number: u64,
+}
+
+/// The place of a status among the counts.
+fn place(status: Status) -> Option<usize> {
+    match status {
+        Status::Closed => None,
+        Status::Open => Some(0),
+        Status::HalfOpen => Some(1),
+        Status::ForcedOpen | Status::Disabled | Status::MetricsOnly => Some(2),
+    }
+}
+
+impl<K> Default for Troubles<K> {
+    fn default() -> Self {
+        let (peers, ranks) = (HashMap::new(), BTreeMap::new());
+        Self(Mutex::new(Kept { peers, ranks, counts: [0; 3], next: 0 }))
+    }
+}
+
+impl<K: PeerKey> Troubles<K> {
+    fn locked(&self) -> MutexGuard<'_, Kept<K>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Looks at the peer, and keeps what is found.
+    pub(super) fn look(&self, registry: &HealthRegistry<K>, peer: &K) {
+        // Made before, and dropped after, anything is locked (R25).
+        let keys = [peer.clone(), peer.clone()];
+        let seat;
+        let mut kept = self.locked();
+        seat = registry.known(peer);
+        let found = seat.as_ref().map(|seat| seat.tracker.core());
+        let found = found.map(|core| (core.status(), core.health.opened));
+        let gone = kept.note(keys, found.filter(|(status, opened)| concerns(*status, *opened)));
+        drop(kept);
+        drop((gone, seat));
+    }
+}
+
+impl<K: PeerKey> Kept<K> {
+    /// Keeps what is known of a peer, or that there is nothing to keep; the keys that are of no
+    /// more use.
+    fn note(&mut self, keys: [K; 2], found: Option<(Status, u64)>) -> Vec<K> {
+        let [key, ranked] = keys;
+        let old = self.peers.get(&key).copied();
+        let mut spare = Vec::new();
+        if let Some(old) = old {
+            self.count(old.status, false);
+            spare.extend(self.ranks.remove(&(old.openings, old.number)));
+        }
+        let Some((status, openings)) = found else {
+            spare.extend(self.peers.remove_entry(&key).map(|(key, _)| key));
+            spare.extend([key, ranked]);
+            return spare;
+        };
+        let number = old.map_or(self.next, |old| old.number);
+        self.next = self.next.max(number.saturating_add(1));
+        self.count(status, true);
+        if openings > 0 {
+            spare.extend(self.ranks.insert((openings, number), ranked));
+        } else {
+            spare.push(ranked);
+        }
+        let trouble = Trouble { status, openings, number };
+        match self.peers.get_mut(&key) {
+            Some(old) => {
+                *old = trouble;
+                spare.push(key);
+            }
+            None => drop(self.peers.insert(key, trouble)),
+        }
+        spare
+    }
+
+    fn count(&mut self, status: Status, more: bool) {
+        if let Some(place) = place(status) {
+            let count = &mut self.counts[place];
+            *count = if more { count.saturating_add(1) } else { count.saturating_sub(1) };
+        }
+    }
+}
+
+impl<K: PeerKey> HealthMonitor<K> {
+    /// How many peers are known, in which state they are, and whose circuits opened most often.
+    ///
+    /// Looks at no peer: it costs as much with a million of them as with one. To be asked each
+    /// second, by a dashboard or for metrics.
+    ///
+    /// # Consistency
+    ///
+    /// Exact when nothing is going on. Meanwhile it may lag behind transitions that are being made,
+    /// and peers that are being added count as closed.
+    ///
+    /// ```
+    /// use peer_health::{HealthConfig, HealthMonitor, HealthRegistry, SyncError};
+    ///
+    /// let config = HealthConfig::default().with_failure_threshold(1);
+    /// let registry = HealthRegistry::<u32>::builder().config(config).build()?;
+    /// let monitor = HealthMonitor::new(registry.clone());
+    /// registry.acquire(&6).unwrap().success();
+    /// registry.acquire(&7).unwrap().failure(SyncError::Network("reset".into()));
+    /// let summary = monitor.summary();
+    /// assert_eq!((summary.known, summary.closed, summary.open), (2, 1, 1));
+    /// assert_eq!(summary.worst[0].peer, 7);
+    /// # Ok::<(), peer_health::ConfigError>(())
+    /// ```
+    pub fn summary(&self) -> Summary<K> {
+        let kept = self.inner.troubles.locked();
+        let worst = kept.ranks.iter().rev().take(self.inner.worst).filter_map(|(rank, peer)| {
+            let status = kept.peers.get(peer)?.status;
+            Some(Offender { peer: peer.clone(), openings: rank.0, status })
+        });
+        let (worst, [open, half_open, overridden]) = (worst.collect(), kept.counts);
+        drop(kept);
+        let known = self.inner.registry.len();
+        let closed = known.saturating_sub(open + half_open + overridden);
+        Summary { known, closed, open, half_open, overridden, worst }
+    }
+}

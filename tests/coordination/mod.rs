@@ -1,0 +1,196 @@
+//! What the tests of the coordinator share: peers that answer as they are told, and ways to poll.
+#![allow(dead_code, reason = "not each test asks for all of it")]
+
+use std::collections::{HashMap, VecDeque};
+use std::future::{pending, poll_fn};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::Poll;
+use std::time::Duration;
+
+use peer_health::{
+    Clock, CoordinatorBuilder, Failure, Fault, HealthConfig, HealthRegistry, RetryPolicy,
+    SyncCoordinator, SyncDriver, SyncError,
+};
+use tokio::time::{Instant, sleep};
+
+pub(crate) fn network() -> SyncError {
+    SyncError::Network("reset".into())
+}
+
+/// A failure of this node.
+pub(crate) fn ours() -> Failure {
+    Failure::from(SyncError::State("endpoint closed".into())).with_fault(Fault::Local)
+}
+
+pub(crate) const fn ms(n: u64) -> Duration {
+    Duration::from_millis(n)
+}
+
+/// A circuit that one failure opens for a minute, and one success closes.
+pub(crate) fn touchy() -> HealthConfig {
+    HealthConfig::default()
+        .with_failure_threshold(1)
+        .with_success_threshold(1)
+        .with_open_timeout(Duration::from_secs(60))
+}
+
+/// A registry on tokio's clock.
+pub(crate) fn registry(config: HealthConfig) -> HealthRegistry<u32> {
+    HealthRegistry::builder().config(config).clock(Clock::tokio()).build().unwrap()
+}
+
+/// Retries after 100, 200, 400 and 800 ms, without jitter.
+pub(crate) fn even() -> RetryPolicy {
+    RetryPolicy { jitter_factor: 0.0, ..RetryPolicy::default() }
+}
+
+pub(crate) fn coordinator(registry: &HealthRegistry<u32>) -> CoordinatorBuilder<u32> {
+    SyncCoordinator::builder(registry.clone()).retry(even())
+}
+
+/// How a peer answers a call.
+#[derive(Clone)]
+pub(crate) enum Answer {
+    Well,
+    Fails(Failure),
+    Takes(Duration),
+    Hangs,
+    Panics,
+}
+
+/// All peers: each answers as it is told to, and then well.
+#[derive(Clone)]
+pub(crate) struct Peers(Arc<State>);
+
+struct State {
+    began: Instant,
+    answers: Mutex<HashMap<u32, VecDeque<Answer>>>,
+    always: Mutex<Answer>,
+    calls: Mutex<Vec<(u32, u64)>>,
+    running: Mutex<(usize, usize)>,
+}
+
+/// Counts a call while it is being made.
+struct Running(Peers);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.0.running.lock().unwrap().0 -= 1;
+    }
+}
+
+impl Peers {
+    pub(crate) fn new() -> Self {
+        Self(Arc::new(State {
+            began: Instant::now(),
+            answers: Mutex::default(),
+            always: Mutex::new(Answer::Well),
+            calls: Mutex::default(),
+            running: Mutex::default(),
+        }))
+    }
+
+    /// The next answers of a peer.
+    pub(crate) fn tell(&self, peer: u32, answers: impl IntoIterator<Item = Answer>) {
+        self.0.answers.lock().unwrap().entry(peer).or_default().extend(answers);
+    }
+
+    /// What those answer who were told nothing.
+    pub(crate) fn tell_all(&self, answer: Answer) {
+        *self.0.always.lock().unwrap() = answer;
+    }
+
+    /// Who was called, and when, in milliseconds.
+    pub(crate) fn calls(&self) -> Vec<(u32, u64)> {
+        self.0.calls.lock().unwrap().clone()
+    }
+
+    /// When a peer was called.
+    pub(crate) fn times(&self, peer: u32) -> Vec<u64> {
+        self.calls().into_iter().filter(|(whom, _)| *whom == peer).map(|(_, at)| at).collect()
+    }
+
+    /// Calls that are being made, and the most there were at a time.
+    pub(crate) fn running(&self) -> (usize, usize) {
+        *self.0.running.lock().unwrap()
+    }
+
+    pub(crate) async fn call(&self, peer: u32) -> Result<u32, Failure> {
+        let at = u64::try_from(self.0.began.elapsed().as_millis()).unwrap();
+        self.0.calls.lock().unwrap().push((peer, at));
+        {
+            let mut running = self.0.running.lock().unwrap();
+            running.0 += 1;
+            running.1 = running.1.max(running.0);
+        }
+        let _running = Running(self.clone());
+        let told = self.0.answers.lock().unwrap().get_mut(&peer).and_then(VecDeque::pop_front);
+        let answer = told.unwrap_or_else(|| self.0.always.lock().unwrap().clone());
+        match answer {
+            Answer::Well => {}
+            Answer::Fails(failure) => return Err(failure),
+            Answer::Takes(time) => sleep(time).await,
+            Answer::Hangs => pending().await,
+            Answer::Panics => panic!("the operation"),
+        }
+        Ok(peer)
+    }
+
+    pub(crate) fn drive(&self, coordinator: &SyncCoordinator<u32>) -> SyncDriver<u32> {
+        let peers = self.clone();
+        let op = move |peer| {
+            let peers = peers.clone();
+            async move { peers.call(peer).await }
+        };
+        coordinator.drive(op).unwrap()
+    }
+}
+
+/// Asks for each of them.
+pub(crate) fn request(driver: &SyncDriver<u32>, peers: impl IntoIterator<Item = u32>) {
+    for peer in peers {
+        driver.request(&peer);
+    }
+}
+
+/// Lets time go by, and whatever happens meanwhile.
+pub(crate) async fn pass(time: Duration) {
+    sleep(time).await;
+}
+
+pub(crate) async fn poll_once<F: Future + ?Sized>(mut future: Pin<&mut F>) -> Option<F::Output> {
+    let polled = poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx))).await;
+    match polled {
+        Poll::Ready(output) => Some(output),
+        Poll::Pending => None,
+    }
+}
+
+/// A number that looks random and belongs to `n` (the finalizer of SplitMix64).
+pub(crate) fn scramble(n: u64) -> u64 {
+    let x = (n.wrapping_add(0x9E37_79B9_7F4A_7C15) ^ (n >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    let x = (x ^ (x >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    x ^ (x >> 31)
+}
+
+/// Keeps the panics that are meant to be off the output, while it lives.
+pub(crate) struct Quiet(Option<Hook>);
+
+type Hook = Box<dyn Fn(&std::panic::PanicHookInfo<'_>) + Sync + Send>;
+
+impl Quiet {
+    pub(crate) fn new() -> Self {
+        let before = std::panic::take_hook();
+        std::panic::set_hook(Box::new(|_| {}));
+        Self(Some(before))
+    }
+}
+
+impl Drop for Quiet {
+    fn drop(&mut self) {
+        if let Some(hook) = self.0.take().filter(|_| !std::thread::panicking()) {
+            std::panic::set_hook(hook);
+        }
+    }
+}

@@ -1,0 +1,251 @@
+//! `SyncDriver`: who is called and when; news from outside; trouble of our own; and how calls and
+//! drivers end.
+#![cfg(feature = "tokio")]
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod coordination;
+#[path = "coordination/endings.rs"]
+mod endings;
+#[path = "coordination/many.rs"]
+mod many;
+
+use std::time::Duration;
+
+use coordination::{
+    Answer, Peers, coordinator, ms, network, ours, pass, registry, request, touchy,
+};
+use peer_health::{Failure, Fault, HealthConfig, RetryBudget, Status, SyncError};
+
+fn fails(times: usize) -> impl Iterator<Item = Answer> {
+    std::iter::repeat_n(Answer::Fails(network().into()), times)
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_become_one_call_and_one_more_while_it_is_made() {
+    let (registry, peers) = (registry(HealthConfig::default()), Peers::new());
+    let driver = peers.drive(&coordinator(&registry).build().unwrap());
+    peers.tell(7, [Answer::Takes(ms(100))]);
+    assert!(driver.request(&7) && !driver.request(&7) && !driver.request(&7));
+    pass(ms(50)).await;
+    assert_eq!((driver.stats().running, driver.stats().waiting), (1, 0));
+    assert!(driver.request(&7), "news: it runs already");
+    assert!(!driver.request(&7), "it is about to run again");
+    pass(ms(200)).await;
+    assert_eq!(peers.times(7), [0, 100]);
+    assert!(driver.request(&7), "it was idle");
+    pass(ms(200)).await;
+    assert_eq!((peers.times(7).len(), driver.stats().succeeded), (3, 3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_fails_is_tried_again_and_given_up_in_time() {
+    let config = HealthConfig::default().with_failure_threshold(100);
+    let (registry, peers) = (registry(config), Peers::new());
+    let driver = peers.drive(&coordinator(&registry).build().unwrap());
+    peers.tell(7, fails(5));
+    peers.tell(8, [Answer::Fails(SyncError::Protocol("garbage".into()).into())]);
+    driver.request(&7);
+    driver.request(&8);
+    pass(Duration::from_secs(600)).await;
+    let delays = peers.times(7).windows(2).map(|two| two[1] - two[0]).collect::<Vec<_>>();
+    assert_eq!(delays.len(), 4, "five attempts");
+    let expected = [100, 200, 400, 800];
+    assert!(delays.iter().zip(expected).all(|(is, d)| (d..=d + 2).contains(is)), "{delays:?}");
+    assert_eq!(peers.times(8).len(), 1, "not worth another");
+    let stats = driver.stats();
+    assert_eq!((stats.given_up, stats.failed, stats.waiting, stats.running), (2, 6, 0, 0));
+    assert!(driver.request(&7));
+    pass(ms(10)).await;
+    assert_eq!(driver.stats().succeeded, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_is_called_again_when_its_circuit_lets_it() {
+    let (registry, peers) = (registry(touchy()), Peers::new());
+    let driver = peers.drive(&coordinator(&registry).build().unwrap());
+    peers.tell(7, fails(1));
+    driver.request(&7);
+    pass(Duration::from_secs(59)).await;
+    assert_eq!((peers.times(7).len(), driver.stats().waiting), (1, 1));
+    pass(Duration::from_secs(2)).await;
+    assert_eq!((peers.times(7).len(), registry.status(&7)), (2, Status::Closed));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_kick_skips_the_wait_and_not_the_limit_of_probes() {
+    let (registry, peers) = (registry(touchy()), Peers::new());
+    let driver = peers.drive(&coordinator(&registry).build().unwrap());
+    peers.tell(7, fails(2));
+    driver.request(&7);
+    pass(ms(10)).await;
+    assert!(driver.kick(&7));
+    pass(ms(10)).await;
+    assert_eq!(peers.times(7), [0, 10], "a probe, at once");
+    // Somebody else has the probe.
+    registry.end_wait(&7);
+    let probe = registry.acquire(&7).unwrap();
+    assert!(driver.kick(&7));
+    pass(ms(10)).await;
+    assert_eq!(peers.times(7).len(), 2);
+    probe.success();
+    assert!(driver.kick(&7) && !driver.kick(&8));
+    pass(ms(10)).await;
+    assert_eq!(peers.times(7).len(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_is_reachable_is_called_at_once_as_a_probe() {
+    let (registry, peers) = (registry(touchy()), Peers::new());
+    let driver = peers.drive(&coordinator(&registry).build().unwrap());
+    registry.acquire(&7).unwrap().failure(network());
+    driver.note_reachable(&7);
+    pass(ms(10)).await;
+    assert_eq!((peers.times(7), registry.status(&7)), (vec![0], Status::Closed));
+
+    peers.tell(7, [Answer::Takes(ms(100))]);
+    driver.request(&7);
+    pass(ms(10)).await;
+    driver.note_reachable(&7);
+    pass(ms(500)).await;
+    assert_eq!(peers.times(7), [0, 10], "it was being called: that is enough");
+
+    // The wait of a retry ends, and its attempts are counted anew.
+    peers.tell(8, [Answer::Fails(Failure::from(network()).with_retry_after(ms(5000)))]);
+    driver.request(&8);
+    pass(ms(10)).await;
+    driver.note_reachable(&8);
+    pass(ms(10)).await;
+    assert_eq!(peers.times(8).len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_connection_counts_unless_it_is_our_fault_or_was_planned() {
+    let (registry, peers) = (registry(touchy()), Peers::new());
+    let driver = peers.drive(&coordinator(&registry).build().unwrap());
+    driver.note_lost(&1, network());
+    driver.note_lost(&2, ours());
+    peers.tell(3, [Answer::Hangs]);
+    driver.request(&3);
+    pass(ms(10)).await;
+    assert!(driver.remove(&3), "it said goodbye");
+    pass(ms(10)).await;
+    let open = [1, 2, 3].map(|peer| registry.status(&peer) == Status::Open);
+    assert_eq!(open, [true, false, false]);
+    assert_eq!(registry.totals().permits.abandoned, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn trouble_of_our_own_pauses_the_driver_and_trips_nobody() {
+    let (registry, peers) = (registry(touchy()), Peers::new());
+    let driver = peers.drive(&coordinator(&registry).max_concurrent(8).build().unwrap());
+    peers.tell_all(Answer::Fails(ours()));
+    request(&driver, 0..100);
+    pass(Duration::from_secs(10)).await;
+    assert!(driver.stats().local_trouble);
+    // Eight at first; then 0.1, 0.2, 0.4, 0.8, 1.6, 3.2 seconds apart, and a tenth.
+    let calls = peers.calls();
+    assert!((8 + 5..=8 + 6).contains(&calls.len()), "{calls:?}");
+    let gaps = calls[8..].windows(2).map(|two| two[1].1 - two[0].1).collect::<Vec<_>>();
+    assert!(gaps.is_sorted() && gaps[0] >= 200, "{gaps:?}");
+    assert!(!registry.is_circuit_open(&0) && registry.totals().permits.opened == 0);
+    assert_eq!(registry.totals().permits.failed, 0);
+
+    peers.tell_all(Answer::Well);
+    pass(Duration::from_secs(40)).await;
+    let stats = driver.stats();
+    assert_eq!((stats.succeeded, stats.waiting, stats.given_up), (100, 0, 0));
+    assert!(!stats.local_trouble);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_peer_that_always_fails_locally_holds_the_others_up_a_little_only() {
+    let (registry, peers) = (registry(touchy()), Peers::new());
+    let driver = peers.drive(&coordinator(&registry).max_concurrent(2).build().unwrap());
+    peers.tell(0, std::iter::repeat_n(Answer::Fails(ours()), 100));
+    for round in 0..60 {
+        request(&driver, 0..10);
+        pass(Duration::from_secs(1)).await;
+        assert!((1..10).all(|peer| peers.times(peer).len() == round + 1), "{round}");
+    }
+    assert!(peers.times(0).len() < 12, "{:?}", peers.times(0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_refused_by_a_circuit_is_no_trouble_of_our_own() {
+    let (registry, peers) = (registry(touchy()), Peers::new());
+    let driver = peers.drive(&coordinator(&registry).build().unwrap());
+    let hook = Failure::from(SyncError::CircuitBreakerOpen);
+    assert_eq!(hook.fault(), Fault::Local);
+    peers.tell(7, [Answer::Fails(hook)]);
+    driver.request(&7);
+    pass(ms(50)).await;
+    assert!(!driver.stats().local_trouble && driver.stats().failed == 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn good_news_lets_one_call_find_out_and_resume_all() {
+    let (registry, peers) = (registry(touchy()), Peers::new());
+    let driver = peers.drive(&coordinator(&registry).build().unwrap());
+    peers.tell_all(Answer::Fails(ours()));
+    driver.request(&7);
+    pass(Duration::from_secs(20)).await;
+    request(&driver, 20..30);
+    let calls = peers.calls().len();
+    driver.note_reachable(&8);
+    pass(ms(10)).await;
+    assert_eq!(peers.calls().len(), calls + 1, "one of them");
+    assert!(driver.stats().local_trouble, "it found out that it is not over");
+    peers.tell_all(Answer::Well);
+    driver.resume();
+    assert!(!driver.stats().local_trouble);
+    driver.kick(&7);
+    pass(ms(10)).await;
+    assert_eq!(driver.stats().succeeded, 11, "the one that found out waits for its time");
+}
+
+#[tokio::test(start_paused = true)]
+async fn retries_are_refused_without_budget_and_said_to_be() {
+    let config = HealthConfig::default().with_failure_threshold(100);
+    let (registry, peers) = (registry(config), Peers::new());
+    let budget = RetryBudget::new(10, 0.1).unwrap();
+    let driver = peers.drive(&coordinator(&registry).budget(budget).build().unwrap());
+    peers.tell_all(Answer::Fails(network().into()));
+    request(&driver, 0..10);
+    pass(Duration::from_secs(600)).await;
+    let stats = driver.stats();
+    // Four failures leave six tokens of ten: so many may be tried again.
+    assert_eq!((stats.started, stats.failed), (14, 14));
+    assert_eq!((stats.given_up, stats.retries_refused), (10, 10));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_is_forced_open_is_given_up() {
+    let (registry, peers) = (registry(touchy()), Peers::new());
+    let driver = peers.drive(&coordinator(&registry).build().unwrap());
+    registry.force_open(&7).unwrap();
+    driver.request(&7);
+    pass(Duration::from_secs(600)).await;
+    assert_eq!((driver.stats().given_up, driver.stats().waiting, peers.calls().len()), (1, 0, 0));
+    registry.reset(&7);
+    driver.request(&7);
+    pass(ms(10)).await;
+    assert_eq!(driver.stats().succeeded, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_driver_shares_the_limits_and_a_busy_peer_holds_up_no_other() {
+    let (registry, peers) = (registry(touchy()), Peers::new());
+    let coordinator = coordinator(&registry).max_concurrent(3).build().unwrap();
+    let driver = peers.drive(&coordinator);
+    peers.tell_all(Answer::Takes(ms(100)));
+    let sync = coordinator.sync(&0, |peer| peers.call(peer));
+    let requests = async {
+        request(&driver, 0..10);
+        pass(ms(1000)).await;
+    };
+    assert!(tokio::join!(sync, requests).0.is_ok());
+    assert_eq!(driver.stats().succeeded, 10);
+    let times = peers.times(0);
+    assert!(times.len() == 2 && times[1] >= 100, "one at a time with each peer: {times:?}");
+    assert_eq!(peers.running(), (0, 3));
+}

@@ -1,0 +1,147 @@
+//! Whom to call, of several.
+
+use super::*;
+
+fn took(monitor: &HealthMonitor<u32>, peer: u32, millis: u64) {
+    let permit = monitor.registry().acquire(&peer).unwrap();
+    permit.with_latency(Duration::from_millis(millis)).success();
+}
+
+/// How often each of the first so many peers is picked.
+fn picks<const N: usize>(monitor: &HealthMonitor<u32>, peers: &[u32; N]) -> [u32; N] {
+    let mut picked = [0; N];
+    for _ in 0..10_000 {
+        let peer = monitor.pick_two(peers).unwrap();
+        picked[peers.iter().position(|p| p == peer).unwrap()] += 1;
+    }
+    picked
+}
+
+#[test]
+fn candidates_are_ranked_by_whether_they_may_be_called_then_by_health_then_by_cost() {
+    let (monitor, hand) = manual();
+    let registry = monitor.registry();
+    let [first_probe, probe, probed] = [3, 4, 5];
+    for peer in [first_probe, probe, probed] {
+        fail(&monitor, peer);
+    }
+    hand.advance(Duration::from_secs(5));
+    drop(registry.acquire(&probe).unwrap());
+    let _probe = registry.acquire(&probed).unwrap();
+    let [opened_first, opened_last, banned] = [6, 7, 8];
+    fail(&monitor, opened_first);
+    hand.advance(Duration::from_secs(1));
+    fail(&monitor, opened_last);
+    registry.force_open(&banned).unwrap();
+    let [fast, slow, new] = [0, 1, 2];
+    took(&monitor, fast, 10);
+    took(&monitor, slow, 20);
+    let candidates =
+        [banned, opened_last, opened_first, probed, first_probe, probe, slow, fast, new];
+    let ranked = monitor.rank(&candidates);
+    let best_first =
+        [new, fast, slow, probe, first_probe, probed, opened_first, opened_last, banned];
+    assert_eq!(ranked, best_first.each_ref());
+    assert!(!registry.contains(&new), "to be ranked makes nobody known");
+    assert!(monitor.rank(&[]).is_empty());
+}
+
+#[test]
+fn a_streak_makes_a_peer_dearer_and_equals_stay_in_their_order() {
+    let registry = HealthRegistry::<u32>::new();
+    let monitor = HealthMonitor::new(registry.clone());
+    assert_eq!(monitor.rank(&[3, 1, 2]), [&3, &1, &2]);
+    registry.acquire(&3).unwrap().failure(network());
+    assert_eq!(monitor.rank(&[3, 1, 2]), [&1, &2, &3]);
+    took(&monitor, 1, 10);
+    took(&monitor, 2, 15);
+    registry.acquire(&1).unwrap().failure(network());
+    assert_eq!(monitor.rank(&[3, 1, 2]), [&2, &3, &1], "15, 2 * 10 untried, 2 * 10");
+}
+
+#[test]
+fn no_peer_of_equal_quality_gets_much_more_than_its_share() {
+    let (monitor, _) = manual();
+    let peers: [u32; 10] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9];
+    let share = 850..1150;
+    assert!(picks(&monitor, &peers).iter().all(|picked| share.contains(picked)));
+    for peer in peers {
+        took(&monitor, peer, 10);
+    }
+    assert!(picks(&monitor, &peers).iter().all(|picked| share.contains(picked)));
+}
+
+#[test]
+fn slow_peers_get_less_and_the_slowest_nothing() {
+    let (monitor, _) = manual();
+    let peers: [u32; 10] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9];
+    for peer in peers {
+        took(&monitor, peer, 10 + u64::from(peer));
+    }
+    // Of n the k-th best is the better of two as often as its partner is one of the n - k worse.
+    let picked = picks(&monitor, &peers);
+    for (place, picked) in picked.iter().enumerate() {
+        let expected = 10_000.0 * 2.0 * (9 - place) as f64 / 90.0;
+        assert!((f64::from(*picked) - expected).abs() < 200.0, "{place}: {picked}, {expected}");
+    }
+    assert_eq!(picked[9], 0);
+}
+
+#[test]
+fn an_open_peer_is_never_picked_while_a_closed_one_is_there() {
+    let (monitor, hand) = manual();
+    let peers: [u32; 10] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9];
+    for peer in 0..8 {
+        fail(&monitor, peer);
+    }
+    took(&monitor, 8, 900);
+    for waited in [Duration::ZERO, Duration::from_secs(5)] {
+        hand.advance(waited);
+        let picked = picks(&monitor, &peers);
+        assert_eq!((picked[..8].iter().sum::<u32>(), picked[8]), (0, 0), "9 is untried");
+        took(&monitor, 9, 900);
+        let picked = picks(&monitor, &peers);
+        assert_eq!(picked[..8].iter().sum::<u32>(), 0);
+        assert!((4500..5500).contains(&picked[8]), "{picked:?}");
+        monitor.registry().remove(&9);
+    }
+    // The one healthy peer is picked, however many may be probed.
+    monitor.registry().force_open(&8).unwrap();
+    assert_eq!(picks(&monitor, &peers)[9], 10_000);
+    // Those that may be probed, if there is no other.
+    monitor.registry().force_open(&9).unwrap();
+    let picked = picks(&monitor, &peers);
+    assert!(picked[..8].iter().all(|picked| (1000..1500).contains(picked)), "{picked:?}");
+    assert_eq!(picked[8..], [0, 0]);
+}
+
+#[test]
+fn nobody_is_picked_where_nobody_may_be_called() {
+    let (monitor, hand) = manual();
+    assert_eq!(monitor.pick_two(&[]), None);
+    fail(&monitor, 7);
+    monitor.registry().force_open(&8).unwrap();
+    assert_eq!(monitor.pick_two(&[7, 8]), None);
+    hand.advance(Duration::from_secs(5));
+    assert_eq!(monitor.pick_two(&[7, 8]), Some(&7));
+    let _probe = monitor.registry().acquire(&7).unwrap();
+    assert_eq!(monitor.pick_two(&[7, 8]), None);
+    assert_eq!(monitor.pick_two(&[7, 8, 9]), Some(&9));
+}
+
+/// Callers that come all at once, and know nothing of each other: by rank they would all call the
+/// same peer.
+#[test]
+fn callers_who_come_at_once_are_spread() {
+    let (monitor, _) = manual();
+    let peers: Vec<u32> = (0..100).collect();
+    for peer in &peers {
+        took(&monitor, *peer, 10 + u64::from(*peer) % 7);
+    }
+    let mut calls = [0u32; 100];
+    for _ in 0..1000 {
+        calls[*monitor.pick_two(&peers).unwrap() as usize] += 1;
+    }
+    assert_eq!(monitor.rank(&peers)[0], &0);
+    assert!(calls.iter().all(|calls| *calls < 50), "{calls:?}");
+}

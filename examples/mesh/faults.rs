@@ -3,8 +3,10 @@
 use std::fmt;
 use std::time::Duration;
 
-use automerge::sync::{ChunkList, Message};
 use rand::RngExt;
+
+use crate::common::document::damage;
+use crate::common::frames::frame;
 
 /// The way in which one node fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,41 +63,23 @@ impl Fault {
         self.begins() <= at && self.ends().is_none_or(|end| at < end)
     }
 
-    /// What this node puts on the wire in place of `body`, if its fault is of that kind: the
-    /// announced length, and the bytes.
-    pub(crate) fn tamper(self, body: &[u8]) -> Option<(u32, Vec<u8>)> {
+    /// What this node puts on the wire in place of `body`, if its fault is of that kind.
+    pub(crate) fn tamper(self, body: &[u8]) -> Option<Vec<u8>> {
         match self {
             Self::Garbage => {
                 let mut noise = vec![0; body.len().max(16)];
                 rand::rng().fill(&mut noise[..]);
+                let honest = frame(&noise);
                 // Now the length is noise too, now only the message: two ways to be caught.
-                let honest = u32::try_from(noise.len()).unwrap_or(u32::MAX);
-                let length = if rand::random() { honest } else { rand::random() };
-                Some((length, noise))
+                Some(if rand::random() { honest } else { noise })
             }
+            // What carries no changes loses its end.
             Self::Corrupt if !body.is_empty() => {
                 let damaged = damage(body);
-                Some((u32::try_from(damaged.len()).unwrap_or(u32::MAX), damaged))
+                Some(frame(damaged.as_deref().unwrap_or(&body[..body.len() / 2])))
             }
             _ => None,
         }
-    }
-}
-
-/// A bit of the changes that a message carries is turned, so that it decodes and its checksum does
-/// not fit; a message without changes loses its end.
-fn damage(body: &[u8]) -> Vec<u8> {
-    match Message::decode(body) {
-        Ok(mut message) if !message.changes.is_empty() => {
-            let mut chunks: Vec<Vec<u8>> = message.changes.iter().map(<[u8]>::to_vec).collect();
-            for chunk in &mut chunks {
-                let middle = chunk.len() / 2;
-                chunk.get_mut(middle).into_iter().for_each(|byte| *byte ^= 1);
-            }
-            message.changes = ChunkList::from(chunks);
-            message.encode()
-        }
-        _ => body[..body.len() / 2].to_vec(),
     }
 }
 

@@ -7,23 +7,23 @@
 //! cargo run --release --features iroh --example mesh -- --gate sync-errors
 //! ```
 //!
-//! Before each call a node asks its own registry (`gate.rs`), and tells it afterwards what became
-//! of the call (`link.rs`): that is all there is to using this library. The mesh has converged when
-//! every healthy node holds what every healthy node wrote, every circuit between them is closed,
-//! and every node that stays bad is kept out by all of its neighbours. With `--gate sync-errors` the
-//! same nodes run on the design that this library replaces, and do not get there.
+//! A node asks a driver for a sync with its neighbours, now and then (`calls.rs`): whom to call, and
+//! when, is what the driver and its registry make of it. The mesh has converged when every healthy
+//! node holds what every healthy node wrote, every circuit between them is closed, and every node
+//! that stays bad is kept out by all of its neighbours. With `--gate sync-errors` the same nodes run
+//! on the design that this library replaces, with a loop of their own, and do not get there.
 
-mod document;
+mod calls;
+#[path = "../common/mod.rs"]
+mod common;
 mod faults;
-mod gate;
+mod judge;
 mod layout;
-mod link;
 mod mesh;
 mod node;
 mod options;
 mod picture;
 mod view;
-mod wire;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -34,13 +34,13 @@ use rand::rngs::StdRng;
 use tokio::signal::ctrl_c;
 use tokio::time::{MissedTickBehavior, interval};
 
+use crate::common::Error;
+use crate::common::args::Args;
 use crate::layout::Layout;
 use crate::mesh::Mesh;
 use crate::options::Options;
 use crate::picture::Picture;
 use crate::view::{Screen, say};
-
-type Error = Box<dyn std::error::Error + Send + Sync>;
 
 /// How often the mesh is looked at, and how many times in a row it has to look right: half-open
 /// circuits and documents change all the time, and one lucky look is no proof.
@@ -49,7 +49,7 @@ const LOOKS: u32 = 5;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let options = match Options::parse(std::env::args().skip(1)) {
+    let options = match Options::parse(Args::new()) {
         Ok(Some(options)) => options,
         Ok(None) => {
             say(options::USAGE);
@@ -90,7 +90,7 @@ async fn run(options: &Options, layout: Layout, rng: &mut StdRng) -> Result<bool
         if let Some(error) = mesh.trouble() {
             return Err(error);
         }
-        let picture = Picture::of(&mesh);
+        let picture = Picture::of(&mut mesh);
         screen.show(&picture);
         right = if picture.missing.is_empty() { right + 1 } else { 0 };
         if picture.at >= options.limit {

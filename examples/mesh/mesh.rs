@@ -4,22 +4,27 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use iroh::SecretKey;
+use iroh::{EndpointId, SecretKey};
+use peer_health::Event;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use crate::Error;
+use crate::calls;
+use crate::common::Error;
 use crate::faults::Fault;
-use crate::gate;
+use crate::judge::Judge;
 use crate::layout::Layout;
-use crate::link;
-use crate::node::Node;
+use crate::node::{Book, Node};
 use crate::options::Options;
 
 /// Every node writes once more then, so that whoever was away has something to catch up with.
 const LATE_WRITES: Duration = Duration::from_secs(3);
+
+/// When a node, by its place in the mesh, was told of the circuit of a neighbour.
+pub(crate) type News = (Duration, usize, Event<EndpointId>);
 
 pub(crate) struct Mesh {
     pub(crate) nodes: Vec<Arc<Node>>,
@@ -28,6 +33,7 @@ pub(crate) struct Mesh {
     /// When the last fault has begun and the last recovery is over.
     pub(crate) settles: Duration,
     pub(crate) began: Instant,
+    pub(crate) news: UnboundedReceiver<News>,
     tasks: JoinSet<Result<(), Error>>,
 }
 
@@ -38,13 +44,19 @@ impl Mesh {
         rng: &mut StdRng,
     ) -> Result<Self, Error> {
         let began = Instant::now();
+        let (tell, news) = unbounded_channel();
+        let book = Book::default();
         let mut nodes = Vec::new();
         for (n, (neighbours, fault)) in layout.neighbours.into_iter().zip(layout.faults).enumerate()
         {
             let name = format!("node-{n}");
             let key = SecretKey::from_bytes(&rng.random());
-            let gate = gate::gate(options.gate, rng.random())?;
-            let node = Node::new(name, key, neighbours, fault, gate, began).await?;
+            let tell = tell.clone();
+            // Nobody listens once the mesh has stopped.
+            let listener =
+                move |event: &_| drop(tell.send((began.elapsed(), n, Event::clone(event))));
+            let judge = Judge::new(options.gate, rng.random(), listener)?;
+            let node = Node::new(name, key, neighbours, fault, judge, book.clone(), began).await?;
             for k in ["k1", "k2"] {
                 node.document.write(&format!("{}/{k}", node.name))?;
             }
@@ -57,31 +69,38 @@ impl Mesh {
             .collect();
         let turns = |fault: &Fault| fault.begins().max(fault.ends().unwrap_or_default());
         let settles = options.faults.iter().map(turns).max().unwrap_or_default();
-        let mut mesh = Self { nodes, keys, settles, began, tasks: JoinSet::new() };
-        mesh.spawn(rng);
+        let mut mesh = Self { nodes, keys, settles, began, news, tasks: JoinSet::new() };
+        mesh.spawn(rng)?;
         Ok(mesh)
     }
 
-    fn spawn(&mut self, rng: &mut StdRng) {
+    fn spawn(&mut self, rng: &mut StdRng) -> Result<(), Error> {
         for node in &self.nodes {
-            self.tasks.spawn(Arc::clone(node).run());
+            let peers = node.neighbours.iter().map(|n| self.nodes[*n].id);
+            let driver = match &node.judge {
+                _ if node.endpoint().is_none() => None,
+                Judge::Ours(monitor) => {
+                    let driver = calls::driver(node, monitor.registry())?;
+                    let rng = StdRng::from_rng(rng);
+                    self.tasks.spawn(calls::request(driver.clone(), peers.collect(), rng));
+                    Some(driver)
+                }
+                Judge::SyncErrors(design) => {
+                    for peer in peers {
+                        let (node, design) = (Arc::clone(node), Arc::clone(design));
+                        self.tasks.spawn(calls::call(node, design, peer, StdRng::from_rng(rng)));
+                    }
+                    None
+                }
+            };
+            self.tasks.spawn(Arc::clone(node).run(driver));
             let (late, writer) = (self.began + LATE_WRITES, Arc::clone(node));
             self.tasks.spawn(async move {
                 sleep_until(late).await;
                 Ok(writer.document.write(&format!("{}/late", writer.name))?)
             });
-            if node.endpoint().is_none() {
-                continue;
-            }
-            for peer in &node.neighbours {
-                let rng = StdRng::from_rng(rng);
-                let link = link::run(Arc::clone(node), Arc::clone(&self.nodes[*peer]), rng);
-                self.tasks.spawn(async move {
-                    link.await;
-                    Ok(())
-                });
-            }
         }
+        Ok(())
     }
 
     /// The error of a task that failed, if one did.

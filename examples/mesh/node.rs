@@ -1,25 +1,44 @@
 //! One node: an endpoint, a document, and what it knows of its neighbours.
 
-use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use automerge::sync::State;
-use iroh::endpoint::{
-    Connection, Incoming, NetReportConfig, PortmapperConfig, QuicTransportConfig, VarInt, presets,
-};
-use iroh::{Endpoint, EndpointAddr, EndpointId, RelayMode, SecretKey};
-use tokio::sync::watch;
+use iroh::endpoint::{Incoming, VarInt};
+use iroh::{Endpoint, EndpointAddr, EndpointId, SecretKey};
+use peer_health::iroh::HealthHooks;
+use peer_health::{Status, SyncDriver};
 use tokio::time::{Instant, sleep_until, timeout};
 
-use crate::document::Document;
+use crate::calls::{DEADLINE, Way};
+use crate::common::Error;
+use crate::common::document::Document;
+use crate::common::exchange::answer;
+use crate::common::loopback::{self, dead_port, port};
 use crate::faults::Fault;
-use crate::gate::Gate;
-use crate::{Error, link, wire};
+use crate::judge::Judge;
 
 pub(crate) const ALPN: &[u8] = b"peer-health/mesh/0";
 
-/// In ms. How long a connection that nothing arrives on is kept; the default is 30 s.
-const MAX_IDLE: u32 = 5_000;
+/// Where the nodes look for each other.
+#[derive(Clone, Default)]
+pub(crate) struct Book(Arc<Mutex<HashMap<EndpointId, SocketAddr>>>);
+
+impl Book {
+    fn write(&self, id: EndpointId, port: SocketAddr) {
+        lock(&self.0).insert(id, port);
+    }
+
+    /// An id alone, for a node that is not in the book.
+    pub(crate) fn address(&self, id: EndpointId) -> EndpointAddr {
+        let to = EndpointAddr::new(id);
+        match lock(&self.0).get(&id) {
+            Some(port) => to.with_ip_addr(*port),
+            None => to,
+        }
+    }
+}
 
 pub(crate) struct Node {
     pub(crate) name: String,
@@ -28,12 +47,13 @@ pub(crate) struct Node {
     pub(crate) neighbours: Vec<usize>,
     pub(crate) fault: Option<Fault>,
     pub(crate) document: Document,
-    pub(crate) gate: Box<dyn Gate>,
+    pub(crate) judge: Judge,
+    pub(crate) book: Book,
     key: SecretKey,
     /// `None` for a node that is not there.
-    endpoint: watch::Sender<Option<Endpoint>>,
-    /// Where the others look for it: what an address book would say.
-    port: watch::Sender<SocketAddr>,
+    endpoint: Mutex<Option<Endpoint>>,
+    /// To neighbours that are not being called at this moment.
+    ways: Mutex<HashMap<EndpointId, Way>>,
     /// When the mesh began.
     began: Instant,
 }
@@ -44,35 +64,32 @@ impl Node {
         key: SecretKey,
         neighbours: Vec<usize>,
         fault: Option<Fault>,
-        gate: Box<dyn Gate>,
+        judge: Judge,
+        book: Book,
         began: Instant,
     ) -> Result<Self, Error> {
         let (endpoint, port) = if fault == Some(Fault::Dead) {
-            // A port that was just free; nobody listens there once the socket is dropped.
-            (None, UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
+            (None, dead_port()?)
         } else {
-            let endpoint = bind(&key).await?;
+            let endpoint = bind(&key, &judge).await?;
             let port = port(&endpoint)?;
             (Some(endpoint), port)
         };
         let id = key.public();
-        Ok(Self {
-            name,
-            id,
-            neighbours,
-            fault,
-            document: Document::new(id.as_bytes()),
-            gate,
-            key,
-            endpoint: watch::Sender::new(endpoint),
-            port: watch::Sender::new(port),
-            began,
-        })
+        book.write(id, port);
+        let (document, endpoint) = (Document::new(id.as_bytes()), Mutex::new(endpoint));
+        let ways = Mutex::default();
+        Ok(Self { name, id, neighbours, fault, document, judge, book, key, endpoint, ways, began })
     }
 
     /// The fault, while it is on.
     pub(crate) fn fault_now(&self) -> Option<Fault> {
         self.fault.filter(|fault| fault.is_on(self.began.elapsed()))
+    }
+
+    /// What goes on the wire in place of a message.
+    pub(crate) fn tamper(&self, body: &[u8]) -> Option<Vec<u8>> {
+        self.fault_now()?.tamper(body)
     }
 
     /// Whether this node is to be judged as a healthy one: it has no fault that lasts.
@@ -81,40 +98,46 @@ impl Node {
     }
 
     pub(crate) fn endpoint(&self) -> Option<Endpoint> {
-        self.endpoint.borrow().clone()
+        lock(&self.endpoint).clone()
     }
 
-    pub(crate) fn address(&self) -> EndpointAddr {
-        EndpointAddr::new(self.id).with_ip_addr(*self.port.borrow())
+    pub(crate) fn ways(&self) -> MutexGuard<'_, HashMap<EndpointId, Way>> {
+        lock(&self.ways)
     }
 
     /// Answers whoever calls; goes down and comes back if that is its fault.
-    pub(crate) async fn run(self: Arc<Self>) -> Result<(), Error> {
+    pub(crate) async fn run(
+        self: Arc<Self>,
+        driver: Option<SyncDriver<EndpointId>>,
+    ) -> Result<(), Error> {
         let Some(endpoint) = self.endpoint() else { return Ok(()) };
         let ends = self.fault.and_then(Fault::ends);
         let (Some(Fault::Down), Some(ends)) = (self.fault, ends) else {
-            self.serve(endpoint).await;
+            self.serve(endpoint, &driver).await;
             return Ok(());
         };
-        let down = self.began + Fault::Down.begins();
+        let down = sleep_until(self.began + Fault::Down.begins());
         tokio::select! {
-            () = Arc::clone(&self).serve(endpoint.clone()) => {}
-            () = sleep_until(down) => {}
+            () = Arc::clone(&self).serve(endpoint.clone(), &driver) => {}
+            () = down => {}
         }
         // The node's own calls go on, with an endpoint that is closed: whose fault is that?
         endpoint.close().await;
-        let old = *self.port.borrow();
+        let old = port(&endpoint)?;
         drop(endpoint);
         sleep_until(self.began + ends).await;
         let endpoint = loop {
-            let endpoint = bind(&self.key).await?;
+            let endpoint = bind(&self.key, &self.judge).await?;
             if port(&endpoint)? != old {
                 break endpoint;
             }
         };
-        self.port.send_replace(port(&endpoint)?);
-        self.endpoint.send_replace(Some(endpoint.clone()));
-        self.serve(endpoint).await;
+        self.book.write(self.id, port(&endpoint)?);
+        *lock(&self.endpoint) = Some(endpoint.clone());
+        if let Some(driver) = &driver {
+            driver.resume(); // the trouble of our own is over
+        }
+        self.serve(endpoint, &driver).await;
         Ok(())
     }
 
@@ -125,61 +148,58 @@ impl Node {
     }
 
     /// Until the endpoint is closed.
-    async fn serve(self: Arc<Self>, endpoint: Endpoint) {
+    async fn serve(self: Arc<Self>, endpoint: Endpoint, driver: &Option<SyncDriver<EndpointId>>) {
         while let Some(incoming) = endpoint.accept().await {
             if self.fault_now() == Some(Fault::Refuse) {
                 incoming.refuse();
             } else {
-                tokio::spawn(Arc::clone(&self).meet(incoming));
+                tokio::spawn(Arc::clone(&self).meet(incoming, driver.clone()));
             }
-        }
-    }
-
-    async fn meet(self: Arc<Self>, incoming: Incoming) {
-        if let Ok(connection) = incoming.await {
-            self.answer(&connection).await;
-            connection.close(VarInt::from_u32(1), b"not understood, or not now");
         }
     }
 
     /// Answers one sync after the other, until one fails or the connection ends.
-    async fn answer(&self, connection: &Connection) {
+    async fn meet(self: Arc<Self>, incoming: Incoming, mut driver: Option<SyncDriver<EndpointId>>) {
+        let Ok(connection) = incoming.await else { return };
         let mut state = State::new();
+        let tamper = &|body: &[u8]| self.tamper(body);
         while let Ok((out, back)) = connection.accept_bi().await {
             match self.fault_now() {
-                Some(Fault::Refuse) => return,
+                Some(Fault::Refuse) => break,
                 // The connection lives and nothing comes: the caller has to have a deadline.
                 Some(Fault::Silent) => return drop(connection.closed().await),
                 _ => {}
             }
-            match timeout(link::DEADLINE, wire::answer(self, &mut state, out, back)).await {
-                Ok(Ok(())) => {}
-                _ => return,
+            let Ok(Ok(())) =
+                timeout(DEADLINE, answer(&self.document, &mut state, out, back, tamper)).await
+            else {
+                break;
+            };
+            // Once for each connection: whom we have given up calls us, and makes sense.
+            let peer = connection.remote_id();
+            if let Some(driver) = driver.take()
+                && self.judge.view(&peer).status != Status::Closed
+            {
+                driver.note_reachable(&peer);
             }
         }
+        connection.close(VarInt::from_u32(1), b"not understood, or not now");
     }
 }
 
-/// An endpoint that knows of no relay, no name service and no interface but loopback.
-async fn bind(key: &SecretKey) -> Result<Endpoint, Error> {
-    let transport = QuicTransportConfig::builder()
-        .max_idle_timeout(Some(VarInt::from_u32(MAX_IDLE).into()))
-        .build();
-    let endpoint = Endpoint::builder(presets::Minimal)
-        .secret_key(key.clone())
-        .alpns(vec![ALPN.to_vec()])
-        .relay_mode(RelayMode::Disabled)
-        .clear_address_lookup()
-        .portmapper_config(PortmapperConfig::Disabled)
-        .net_report_config(NetReportConfig::minimal())
-        .clear_ip_transports()
-        .bind_addr((Ipv4Addr::LOCALHOST, 0))?
-        .transport_config(transport)
-        .bind()
-        .await?;
-    Ok(endpoint)
+/// The hooks tell the registry who has come through to us, and are a net below the driver: no dial
+/// goes out to a peer whose circuit is open.
+async fn bind(key: &SecretKey, judge: &Judge) -> Result<Endpoint, Error> {
+    let builder = loopback::endpoint(key, ALPN)?;
+    Ok(match judge {
+        Judge::Ours(monitor) => {
+            builder.hooks(HealthHooks::new(monitor.registry().clone())).bind().await?
+        }
+        Judge::SyncErrors(_) => builder.bind().await?,
+    })
 }
 
-fn port(endpoint: &Endpoint) -> Result<SocketAddr, Error> {
-    endpoint.bound_sockets().first().copied().ok_or_else(|| "the endpoint has no socket".into())
+/// No panic is possible while one of the locks here is held.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

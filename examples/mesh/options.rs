@@ -1,10 +1,8 @@
 //! The command line.
 
-use std::fmt::Display;
-use std::ops::RangeInclusive;
-use std::str::FromStr;
 use std::time::Duration;
 
+use crate::common::args::Args;
 use crate::faults::{self, Fault};
 
 pub(crate) const USAGE: &str = "\
@@ -42,7 +40,7 @@ pub(crate) struct Options {
 
 impl Options {
     /// `None` if help was asked for; else the options, or what is wrong with which of them.
-    pub(crate) fn parse(args: impl Iterator<Item = String>) -> Result<Option<Self>, String> {
+    pub(crate) fn parse(mut args: Args) -> Result<Option<Self>, String> {
         let mut options = Self {
             nodes: 12,
             degree: 3,
@@ -52,52 +50,27 @@ impl Options {
             plain: false,
             gate: Design::Ours,
         };
-        let mut args = args;
-        while let Some(arg) = args.next() {
-            let (name, mut inline) = match arg.split_once('=') {
-                Some((name, value)) => (name, Some(value.to_owned())),
-                None => (arg.as_str(), None),
-            };
-            let mut value = || {
-                inline
-                    .take()
-                    .or_else(|| args.next())
-                    .ok_or_else(|| format!("{name}: value missing"))
-            };
-            match name {
-                "--nodes" => options.nodes = number(name, &value()?, 3..=200)?,
-                "--degree" => options.degree = number(name, &value()?, 2..=199)?,
-                "--seconds" => {
-                    options.limit = Duration::from_secs(number(name, &value()?, 1..=3600)?);
-                }
-                "--seed" => options.seed = number(name, &value()?, 0..=u64::MAX)?,
-                "--faults" => options.faults = faults::parse(name, &value()?)?,
-                "--gate" => options.gate = design(name, &value()?)?,
+        while let Some(name) = args.next()? {
+            match name.as_str() {
+                "--nodes" => options.nodes = args.number(3..=200)?,
+                "--degree" => options.degree = args.number(2..=199)?,
+                "--seconds" => options.limit = Duration::from_secs(args.number(1..=3600)?),
+                "--seed" => options.seed = args.number(0..=u64::MAX)?,
+                "--faults" => options.faults = faults::parse(&name, &args.value()?)?,
+                "--gate" => options.gate = design(&name, &args.value()?)?,
                 "--plain" => options.plain = true,
                 "--help" | "-h" => return Ok(None),
-                _ => return Err(format!("{name}: no such option (--help lists them)")),
-            }
-            if let Some(value) = inline {
-                return Err(format!("{name} {value}: takes no value"));
+                _ => return Err(args.unknown()),
             }
         }
         if options.degree >= options.nodes {
+            let Self { degree, nodes, .. } = options;
             return Err(format!(
-                "--degree {}: must be less than the {} nodes of --nodes",
-                options.degree, options.nodes
+                "--degree {degree}: must be less than the {nodes} nodes of --nodes"
             ));
         }
         Ok(Some(options))
     }
-}
-
-fn number<N>(name: &str, text: &str, range: RangeInclusive<N>) -> Result<N, String>
-where
-    N: FromStr + PartialOrd + Display,
-{
-    text.parse().ok().filter(|n| range.contains(n)).ok_or_else(|| {
-        format!("{name} {text}: must be a whole number from {} to {}", range.start(), range.end())
-    })
 }
 
 fn design(name: &str, text: &str) -> Result<Design, String> {

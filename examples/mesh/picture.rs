@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use peer_health::Status;
+use peer_health::{EventKind, Status};
 
-use crate::gate::View;
-use crate::mesh::Mesh;
+use crate::judge::View;
+use crate::mesh::{Mesh, News};
 use crate::node::Node;
 
 pub(crate) struct Picture {
@@ -15,6 +15,8 @@ pub(crate) struct Picture {
     pub(crate) circuits: (usize, usize),
     /// Keys of healthy nodes in the documents of healthy nodes: held, all.
     pub(crate) keys: (usize, usize),
+    /// What has happened since the last picture: when, and the rest.
+    pub(crate) events: Vec<(Duration, String)>,
     /// Why the mesh has not converged.
     pub(crate) missing: Vec<String>,
 }
@@ -30,23 +32,31 @@ pub(crate) struct Row {
     pub(crate) succeeded: u64,
     pub(crate) failed: u64,
     pub(crate) trips: u64,
+    /// For how long nobody calls it, as far as that is known.
+    pub(crate) wait: Option<Duration>,
+    /// Its places among the neighbours of each of its neighbours, the best first.
+    pub(crate) ranks: String,
     pub(crate) last_error: String,
     /// How many of the keys of healthy nodes it holds; `None` if it is not there at all.
     pub(crate) keys: Option<usize>,
 }
 
 impl Picture {
-    pub(crate) fn of(mesh: &Mesh) -> Self {
+    pub(crate) fn of(mesh: &mut Mesh) -> Self {
         let mut picture = Self {
             at: mesh.began.elapsed(),
             rows: Vec::new(),
             circuits: (0, 0),
             keys: (0, 0),
+            events: Vec::new(),
             missing: Vec::new(),
         };
         if picture.at < mesh.settles {
             let settles = mesh.settles.as_secs();
             picture.missing.push(format!("the last fault is over, or begins, after {settles} s"));
+        }
+        while let Ok(news) = mesh.news.try_recv() {
+            picture.events.extend(event(mesh, news));
         }
         for node in &mesh.nodes {
             picture.add(mesh, node);
@@ -57,10 +67,14 @@ impl Picture {
     fn add(&mut self, mesh: &Mesh, node: &Node) {
         let healthy = node.counts_as_healthy();
         let watchers = node.neighbours.iter().map(|n| &mesh.nodes[*n]);
-        let views: Vec<View> = watchers
-            .filter(|watcher| watcher.counts_as_healthy())
-            .map(|watcher| watcher.gate.view(&node.id))
-            .collect();
+        let watchers: Vec<_> = watchers.filter(|watcher| watcher.counts_as_healthy()).collect();
+        let ranks = watchers.iter().filter_map(|watcher| {
+            let all: Vec<_> = watcher.neighbours.iter().map(|n| mesh.nodes[*n].id).collect();
+            watcher.judge.rank(&node.id, &all).map(|place| (place + 1).to_string())
+        });
+        let ranks = ranks.collect::<Vec<_>>().join(" ");
+        let views: Vec<View> =
+            watchers.iter().map(|watcher| watcher.judge.view(&node.id)).collect();
         let closed = views.iter().filter(|view| view.status == Status::Closed).count();
         let right = closed == if healthy { views.len() } else { 0 };
         let circuit = circuit(&views);
@@ -94,6 +108,8 @@ impl Picture {
             succeeded: views.iter().map(|view| view.succeeded).sum(),
             failed: views.iter().map(|view| view.failed).sum(),
             trips: views.iter().map(|view| view.trips).sum(),
+            wait: views.iter().map(|view| view.wait).min().flatten(),
+            ranks,
             last_error: last_error(views),
             keys,
         });
@@ -102,6 +118,22 @@ impl Picture {
 
 fn role(node: &Node) -> String {
     node.fault.map_or_else(|| "healthy".into(), |fault| fault.to_string())
+}
+
+/// `None` for what nobody wants to know.
+fn event(mesh: &Mesh, (at, by, event): News) -> Option<(Duration, String)> {
+    let by = &mesh.nodes[by];
+    let of = mesh.nodes.iter().find(|node| node.id == event.peer)?;
+    let what = match event.kind {
+        EventKind::Opened { retry_after } => {
+            let error = by.judge.view(&of.id).last_error.map(|(_, error)| error);
+            format!("open for {retry_after:.1?}: {}", error.unwrap_or_default())
+        }
+        EventKind::HalfOpened => "half-open".into(),
+        EventKind::Closed => "closed".into(),
+        _ => return None,
+    };
+    Some((at, format!("{} ({}) at {}: {what}", of.name, role(of), by.name)))
 }
 
 /// "closed 3/3", or "closed 2/3, open 1/3".

@@ -1,7 +1,8 @@
 //! Shows pictures: a live table on a terminal, lines elsewhere, and a table at the end.
 
-use std::collections::HashMap;
+use std::collections::VecDeque;
 use std::io::{self, IsTerminal, Stdout, Write};
+use std::iter::repeat;
 
 use crossterm::style::{Color, Stylize};
 use crossterm::terminal::ClearType;
@@ -15,30 +16,37 @@ pub(crate) fn say(line: impl std::fmt::Display) {
     let _ = writeln!(io::stdout(), "{line}");
 }
 
+/// So many events are kept for the live table.
+const EVENTS: usize = 40;
+
 pub(crate) enum Screen {
-    /// The terminal's other page: what was on the first one is back at the end.
-    Live(Stdout),
-    /// The last line of each node, and the last second that was told.
-    Lines { told: HashMap<String, String>, second: u64 },
+    /// The terminal's other page: what was on the first one is back at the end. The latest events.
+    Live(Stdout, VecDeque<String>),
+    /// The last second that was told.
+    Lines(u64),
 }
 
 impl Screen {
     pub(crate) fn new(plain: bool) -> Self {
         let mut out = io::stdout();
         if plain || !out.is_terminal() {
-            return Self::Lines { told: HashMap::new(), second: 0 };
+            return Self::Lines(0);
         }
         let _ = execute!(out, terminal::EnterAlternateScreen, cursor::Hide);
-        Self::Live(out)
+        Self::Live(out, VecDeque::new())
     }
 
     pub(crate) fn show(&mut self, picture: &Picture) {
+        let events = picture.events.iter();
+        let events = events.map(|(at, what)| format!("{:5.1} s  {what}", at.as_secs_f64()));
         match self {
-            Self::Live(out) => drop(draw(out, picture)),
-            Self::Lines { told, second } => {
-                for row in &picture.rows {
-                    tell_change(told, picture, row);
-                }
+            Self::Live(out, latest) => {
+                events.for_each(|event| latest.push_front(event));
+                latest.truncate(EVENTS);
+                drop(draw(out, picture, latest));
+            }
+            Self::Lines(second) => {
+                events.for_each(say);
                 if picture.at.as_secs() > *second {
                     *second = picture.at.as_secs();
                     say(summary(picture));
@@ -50,7 +58,7 @@ impl Screen {
 
 impl Drop for Screen {
     fn drop(&mut self) {
-        if let Self::Live(out) = self {
+        if let Self::Live(out, _) = self {
             let _ = execute!(out, cursor::Show, terminal::LeaveAlternateScreen);
         }
     }
@@ -72,25 +80,30 @@ pub(crate) fn table(picture: &Picture) -> Vec<String> {
     let name = width(|row| row.name.len(), 4);
     let role = width(|row| row.role.len(), 4);
     let circuit = width(|row| row.circuit.len(), 7);
-    let line = |cells: [&str; 8]| {
-        let [n, r, c, succeeded, failed, trips, keys, error] = cells;
+    let rank = width(|row| row.ranks.len(), 4);
+    let line = |cells: [&str; 10]| {
+        let [n, r, c, ranks, wait, succeeded, failed, trips, keys, error] = cells;
         let line = format!(
-            "{n:name$}  {r:role$}  {c:circuit$}  {succeeded:>6}  {failed:>6}  {trips:>5}  {keys:>7}  {error}"
+            "{n:name$}  {r:role$}  {c:circuit$}  {ranks:rank$}  {wait:>5}  {succeeded:>6}  {failed:>6}  {trips:>5}  {keys:>7}  {error}"
         );
         line.trim_end().to_owned()
     };
     let all = picture.keys.1 / picture.rows.iter().filter(|row| row.healthy).count().max(1);
-    let head = ["node", "role", "circuit", "ok", "failed", "trips", "keys", "last error"];
+    let head =
+        ["node", "role", "circuit", "rank", "wait", "ok", "failed", "trips", "keys", "last error"];
     let mut lines = vec![line(head)];
     for row in &picture.rows {
         let counts = [row.succeeded, row.failed, row.trips].map(|count| count.to_string());
         let keys = row.keys.map_or_else(|| "-".into(), |held| format!("{held}/{all}"));
+        let wait = row.wait.map(|wait| format!("{:.1} s", wait.as_secs_f64())).unwrap_or_default();
         let error = shortened(&row.last_error);
         let [succeeded, failed, trips] = &counts;
         lines.push(line([
             &row.name,
             &row.role,
             &row.circuit,
+            &row.ranks,
+            &wait,
             succeeded,
             failed,
             trips,
@@ -108,23 +121,7 @@ fn shortened(error: &str) -> String {
     }
 }
 
-/// A line if what the neighbours think of a node has changed.
-fn tell_change(told: &mut HashMap<String, String>, picture: &Picture, row: &Row) {
-    let before = told.insert(row.name.clone(), row.circuit.clone());
-    if before.is_some_and(|before| before != row.circuit) {
-        let error = if row.right == row.healthy { "" } else { row.last_error.as_str() };
-        let line = format!(
-            "{:5.1} s  {} ({}): {}  {error}",
-            picture.at.as_secs_f64(),
-            row.name,
-            row.role,
-            row.circuit
-        );
-        say(line.trim_end());
-    }
-}
-
-fn draw(out: &mut Stdout, picture: &Picture) -> io::Result<()> {
+fn draw(out: &mut Stdout, picture: &Picture, events: &VecDeque<String>) -> io::Result<()> {
     let (columns, lines) = terminal::size()?;
     // One column is left free, so that no terminal begins a new line by itself.
     let cut = |line: &str| line.chars().take(usize::from(columns).saturating_sub(1)).collect();
@@ -133,8 +130,9 @@ fn draw(out: &mut Stdout, picture: &Picture) -> io::Result<()> {
         (false, true) => Color::DarkGrey,
         _ => Color::Red,
     });
-    let colors = [Color::Reset; 3].into_iter().chain(colors);
+    let colors = [Color::Reset; 3].into_iter().chain(colors).chain(repeat(Color::Reset));
     let table = [summary(picture), String::new()].into_iter().chain(table(picture));
+    let table = table.chain([String::new()]).chain(events.iter().cloned());
     queue!(out, cursor::MoveTo(0, 0))?;
     // What does not fit is cut off: the table at the end has it all.
     for (line, color) in table.zip(colors).take(usize::from(lines).saturating_sub(1)) {

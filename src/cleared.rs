@@ -20,16 +20,17 @@ const SEALED: u8 = 2;
 impl Cleared {
     /// Clears. If it was cleared or sealed before, whether it was cleared.
     pub(crate) fn clear(&self) -> Result<(), bool> {
-        // Release, Relaxed: pairs with the Acquire in `seal` and `is_cleared`: who sees it sees what
-        // came before the success. If it fails, this success changes nothing by it.
+        // Release, Relaxed: pairs with the Acquire in `is_cleared`: who sees it sees what came before
+        // the success. If it fails, this success changes nothing by it.
         let cleared = self.0.compare_exchange(0, CLEARED, Ordering::Release, Ordering::Relaxed);
         cleared.map(drop).map_err(|seen| seen & CLEARED != 0)
     }
 
     /// From now on nobody clears; whether somebody has.
     pub(crate) fn seal(&self) -> bool {
-        // Acquire: pairs with the Release in `clear`.
-        self.0.fetch_or(SEALED, Ordering::Acquire) & CLEARED != 0
+        // Relaxed: pairs with `clear`, of which a read-modify-write sees the latest. Whoever goes on
+        // from what was cleared has looked at it by `is_cleared`.
+        self.0.fetch_or(SEALED, Ordering::Relaxed) & CLEARED != 0
     }
 
     /// Whether it was cleared.

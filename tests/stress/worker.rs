@@ -196,6 +196,7 @@ impl<'a> Worker<'a> {
     /// Trips the circuit and takes all the probes that there are.
     fn probe(&mut self, own: &Peer) {
         while self.registry.status(own) == Status::Closed {
+            self.step(); // the guard may hold the trip back until the others get better
             self.seen.settle(self.registry.acquire(own).unwrap(), 1);
         }
         self.time.fetch_add(OPEN_MAX, Ordering::Relaxed);

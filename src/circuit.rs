@@ -170,7 +170,7 @@ pub(crate) struct At<'a> {
 #[derive(Debug)]
 pub(crate) struct Step<R> {
     /// The value to install; `None` if nothing changes.
-    pub(crate) next: Option<Core>,
+    pub(crate) next: Option<Arc<Core>>,
     pub(crate) reply: R,
     pub(crate) turns: Turns,
 }
@@ -200,12 +200,12 @@ impl<R> Step<R> {
     }
 
     fn to(next: Core, reply: R) -> Self {
-        Self { next: Some(next), reply, turns: [None; 2] }
+        Self { next: Some(Arc::new(next)), reply, turns: [None; 2] }
     }
 
     fn turn(next: Core, turn: Turn, reply: R) -> Self {
         let turns = [Some((next.generation, turn)), None];
-        Self { next: Some(next), reply, turns }
+        Self { next: Some(Arc::new(next)), reply, turns }
     }
 
     /// The step of a circuit that would have opened (R30).
@@ -216,7 +216,8 @@ impl<R> Step<R> {
     /// The step after half-open has begun: both are one step (R4, R24).
     fn after(self, begun: Core) -> Self {
         let turns = [Some((begun.generation, Turn::HalfOpened)), self.turns[0]];
-        Self { next: self.next.or(Some(begun)), reply: self.reply, turns }
+        let next = self.next.unwrap_or_else(|| Arc::new(begun));
+        Self { next: Some(next), reply: self.reply, turns }
     }
 
     pub(crate) fn map<S>(self, f: impl FnOnce(R) -> S) -> Step<S> {
@@ -373,9 +374,8 @@ impl Core {
     }
 
     fn noted(&self, outcome: Outcome<'_>, now: Tick) -> Self {
-        let mut next = self.clone();
-        next.health.note(outcome, now);
-        next
+        let (phase, health) = (self.phase.clone(), self.health.noted(outcome, now));
+        Self { generation: self.generation, phase, health, cleared: Cleared::default() }
     }
 
     /// The circuit opens now, after so many failed half-open phases (R16).

@@ -241,7 +241,7 @@ impl<K: PeerKey> HealthRegistry<K> {
         let shared = self.shared();
         while let Some(seat) = self.seat(peer) {
             let (reply, attempt, turns) = seat.tracker.report(&shared.env, verdict, failure);
-            seat.tell(turns);
+            seat.tell(&turns);
             shared.freed();
             if !matches!(reply, Reply::Gone) {
                 return (reply, attempt);

@@ -158,9 +158,9 @@ impl<K: Clone> Seat<K> {
 impl<K> Seat<K> {
     /// Tells the listener what this thread has done: most often, nothing.
     #[inline]
-    pub(crate) fn tell(&self, turns: Turns) {
+    pub(crate) fn tell(&self, turns: &Turns) {
         if turns.iter().any(Option::is_some) {
-            self.tell_all(turns);
+            self.tell_all(*turns);
         }
     }
 
@@ -211,7 +211,7 @@ impl<K> Seat<K> {
     #[inline(never)]
     pub(crate) fn acquire_noted(&self) -> Admission {
         let (admission, turns) = self.tracker.acquire(&self.shared.env);
-        self.tell(turns);
+        self.tell(&turns);
         admission
     }
 
@@ -225,7 +225,7 @@ impl<K> Seat<K> {
     ) -> Recorded {
         let env = &self.shared.env;
         let (recorded, turns) = self.tracker.settle(env, ticket, verdict, failure, latency);
-        self.tell(turns);
+        self.tell(&turns);
         if recorded == Recorded::Late && self.tracker.core().is_removed() {
             // Nobody looks here any more: what was counted goes where it is seen.
             self.shared.ledger.add(self.tracker.last_totals());

@@ -26,7 +26,8 @@ impl Tick {
 
 /// A duration in nanoseconds, as long as 64 bits can hold (584 years).
 pub(crate) fn nanos(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+    let whole = duration.as_secs().saturating_mul(1_000_000_000);
+    whole.saturating_add(duration.subsec_nanos().into())
 }
 
 /// Where a registry gets its time from.

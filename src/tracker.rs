@@ -6,6 +6,7 @@
 //! that another needs.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::ops::Deref;
 
 use crate::answer::{NextAdmission, Recorded};
@@ -163,7 +164,7 @@ impl Tracker {
 
     /// Puts a value in the place of the one that was found, which is sealed, and lets the word
     /// follow: see [`Rest`].
-    fn put(&self, found: &Loaded<Core>, rested: bool, next: Core) -> Result<(), Loaded<Core>> {
+    fn put(&self, found: &Loaded<Core>, rested: bool, next: Arc<Core>) -> Result<(), Loaded<Core>> {
         let rests = next.is_at_rest().then_some(next.generation);
         let word = match rests {
             _ if rested => Some(self.rest.take_back()),
@@ -171,7 +172,7 @@ impl Tracker {
             None => None,
         };
         // Pairs with all loads: whoever sees the new value sees all that led to it.
-        self.core.compare_and_swap(found, Arc::new(next))?;
+        self.core.compare_and_swap(found, next)?;
         if let (Some(word), Some(generation)) = (word, rests) {
             self.rest.say(word, generation);
         }
@@ -188,9 +189,9 @@ impl Tracker {
     /// began (R14), unless slow calls are looked for.
     pub(crate) fn acquire(&self, env: &Env) -> (Admission, Turns) {
         let core = self.core.load();
-        let seen = core.seen();
-        if seen.is_quiet() && env.rules().slow_call.is_none() {
-            self.speak_up(&core, &seen);
+        let cleared = core.was_cleared();
+        if (cleared || core.is_quiet()) && env.rules().slow_call.is_none() {
+            self.speak_up(&core, cleared || core.is_at_rest());
             return (Admission::Admitted(Ticket::quiet(core.generation)), [None; 2]);
         }
         let now = env.clock.now();
@@ -198,7 +199,6 @@ impl Tracker {
         if core.admits_all() {
             return (Admission::Admitted(core.ticket(now, None)), [None; 2]);
         }
-        drop(seen);
         self.advance_from(core, env, now, |core, at| core.admit(at))
     }
 
@@ -224,12 +224,12 @@ impl Tracker {
     }
 
     /// Says of a circuit at rest that it is, where the word is silent about it.
-    fn speak_up(&self, found: &Core, seen: &Core) {
+    fn speak_up(&self, found: &Core, rests: bool) {
         let word = self.rest.read();
         // Whoever replaces the circuit seals it before the word is taken back: not yet, so what was
         // read will not be there any more by then.
-        if seen.is_at_rest() && !found.cleared.is_sealed() {
-            self.rest.say(word, seen.generation);
+        if rests && !found.cleared.is_sealed() {
+            self.rest.say(word, found.generation);
         }
     }
 
@@ -248,7 +248,9 @@ impl Tracker {
                 Ok(()) => self.rest.say(word, core.generation),
                 Err(true) => {}
                 // Somebody is about to replace it.
-                Err(false) if self.put(&core, false, core.cleared()).is_err() => return false,
+                Err(false) if self.put(&core, false, Arc::new(core.cleared())).is_err() => {
+                    return false;
+                }
                 Err(false) => {}
             }
         }
@@ -274,12 +276,13 @@ impl Tracker {
         let latency = stated.or(ticket.start.map(|start| now.since(start)));
         let successes = self.successes();
         let outcome = Outcome { verdict, failure, latency, reported: false, successes };
-        let ((settled, answers), turns) = self.advance(env, now, |core, at| {
-            let answers = answers(env, core, verdict, at);
-            core.settle(ticket, outcome, at).map(|settled| (settled, answers))
+        let answered = Cell::new(false);
+        let (settled, turns) = self.advance(env, now, |core, at| {
+            answered.set(answers(env, core, verdict, at));
+            core.settle(ticket, outcome, at)
         });
         let (recorded, turns) = self.feed(env, now, ticket.generation, outcome, settled, turns);
-        let turns = relieved(answers, recorded, ticket.generation, turns);
+        let turns = relieved(answered.get(), recorded, ticket.generation, turns);
         let counter = match (recorded, verdict) {
             (Recorded::Late, _) => &self.late,
             (_, Verdict::Success) => &self.succeeded,

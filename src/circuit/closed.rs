@@ -94,19 +94,21 @@ impl Health {
         rules.streak.is_some_and(|threshold| self.streak >= threshold)
     }
 
-    /// Notes the error, or clears what a success clears.
-    pub(super) fn note(&mut self, outcome: Outcome<'_>, now: Tick) {
-        self.count(outcome);
-        match (outcome.verdict, outcome.failure) {
-            (Verdict::Success, _) => self.retry_attempt = 0,
-            (_, Some(failure)) => {
-                self.errors = self.errors.saturating_add(1);
-                self.retry_attempt = self.retry_attempt.saturating_add(1);
-                self.successes_before = outcome.successes;
-                self.last_error = Some((now, failure.clone()));
-            }
-            (_, None) => {}
-        }
+    /// With the error noted, or without what a success clears.
+    pub(super) fn noted(&self, outcome: Outcome<'_>, now: Tick) -> Self {
+        let mut next = match (outcome.verdict, outcome.failure) {
+            (Verdict::Success, _) => Self { retry_attempt: 0, ..self.clone() },
+            (_, Some(failure)) => Self {
+                errors: self.errors.saturating_add(1),
+                retry_attempt: self.retry_attempt.saturating_add(1),
+                successes_before: outcome.successes,
+                last_error: Some((now, failure.clone())),
+                ..*self
+            },
+            (_, None) => self.clone(),
+        };
+        next.count(outcome);
+        next
     }
 
     /// The all-time totals that belong to the value; successes and drops are counted beside it.

@@ -10,10 +10,15 @@ use crate::time::Tick;
 impl Core {
     /// As it is seen now: without a streak, if a success has cleared it.
     pub(crate) fn seen(&self) -> Cow<'_, Self> {
-        match self.may_be_cleared() && self.cleared.is_cleared() {
+        match self.was_cleared() {
             true => Cow::Owned(self.cleared()),
             false => Cow::Borrowed(self),
         }
+    }
+
+    /// Whether a success has ended the streak that it began with; it is at rest since.
+    pub(crate) fn was_cleared(&self) -> bool {
+        self.may_be_cleared() && self.cleared.is_cleared()
     }
 
     /// No success clears it any more; whether that leaves it as it was seen, cleared or not.

@@ -164,7 +164,7 @@ impl<K: PeerKey> HealthRegistry<K> {
     /// Imposes the control; `false` if the tracker was removed meanwhile.
     fn controlled(&self, seat: &Seat<K>, control: Control) -> bool {
         let (done, turns) = seat.tracker.control(&self.inner.shared.env, control);
-        seat.tell(turns);
+        seat.tell(&turns);
         done.is_some()
     }
 }

@@ -263,7 +263,7 @@ impl<K: PeerKey> Table<K> {
         }
         // Relaxed: pairs with nothing; a total.
         shared.ledger.removed.fetch_add(1, Ordering::Relaxed);
-        seat.tell(turns);
+        seat.tell(&turns);
         shared.freed();
         true
     }

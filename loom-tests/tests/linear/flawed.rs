@@ -51,10 +51,10 @@ impl Tracker {
             let made = step(&seen, At { rules: &self.rules, now, salt: SALT, held: false });
             let Some(next) = made.next else { return made.reply };
             if self.flaw == Flaw::StoresBlindly {
-                self.core.replace(Arc::new(next));
+                self.core.replace(next);
                 return made.reply;
             }
-            match self.core.compare_and_swap(&seen, Arc::new(next)) {
+            match self.core.compare_and_swap(&seen, next) {
                 Ok(()) => return made.reply,
                 Err(found) => seen = found,
             }

@@ -87,20 +87,20 @@ impl Peer {
     /// Ends the tracker as a registry does: what it had counted is kept.
     pub(crate) fn remove(&self) -> bool {
         let (totals, turns) = self.seat.tracker.remove(&self.seat.shared.env);
-        self.seat.tell(turns);
+        self.seat.tell(&turns);
         totals.map(|totals| self.seat.shared.ledger.add(totals)).is_some()
     }
 
     pub(crate) fn control(&self, control: Control) -> bool {
         let (done, turns) = self.seat.tracker.control(&self.seat.shared.env, control);
-        self.seat.tell(turns);
+        self.seat.tell(&turns);
         done.is_some()
     }
 
     pub(crate) fn report(&self, verdict: Verdict, failure: Option<&Arc<Failure>>) -> (Reply, u32) {
         let seat = &self.seat;
         let (reply, attempt, turns) = seat.tracker.report(&seat.shared.env, verdict, failure);
-        seat.tell(turns);
+        seat.tell(&turns);
         (reply, attempt)
     }
 }

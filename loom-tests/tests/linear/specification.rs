@@ -74,7 +74,7 @@ fn steps<R>(
     step: Step<R>,
     answer: impl FnOnce(R) -> Answer,
 ) -> Option<(Core, Answer)> {
-    Some((step.next.unwrap_or_else(|| core.clone()), answer(step.reply)))
+    Some((step.next.map_or_else(|| core.clone(), |next| (*next).clone()), answer(step.reply)))
 }
 
 fn outcome(ending: &Ending, latency: Option<u64>, reported: bool) -> Outcome<'_> {

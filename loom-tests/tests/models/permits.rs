@@ -111,7 +111,7 @@ fn p08_a_late_success_is_not_taken_for_a_quiet_one() {
     two([77, 6456], || {
         let place = Place::new(&config(3, 1));
         let stale = place.permit();
-        place.seat.tell(place.seat.tracker.control(&place.seat.shared.env, Control::Reset).1);
+        place.seat.tell(&place.seat.tracker.control(&place.seat.shared.env, Control::Reset).1);
         let (recorded, _) = both(
             move || stale.success(),
             || {
@@ -172,7 +172,7 @@ fn p11_who_is_told_of_a_phase_finds_it() {
             || {
                 place
                     .seat
-                    .tell(place.seat.tracker.control(&place.seat.shared.env, Control::Reset).1)
+                    .tell(&place.seat.tracker.control(&place.seat.shared.env, Control::Reset).1)
             },
         );
         let late = recorded == Recorded::Late;
@@ -230,7 +230,7 @@ fn p13_a_window_that_was_seen_is_fed() {
         let (recorded, ()) = both(
             move || {
                 let recorded = fail(owned(&seat, ticket(seat.acquire())));
-                seat.tell(seat.tracker.control(&seat.shared.env, Control::Reset).1);
+                seat.tell(&seat.tracker.control(&seat.shared.env, Control::Reset).1);
                 owned(&seat, ticket(seat.acquire())).success();
                 recorded
             },

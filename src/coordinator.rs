@@ -139,8 +139,8 @@ impl<K: PeerKey> SyncCoordinator<K> {
 
     /// Makes one operation: attempts until one succeeds, is not worth another, or none is allowed.
     ///
-    /// If the peer may not be called at first, that is the answer, at once: the caller learns when
-    /// to come back. Between attempts it waits, also for the circuit to let it through, as long as
+    /// If the peer may not be called at first, that is the answer, as soon as the operation has its
+    /// place: the caller learns when to come back. Between attempts it waits, also for the circuit to let it through, as long as
     /// the policy says, the peer asks, and the circuit stays open.
     ///
     /// What a success is, is for `op` to say. An Automerge document that has a history takes
@@ -219,6 +219,7 @@ impl<K: PeerKey> SyncCoordinator<K> {
             let Some(delay) = backoff.next(&failure, recorded) else {
                 return Err(SyncFailed::GaveUp { attempts, failure });
             };
+            let delay = delay.min(inner.longest_wait());
             if !inner.allows_retry(peer) {
                 return Err(SyncFailed::BudgetSpent { attempts, failure });
             }
@@ -230,23 +231,31 @@ impl<K: PeerKey> SyncCoordinator<K> {
 }
 
 impl Failed {
-    /// No attempt is made before that: as long as the peer asked for, and as the circuit is open.
-    fn least_wait(&self) -> Duration {
-        let opened = match self.recorded {
-            Recorded::Opened { retry_after } => retry_after,
-            _ => Duration::ZERO,
-        };
-        self.failure.retry_after().unwrap_or_default().max(opened)
-    }
-
-    /// Whether this node is in trouble. A refusal of our own circuit is none: it is about one peer.
+    /// Whether this node is in trouble. A refusal of our own circuit, or by a quota of ours, is
+    /// none: others may still be called.
     fn is_local(&self) -> bool {
-        let refused = matches!(self.failure.error(), SyncError::CircuitBreakerOpen);
+        use SyncError::{BandwidthExhausted, CircuitBreakerOpen};
+        let refused = matches!(self.failure.error(), CircuitBreakerOpen | BandwidthExhausted(_));
         self.failure.fault() == Fault::Local && !refused
     }
 }
 
 impl<K: PeerKey> Inner<K> {
+    /// No attempt is made before that: as long as the peer asked for, and as the circuit is open.
+    fn least_wait(&self, failed: &Failed) -> Duration {
+        let opened = match failed.recorded {
+            Recorded::Opened { retry_after } => retry_after,
+            _ => Duration::ZERO,
+        };
+        let asked = failed.failure.retry_after().unwrap_or_default();
+        asked.max(opened).min(self.longest_wait())
+    }
+
+    /// A peer may ask for no longer a wait than its circuit would keep (R16).
+    fn longest_wait(&self) -> Duration {
+        Duration::from_nanos(self.registry.rules().open_max).max(self.retry.max_delay)
+    }
+
     /// One attempt, inside its permit, which was begun then.
     async fn attempt<T, E: Into<Failure>>(
         &self,

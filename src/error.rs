@@ -129,6 +129,8 @@ pub enum Fault {
     Local,
     /// The document is bad whoever serves it. Never counts.
     Document,
+    /// Nobody did: the call ended as it was meant to, or has only to be made again. Never counts.
+    Nobody,
 }
 
 /// What became of a call that failed: the error, whose fault it was, and how long the peer asked
@@ -250,6 +252,15 @@ impl Failure {
     /// ```
     pub fn counts(&self) -> bool {
         matches!(self.fault(), Fault::Peer | Fault::Link)
+    }
+}
+
+impl Failure {
+    /// Whether another attempt makes sense: the error may pass by itself, or the peer has said when
+    /// to come back.
+    pub(crate) fn is_retryable(&self) -> bool {
+        let asked = self.retry_after.is_some() && self.error.severity() == ErrorSeverity::Severe;
+        self.error.is_retryable() || asked
     }
 }
 

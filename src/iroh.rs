@@ -16,7 +16,7 @@
 //! | datagrams not supported by the peer | `Protocol` | `Peer` | yes |
 //! | self connect; invalid ALPN or server name; endpoint or connection or stream closed by us; internal error; endpoint that does not bind; datagram too large or disabled | `State` | `Local` | no |
 //! | rejected by our own hook | `CircuitBreakerOpen` | `Local` | no |
-//! | 0-RTT data not taken: the peer is well, send again | `Network` | `Local` | no |
+//! | 0-RTT data not taken: the peer is well, send again | `Network` | `Nobody` | no |
 //! | out of connection ids; `io::Error` EMFILE, ENFILE, ENOMEM, ENOBUFS | `ResourceExhaustion` | `Local` | no |
 //! | a variant that a newer iroh adds | `Network` | `Link` | yes |
 //!
@@ -66,7 +66,7 @@ use ::iroh::endpoint::{
 };
 
 use crate::error::Failure;
-use crate::error::Fault::{self, Link, Local, Peer};
+use crate::error::Fault::{self, Link, Local, Nobody, Peer};
 use crate::error::SyncError::{self, Network, PeerNotFound, Protocol, ResourceExhaustion, State};
 
 /// How long a peer that refused a connection is left alone at least: 30 s, after which its idle
@@ -225,7 +225,7 @@ impl From<&ReadError> for Failure {
             ReadError::Reset(_) => row(Protocol, Peer, error),
             ReadError::ConnectionLost(source) => source.into(),
             ReadError::ClosedStream => row(State, Local, error),
-            ReadError::ZeroRttRejected => row(Network, Local, error),
+            ReadError::ZeroRttRejected => row(Network, Nobody, error),
         }
     }
 }
@@ -254,7 +254,7 @@ impl From<&WriteError> for Failure {
             WriteError::Stopped(_) => row(Protocol, Peer, error),
             WriteError::ConnectionLost(source) => source.into(),
             WriteError::ClosedStream => row(State, Local, error),
-            WriteError::ZeroRttRejected => row(Network, Local, error),
+            WriteError::ZeroRttRejected => row(Network, Nobody, error),
         }
     }
 }
@@ -263,7 +263,7 @@ impl From<&StoppedError> for Failure {
     fn from(error: &StoppedError) -> Self {
         match error {
             StoppedError::ConnectionLost(source) => source.into(),
-            StoppedError::ZeroRttRejected => row(Network, Local, error),
+            StoppedError::ZeroRttRejected => row(Network, Nobody, error),
         }
     }
 }
@@ -272,7 +272,7 @@ impl From<&ResetError> for Failure {
     fn from(error: &ResetError) -> Self {
         match error {
             ResetError::ConnectionLost(source) => source.into(),
-            ResetError::ZeroRttRejected => row(Network, Local, error),
+            ResetError::ZeroRttRejected => row(Network, Nobody, error),
         }
     }
 }

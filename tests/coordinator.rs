@@ -12,7 +12,7 @@ use std::pin::pin;
 use std::time::Duration;
 
 use coordination::{
-    Answer, Peers, Quiet, coordinator, even, ms, network, pass, poll_once, registry, touchy,
+    Answer, Peers, coordinator, even, ms, network, panics, pass, poll_once, registry, touchy,
 };
 use futures_util::StreamExt;
 use peer_health::{
@@ -338,7 +338,6 @@ async fn sync_all_can_be_dropped_at_any_await() {
 
 #[tokio::test]
 async fn an_operation_that_panics_is_abandoned_and_the_panic_goes_on() {
-    let _quiet = Quiet::new();
     let (registry, peers) = (registry(touchy()), Peers::new());
     peers.tell(7, [Answer::Panics]);
     let coordinator = coordinator(&registry).max_concurrent(1).build().unwrap();
@@ -347,10 +346,10 @@ async fn an_operation_that_panics_is_abandoned_and_the_panic_goes_on() {
         tokio::spawn(async move { coordinator.sync(&7, |peer| peers.call(peer)).await })
     };
     assert!(task.await.unwrap_err().is_panic());
-    let panics = |_| -> std::future::Ready<Result<(), SyncError>> { panic!("before the future") };
+    let early = |_| -> std::future::Ready<Result<(), SyncError>> { panics("before the future") };
     let task = {
         let coordinator = coordinator.clone();
-        tokio::spawn(async move { coordinator.sync(&7, panics).await })
+        tokio::spawn(async move { coordinator.sync(&7, early).await })
     };
     assert!(task.await.unwrap_err().is_panic());
     assert_eq!(registry.totals().permits.abandoned, 2);

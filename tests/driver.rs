@@ -8,6 +8,8 @@ mod coordination;
 mod endings;
 #[path = "coordination/many.rs"]
 mod many;
+#[path = "coordination/news.rs"]
+mod news;
 
 use std::time::Duration;
 
@@ -94,31 +96,6 @@ async fn a_kick_skips_the_wait_and_not_the_limit_of_probes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_peer_that_is_reachable_is_called_at_once_as_a_probe() {
-    let (registry, peers) = (registry(touchy()), Peers::new());
-    let driver = peers.drive(&coordinator(&registry).build().unwrap());
-    registry.acquire(&7).unwrap().failure(network());
-    driver.note_reachable(&7);
-    pass(ms(10)).await;
-    assert_eq!((peers.times(7), registry.status(&7)), (vec![0], Status::Closed));
-
-    peers.tell(7, [Answer::Takes(ms(100))]);
-    driver.request(&7);
-    pass(ms(10)).await;
-    driver.note_reachable(&7);
-    pass(ms(500)).await;
-    assert_eq!(peers.times(7), [0, 10], "it was being called: that is enough");
-
-    // The wait of a retry ends, and its attempts are counted anew.
-    peers.tell(8, [Answer::Fails(Failure::from(network()).with_retry_after(ms(5000)))]);
-    driver.request(&8);
-    pass(ms(10)).await;
-    driver.note_reachable(&8);
-    pass(ms(10)).await;
-    assert_eq!(peers.times(8).len(), 2);
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_lost_connection_counts_unless_it_is_our_fault_or_was_planned() {
     let (registry, peers) = (registry(touchy()), Peers::new());
     let driver = peers.drive(&coordinator(&registry).build().unwrap());
@@ -180,6 +157,61 @@ async fn what_is_refused_by_a_circuit_is_no_trouble_of_our_own() {
     driver.request(&7);
     pass(ms(50)).await;
     assert!(!driver.stats().local_trouble && driver.stats().failed == 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_peer_may_cause_is_no_trouble_of_our_own() {
+    let (registry, peers) = (registry(touchy()), Peers::new());
+    let driver = peers.drive(&coordinator(&registry).build().unwrap());
+    // It said goodbye; it has had its share of our uplink.
+    let planned = Failure::from(network()).with_fault(Fault::Nobody);
+    let quota = Failure::from(SyncError::BandwidthExhausted("its share".into()));
+    for (peer, failure) in [(7, planned), (8, quota)] {
+        peers.tell(peer, [Answer::Fails(failure)]);
+        driver.request(&peer);
+        pass(ms(50)).await;
+        assert!(!driver.stats().local_trouble && peers.times(peer).len() == 1);
+        pass(ms(500)).await;
+        assert_eq!(peers.times(peer).len(), 2, "it is called again");
+    }
+    assert_eq!((registry.totals().permits.failed, driver.stats().succeeded), (0, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_peer_does_not_keep_others_from_finding_out() {
+    let (registry, peers) = (registry(touchy()), Peers::new());
+    let driver = peers.drive(&coordinator(&registry).build().unwrap());
+    peers.tell(1, [Answer::Fails(ours())]);
+    peers.tell(2, [Answer::Hangs]);
+    driver.request(&1);
+    pass(ms(10)).await;
+    request(&driver, [2, 3, 4]);
+    pass(Duration::from_secs(2)).await;
+    let times = [2, 3, 4].map(|peer| peers.times(peer)[0]);
+    assert!((1000..=1005).contains(&(times[1] - times[0])), "{times:?}");
+    assert!(
+        !driver.stats().local_trouble && times[2] - times[1] < 5,
+        "the third found out: {times:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_is_over_its_limit_is_called_when_it_says() {
+    let config = touchy().with_failure_threshold(5).with_open_max(Duration::from_secs(120));
+    let (registry, peers) = (registry(config), Peers::new());
+    let driver = peers.drive(&coordinator(&registry).build().unwrap());
+    let busy = |wait| {
+        let error = SyncError::ResourceExhaustion("too many streams".into());
+        Answer::Fails(Failure::from(error).with_retry_after(wait))
+    };
+    peers.tell(7, [busy(Duration::from_secs(30))]);
+    peers.tell(8, [busy(Duration::MAX)]);
+    for _ in 0..130 {
+        request(&driver, [7, 8]);
+        pass(Duration::from_secs(1)).await;
+    }
+    let second = [7, 8].map(|peer| peers.times(peer)[1] / 100);
+    assert_eq!(second, [300, 1200], "when it said; no later than its circuit would let it");
 }
 
 #[tokio::test(start_paused = true)]

@@ -26,7 +26,7 @@ use iroh::endpoint::{
     WriteError,
 };
 use peer_health::Failure;
-use peer_health::Fault::{Document, Link, Local, Peer};
+use peer_health::Fault::{Document, Link, Local, Nobody, Peer};
 use peer_health::SyncError::{self, Network, PeerNotFound, Protocol, ResourceExhaustion, State};
 use peer_health::iroh::REFUSED_RETRY_AFTER;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -675,10 +675,10 @@ fn a_handshake_without_an_identity_or_a_protocol_is_a_protocol_error_of_the_peer
 
 #[test]
 fn refused_early_data_is_sent_again_and_blames_nobody() {
-    assert_neutral(Network, Local, ReadError::ZeroRttRejected);
-    assert_neutral(Network, Local, WriteError::ZeroRttRejected);
-    assert_neutral(Network, Local, StoppedError::ZeroRttRejected);
-    assert_neutral(Network, Local, ResetError::ZeroRttRejected);
+    assert_neutral(Network, Nobody, ReadError::ZeroRttRejected);
+    assert_neutral(Network, Nobody, WriteError::ZeroRttRejected);
+    assert_neutral(Network, Nobody, StoppedError::ZeroRttRejected);
+    assert_neutral(Network, Nobody, ResetError::ZeroRttRejected);
     assert!(Failure::from(ReadError::ZeroRttRejected).error().is_retryable());
 }
 

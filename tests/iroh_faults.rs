@@ -35,7 +35,7 @@ use iroh::endpoint::{
     VarInt,
 };
 use iroh::{EndpointAddr, EndpointId, SecretKey};
-use peer_health::Fault::{Link, Local, Peer};
+use peer_health::Fault::{Link, Local, Nobody, Peer};
 use peer_health::SyncError::{Network, PeerNotFound, Protocol, ResourceExhaustion, State};
 use peer_health::iroh::{Codes, Ending, HealthHooks, REFUSED_RETRY_AFTER, connect};
 use peer_health::{CallError, Failure, HealthRegistry, Reason, Recorded, Status, SyncError};
@@ -296,7 +296,7 @@ async fn a_code_means_what_the_protocol_says() {
     theirs.send.reset(BUSY).unwrap();
     assert_eq!(codes.judge(&ours.read_error().await), busy());
     theirs.recv.stop(BYE).unwrap();
-    assert_neutral(Network, Local, codes.judge(&ours.write_error().await));
+    assert_neutral(Network, Nobody, codes.judge(&ours.write_error().await));
 
     them.send.reset(BUSY).unwrap();
     let error = in_time(again.recv.read_u32()).await.expect_err("reset");

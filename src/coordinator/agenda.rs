@@ -6,8 +6,8 @@
 //! 1. A peer is in one place: waiting, running, or not here at all, which costs nothing.
 //! 2. However often a peer is requested, it is called once; and once more if it was requested
 //!    while it was being called.
-//! 3. Those who wait are in order of the time from which they may be called; who was brought
-//!    forward comes first. Nobody is looked at before that time.
+//! 3. Those who wait are in order of the time from which they may be called. Nobody is looked at
+//!    before that time.
 //! 4. A key that is no longer needed is kept until somebody takes it: a key's `Drop` is the user's,
 //!    and runs under no lock (R25).
 
@@ -21,22 +21,15 @@ use crate::time::Tick;
 type Due = (Tick, u64);
 
 /// Comes before all that is due at a time.
-const FIRST: Tick = Tick(0);
+pub(super) const FIRST: Tick = Tick(0);
 
 #[derive(Debug)]
 enum Place<C> {
     /// So many attempts of the operation have failed, and so many in a row for a reason of our own,
     /// which are no attempts.
-    Waiting {
-        due: Due,
-        attempts: u32,
-        local: u16,
-    },
-    Running {
-        run: u64,
-        again: bool,
-        call: Option<C>,
-    },
+    Waiting { due: Due, attempts: u32, local: u16, eager: bool },
+    /// Whether it was requested, and whether there was good news of it, since the attempt began.
+    Running { run: u64, again: bool, news: bool, call: Option<C> },
 }
 
 /// An attempt that was begun: what is told of an earlier one is not taken for it.
@@ -47,17 +40,29 @@ pub(super) struct Run {
     pub(super) attempts: u32,
     /// How many failed before this one, in a row, for a reason of our own.
     pub(super) local: u16,
+    /// Whether its circuit's wait ends with its own.
+    pub(super) eager: bool,
 }
 
 impl Run {
     /// The attempt has failed.
     pub(super) fn failed(self) -> Self {
-        Self { attempts: self.attempts.saturating_add(1), local: 0, ..self }
+        Self { attempts: self.attempts.saturating_add(1), local: 0, eager: false, ..self }
     }
 
     /// The attempt has failed for a reason of our own.
     pub(super) fn failed_locally(self) -> Self {
-        Self { local: self.local.saturating_add(1), ..self }
+        Self { local: self.local.saturating_add(1), eager: false, ..self }
+    }
+
+    /// The attempt is not made: the circuit refuses it.
+    pub(super) fn refused(self) -> Self {
+        Self { eager: false, ..self }
+    }
+
+    /// The operation begins anew.
+    fn anew(self, eager: bool) -> Self {
+        Self { attempts: 0, local: 0, eager, ..self }
     }
 }
 
@@ -108,22 +113,30 @@ impl<K: PeerKey, C> Agenda<K, C> {
             Some(Place::Running { again, .. }) => !mem::replace(again, true),
             None => {
                 let due = self.enter(now, peer.clone());
-                let place = Place::Waiting { due, attempts: 0, local: 0 };
+                let place = Place::Waiting { due, attempts: 0, local: 0, eager: false };
                 self.peers.insert(peer.clone(), place);
                 true
             }
         }
     }
 
-    /// A peer that waits is called next, with all its attempts before it. `false` if it does not
-    /// wait.
-    pub(super) fn bring_forward(&mut self, peer: &K) -> bool {
+    /// A peer that waits is called from then on, or earlier if it was due earlier, with all its
+    /// attempts before it. `false` if it does not wait.
+    pub(super) fn bring_forward(&mut self, peer: &K, at: Tick) -> bool {
         let Some(Place::Waiting { due, .. }) = self.peers.get(peer) else { return false };
+        let at = at.min(due.0);
         let Some(key) = self.order.remove(due) else { return false };
-        let due = self.enter(FIRST, key);
+        let due = self.enter(at, key);
         if let Some(place) = self.peers.get_mut(peer) {
-            *place = Place::Waiting { due, attempts: 0, local: 0 };
+            *place = Place::Waiting { due, attempts: 0, local: 0, eager: true };
         }
+        true
+    }
+
+    /// There is good news of a peer. `false` if it is not being called.
+    pub(super) fn heard(&mut self, peer: &K) -> bool {
+        let Some(Place::Running { news, .. }) = self.peers.get_mut(peer) else { return false };
+        *news = true;
         true
     }
 
@@ -143,12 +156,11 @@ impl<K: PeerKey, C> Agenda<K, C> {
         })
     }
 
-    /// Forgets all who wait.
-    pub(super) fn remove_waiting(&mut self) {
-        while let Some((_, peer)) = self.order.pop_first() {
-            self.gone.extend(self.peers.remove_entry(&peer).map(|(key, _)| key));
-            self.gone.push(peer);
-        }
+    /// Forgets all.
+    pub(super) fn clear(&mut self) {
+        self.gone.extend(self.peers.drain().map(|(key, _)| key));
+        self.gone.extend(mem::take(&mut self.order).into_values());
+        self.running = 0;
     }
 
     /// When the next peer is due.
@@ -163,11 +175,11 @@ impl<K: PeerKey, C> Agenda<K, C> {
         }
         let (_, peer) = self.order.pop_first()?;
         let place = self.peers.get_mut(&peer)?;
-        let Place::Waiting { attempts, local, .. } = *place else { return None };
+        let Place::Waiting { attempts, local, eager, .. } = *place else { return None };
         self.entries += 1;
-        *place = Place::Running { run: self.entries, again: false, call: None };
+        *place = Place::Running { run: self.entries, again: false, news: false, call: None };
         self.running += 1;
-        Some((peer, Run { number: self.entries, attempts, local }))
+        Some((peer, Run { number: self.entries, attempts, local, eager }))
     }
 
     /// The call of this attempt can be stopped by `call`, which is handed back if the attempt has
@@ -181,15 +193,12 @@ impl<K: PeerKey, C> Agenda<K, C> {
         }
     }
 
-    pub(super) fn is_running(&self, peer: &K) -> bool {
-        matches!(self.peers.get(peer), Some(Place::Running { .. }))
-    }
-
-    /// Whether this attempt is still the peer's, and the peer was requested since it began.
-    fn again(&self, peer: &K, run: Run) -> Option<bool> {
+    /// If this attempt is still the peer's: whether the peer was requested, and whether there was
+    /// good news of it, since it began.
+    fn since(&self, peer: &K, run: Run) -> Option<(bool, bool)> {
         match self.peers.get(peer) {
-            Some(Place::Running { run: number, again, .. }) if *number == run.number => {
-                Some(*again)
+            Some(Place::Running { run: number, again, news, .. }) if *number == run.number => {
+                Some((*again, *news))
             }
             _ => None,
         }
@@ -197,21 +206,32 @@ impl<K: PeerKey, C> Agenda<K, C> {
 
     /// The operation is over; if the peer was requested meanwhile, it is called again from `now` on.
     pub(super) fn done(&mut self, peer: &K, run: Run, now: Tick) {
-        match self.again(peer, run) {
-            Some(true) => self.retry(peer, Run { attempts: 0, local: 0, ..run }, now),
-            Some(false) => drop(self.remove(peer)),
+        match self.since(peer, run) {
+            Some((true, _)) => self.retry(peer, run.anew(false), now),
+            Some((false, _)) => drop(self.remove(peer)),
             None => {}
         }
     }
 
+    /// The attempt has failed. If there was good news since it began, that is more recent: the
+    /// operation begins anew from then on. Whether it does.
+    pub(super) fn retry_on_news(&mut self, peer: &K, run: Run, at: Tick) -> bool {
+        let news = matches!(self.since(peer, run), Some((_, true)));
+        if news {
+            self.retry(peer, run.anew(true), at);
+        }
+        news
+    }
+
     /// The attempt is over and another is to be made from then on; so many have failed by now.
     pub(super) fn retry(&mut self, peer: &K, run: Run, at: Tick) {
-        if self.again(peer, run).is_none() {
+        if self.since(peer, run).is_none() {
             return;
         }
         let due = self.enter(at, peer.clone());
         if let Some(place) = self.peers.get_mut(peer) {
-            *place = Place::Waiting { due, attempts: run.attempts, local: run.local };
+            let Run { attempts, local, eager, .. } = run;
+            *place = Place::Waiting { due, attempts, local, eager };
             self.running -= 1;
         }
     }
@@ -256,19 +276,40 @@ mod tests {
     }
 
     #[test]
-    fn who_was_brought_forward_comes_first_and_begins_anew() {
+    fn who_was_brought_forward_begins_anew_in_its_turn_or_first() {
         let mut agenda = Calls::new();
         for peer in [1, 2, 3] {
             agenda.request(&peer, Tick(5));
         }
-        let (one, run) = taken(&mut agenda, 5).unwrap();
-        agenda.retry(&one, run.failed().failed(), Tick(1000));
-        assert!(agenda.bring_forward(&1) && !agenda.bring_forward(&4));
-        let (peer, run) = taken(&mut agenda, 5).unwrap();
-        assert_eq!((peer, run.attempts), (1, 0));
-        assert!(!agenda.bring_forward(&1), "it runs");
+        for at in [FIRST, Tick(5)] {
+            let (one, run) = taken(&mut agenda, 5).unwrap();
+            assert!(one == 1 && !agenda.bring_forward(&1, at), "it runs");
+            agenda.retry(&one, run.failed().failed(), Tick(1000));
+            assert!(agenda.bring_forward(&1, at) && !agenda.bring_forward(&4, at));
+            assert!(agenda.bring_forward(&1, Tick(2000)), "no later than it was");
+        }
         assert_eq!((next(&mut agenda, 5), next(&mut agenda, 5)), (Some(2), Some(3)));
+        let (peer, run) = taken(&mut agenda, 5).unwrap();
+        assert_eq!((peer, run.attempts, run.eager), (1, 0, true));
+        assert!(![run.failed(), run.failed_locally(), run.refused()].iter().any(|run| run.eager));
         assert_eq!(agenda.count(), Count { waiting: 0, running: 3 });
+    }
+
+    #[test]
+    fn good_news_outlives_the_failure_of_the_call_that_was_being_made() {
+        let mut agenda = Calls::new();
+        agenda.request(&1, Tick(0));
+        assert!(!agenda.heard(&1), "it waits");
+        let (_, run) = taken(&mut agenda, 0).unwrap();
+        assert!(!agenda.retry_on_news(&1, run.failed(), Tick(1)));
+        assert!(agenda.heard(&1) && agenda.retry_on_news(&1, run.failed(), Tick(1)));
+        let (_, again) = taken(&mut agenda, 1).unwrap();
+        assert_eq!((again.attempts, again.eager), (0, true));
+        assert!(!agenda.retry_on_news(&1, run, Tick(2)), "of an earlier call");
+        assert!(!agenda.retry_on_news(&1, again, Tick(2)), "there was none since");
+        assert!(agenda.heard(&1));
+        agenda.done(&1, again, Tick(2));
+        assert_eq!(agenda.count(), Count { waiting: 0, running: 0 }, "a success is news enough");
     }
 
     #[test]
@@ -289,7 +330,7 @@ mod tests {
         let (_, new) = taken(&mut agenda, 0).unwrap();
         agenda.done(&1, old, Tick(0));
         agenda.retry(&1, old, Tick(0));
-        assert!(agenda.is_running(&1));
+        assert_eq!(agenda.count(), Count { waiting: 0, running: 1 });
         assert_eq!(agenda.attach(&1, old, "late"), Some("late"));
         agenda.retry(&1, new.failed(), Tick(9));
         assert_eq!((next(&mut agenda, 8), next(&mut agenda, 9)), (None, Some(1)));
@@ -307,13 +348,13 @@ mod tests {
     }
 
     #[test]
-    fn those_who_wait_can_be_forgotten_together() {
+    fn all_can_be_forgotten_together() {
         let mut agenda = Calls::new();
         assert!((0..4).all(|peer| agenda.request(&peer, Tick(0))));
         let (_, run) = taken(&mut agenda, 0).unwrap();
-        agenda.remove_waiting();
-        assert_eq!(agenda.count(), Count { waiting: 0, running: 1 });
-        assert_eq!(agenda.take_gone().len(), 6, "two keys of each");
+        agenda.clear();
+        assert_eq!(agenda.count(), Count { waiting: 0, running: 0 });
+        assert_eq!(agenda.take_gone().len(), 7, "two keys of those who wait");
         agenda.done(&0, run, Tick(0));
         assert!(agenda.peers.is_empty());
     }

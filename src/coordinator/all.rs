@@ -9,8 +9,8 @@ use crate::registry::PeerKey;
 
 impl<K: PeerKey> SyncCoordinator<K> {
     /// Makes an operation with each of these peers, side by side within the limits; the results in
-    /// the order in which they come. Peers that may not be called are answered at once; those that
-    /// wait for another attempt keep nobody waiting.
+    /// the order in which they come. Peers that may not be called are answered when it is
+    /// their turn; those that wait for another attempt keep nobody waiting.
     ///
     /// # Cancel safety
     ///

@@ -72,7 +72,8 @@ impl<K: PeerKey> CoordinatorBuilder<K> {
     }
 
     /// How long one attempt may take; past it, it has failed. Default 10 s. Nothing in QUIC fails
-    /// this fast by itself: a dial to a peer that is gone takes 30 s.
+    /// this fast by itself: a dial to a peer that is gone takes 30 s. Keep it below `probe_lease`:
+    /// what a probe says after its lease counts no more.
     ///
     /// ```
     /// use peer_health::{HealthRegistry, SyncCoordinator};

@@ -2,17 +2,20 @@
 //! again when it is due, and nothing in between.
 
 use std::fmt;
+use std::time::Duration;
 
 use tokio::runtime::{Handle, TryCurrentError};
 use tokio::task::AbortHandle;
 
-use super::SyncCoordinator;
+use super::agenda::FIRST;
 use super::task::drive;
 use super::work::Work;
+use super::{Inner, SyncCoordinator};
 use crate::circuit::Verdict;
 use crate::error::Failure;
 use crate::registry::PeerKey;
 use crate::sync::Arc;
+use crate::time::nanos;
 
 /// Syncs with peers on request, for as long as it lives.
 ///
@@ -179,13 +182,19 @@ impl<K: PeerKey> SyncDriver<K> {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn kick(&self, peer: &K) -> bool {
-        self.work.inner.registry.end_wait(peer);
-        self.work.change(|state, _| state.agenda.bring_forward(peer))
+        self.work.change(|state, _| !state.closing && state.agenda.bring_forward(peer, FIRST))
     }
 
     /// Good news: the peer is there, for it has called us or its address is known anew. Its waits
-    /// end, and it is called next, whether or not it was requested: through the same limits, and as
-    /// a probe if its circuit is open. If it is being called at the moment, that is enough.
+    /// end, and it is called, whether or not it was requested, after those who were due before:
+    /// through the same limits, and as a probe if its circuit is open. If it is being called at the
+    /// moment, that is enough, unless that call fails: it began before the news, and the operation
+    /// begins anew.
+    ///
+    /// Not sooner after the peer's last failure than the policy's `initial_delay`, or two nodes that
+    /// fail each other would call each other back as fast as the network lets them. And since anybody
+    /// may call us: while `max_peers` peers wait, news of one that was not requested is for the
+    /// registry alone.
     ///
     /// ```
     /// use peer_health::{HealthRegistry, SyncCoordinator, SyncError};
@@ -199,16 +208,23 @@ impl<K: PeerKey> SyncDriver<K> {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn note_reachable(&self, peer: &K) {
-        self.work.inner.registry.end_wait(peer);
+        let Inner { registry, retry, .. } = &*self.work.inner;
+        registry.end_wait(peer);
+        let failed = registry.since_last_error(peer).unwrap_or(Duration::MAX);
+        let soon = nanos(retry.initial_delay.saturating_sub(failed));
+        let room = registry.rules().max_peers;
         self.work.change(|state, now| {
             // Somebody has come through to us: if we were in trouble, it may be over.
             if let Some(trouble) = &mut state.trouble {
                 trouble.hope();
             }
-            if !state.closing && !state.agenda.is_running(peer) {
-                state.agenda.request(peer, now);
-                state.agenda.bring_forward(peer);
+            if state.closing || state.agenda.heard(peer) {
+                return;
             }
+            if state.agenda.count().waiting < room {
+                state.agenda.request(peer, now.plus(soon));
+            }
+            state.agenda.bring_forward(peer, now.plus(soon));
         });
     }
 

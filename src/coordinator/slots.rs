@@ -22,10 +22,16 @@ pub(super) struct Slots<K> {
     all: Arc<Semaphore>,
     each: usize,
     /// What belongs to a peer, while it is called or its budget is not full.
-    shares: Mutex<HashMap<K, Share>>,
+    shares: Mutex<Shares<K>>,
     /// As a peer's budget begins.
     budget: Option<RetryBudget>,
     remembered: usize,
+}
+
+struct Shares<K> {
+    of: HashMap<K, Share>,
+    /// Those that nobody holds.
+    idle: usize,
 }
 
 struct Share {
@@ -50,20 +56,22 @@ struct Held<K: PeerKey> {
 
 impl<K: PeerKey> Slots<K> {
     pub(super) fn new(all: usize, each: usize, budget: Option<RetryBudget>) -> Self {
-        let (all, shares) = (Arc::new(Semaphore::new(all)), Mutex::default());
-        Self { all, each, shares, budget, remembered: REMEMBERED }
+        let shares = Mutex::new(Shares { of: HashMap::new(), idle: 0 });
+        Self { all: Arc::new(Semaphore::new(all)), each, shares, budget, remembered: REMEMBERED }
     }
 
-    fn shares(&self) -> MutexGuard<'_, HashMap<K, Share>> {
+    fn shares(&self) -> MutexGuard<'_, Shares<K>> {
         self.shares.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn hold(self: &Arc<Self>, peer: &K) -> (Held<K>, Arc<Semaphore>) {
         // Made first: cloning is the user's, and what is cloned is dropped under no lock.
         let held = Held { slots: Arc::clone(self), peer: peer.clone() };
-        let mut shares = self.shares();
-        let slots = match shares.get_mut(peer) {
+        let mut guard = self.shares();
+        let shares = &mut *guard;
+        let slots = match shares.of.get_mut(peer) {
             Some(share) => {
+                shares.idle -= usize::from(share.holders == 0);
                 share.holders += 1;
                 Arc::clone(&share.slots)
             }
@@ -71,11 +79,11 @@ impl<K: PeerKey> Slots<K> {
                 let slots = Arc::new(Semaphore::new(self.each));
                 let budget = self.budget.as_ref().map(RetryBudget::fresh);
                 let share = Share { slots: Arc::clone(&slots), budget, holders: 1 };
-                shares.insert(peer.clone(), share);
+                shares.of.insert(peer.clone(), share);
                 slots
             }
         };
-        drop(shares);
+        drop(guard);
         (held, slots)
     }
 
@@ -104,26 +112,34 @@ impl<K: PeerKey> Slots<K> {
     /// Asks the peer's budget; a peer without one has no limit of its own.
     pub(super) fn budget<R>(&self, peer: &K, ask: impl FnOnce(&RetryBudget) -> R) -> Option<R> {
         self.budget.as_ref()?;
-        self.shares().get(peer)?.budget.as_ref().map(ask)
+        self.shares().of.get(peer)?.budget.as_ref().map(ask)
     }
 
     /// Nobody runs with the peer or waits for it on behalf of this holder any more.
     fn release(&self, peer: &K) {
-        let mut shares = self.shares();
-        let Some(share) = shares.get_mut(peer) else { return };
+        let mut guard = self.shares();
+        let shares = &mut *guard;
+        let Some(share) = shares.of.get_mut(peer) else { return };
         share.holders = share.holders.saturating_sub(1);
+        if share.holders > 0 {
+            return;
+        }
         let mut gone = Vec::new();
-        if share.holders == 0 && share.budget.as_ref().is_none_or(RetryBudget::is_full) {
-            gone.extend(shares.remove_entry(peer));
-        } else if shares.len() > self.remembered {
+        if share.budget.as_ref().is_none_or(RetryBudget::is_full) {
+            gone.extend(shares.of.remove_entry(peer));
+        } else {
+            shares.idle += 1;
+        }
+        if shares.idle > self.remembered {
             let mut other = false;
             let half = |_: &K, share: &mut Share| {
                 other ^= share.holders == 0;
                 share.holders == 0 && other
             };
-            gone.extend(shares.extract_if(half));
+            gone.extend(shares.of.extract_if(half));
+            shares.idle -= gone.len();
         }
-        drop(shares);
+        drop(guard);
         drop(gone);
     }
 }
@@ -157,7 +173,7 @@ mod tests {
         drop(one);
         assert!(joined(&slots, 7).is_some());
         drop(two);
-        assert_eq!((slots.shares().len(), slots.all.available_permits()), (0, 64));
+        assert_eq!((slots.shares().of.len(), slots.all.available_permits()), (0, 64));
     }
 
     #[test]
@@ -171,7 +187,7 @@ mod tests {
         slots.budget(&7, RetryBudget::succeeded);
         slots.budget(&7, RetryBudget::succeeded);
         drop(slot);
-        assert_eq!(slots.shares().len(), 0);
+        assert_eq!(slots.shares().of.len(), 0);
         assert_eq!(slots.budget(&7, RetryBudget::is_full), None);
     }
 
@@ -183,9 +199,11 @@ mod tests {
             let slot = joined(&slots, peer);
             slots.budget(&peer, RetryBudget::failed);
             drop(slot);
-            assert!(slots.shares().len() <= 9);
+            let shares = slots.shares();
+            assert_eq!(shares.idle, shares.of.len() - 1, "all but the one that is called");
+            assert!(shares.idle <= 8);
         }
-        assert!(slots.shares().contains_key(&0));
+        assert!(slots.shares().of.contains_key(&0));
         drop(called);
     }
 }

@@ -8,7 +8,6 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::Failed;
 use super::agenda::Run;
 use super::slots::Slot;
 use super::work::{Alive, Ending, Plan, Work};
@@ -52,6 +51,8 @@ where
             () = work.until(wait) => {}
         }
     }
+    // Whoever waits for the end finds what the operation held given up.
+    drop(op);
     drop(alive);
 }
 
@@ -80,6 +81,9 @@ fn begin<K, Op, Call, T, E>(
     let Some(slot) = work.inner.slots.join(place, &peer) else {
         return work.busy(&peer, run);
     };
+    if run.eager {
+        work.inner.registry.end_wait(&peer);
+    }
     let permit = match work.inner.registry.acquire(&peer) {
         Ok(permit) => permit,
         Err(refused) => return work.refused(&peer, run, refused),
@@ -118,9 +122,8 @@ async fn call<K, Op, Call, T, E>(
         Ok(Ok(())) => Ending::Succeeded,
         Ok(Err(failed)) if failed.is_local() => Ending::Local,
         Ok(Err(failed)) => {
-            let Failed { failure, .. } = &failed;
-            let worth = failure.error().is_retryable();
-            Ending::Failed { worth, allowed, least: failed.least_wait() }
+            let worth = failed.failure.is_retryable();
+            Ending::Failed { worth, allowed, least: inner.least_wait(&failed) }
         }
         Err(_) => Ending::Failed { worth: true, allowed, least: Duration::ZERO },
     };

@@ -65,7 +65,7 @@ impl<K: PeerKey> Drop for Alive<K> {
     fn drop(&mut self) {
         self.work.change(|state, _| {
             state.closing = true;
-            state.agenda.remove_waiting();
+            state.agenda.clear();
         });
     }
 }
@@ -94,11 +94,8 @@ impl<K: PeerKey> State<K> {
         let Some(due) = self.agenda.next().filter(|_| !self.stats.paused) else {
             return Plan::Wait(None);
         };
-        let at = match &self.trouble {
-            None => Some(due),
-            Some(trouble) => trouble.not_before(due),
-        };
-        if at.is_some_and(|at| at <= now) { Plan::Call } else { Plan::Wait(at) }
+        let at = self.trouble.map_or(due, |trouble| trouble.not_before(due));
+        if at <= now { Plan::Call } else { Plan::Wait(Some(at)) }
     }
 }
 
@@ -186,7 +183,7 @@ impl<K: PeerKey> Work<K> {
             }
             let (peer, run) = state.agenda.take(now)?;
             if let Some(trouble) = &mut state.trouble {
-                trouble.probed_by(run.number);
+                trouble.probed_by(run.number, now);
             }
             Some((peer, run))
         })
@@ -205,7 +202,7 @@ impl<K: PeerKey> Work<K> {
             // Others probe it, each for as long as an attempt may take.
             (_, None) => Some(self.inner.deadline),
         };
-        self.not_begun(peer, run, wait);
+        self.not_begun(peer, run.refused(), wait);
     }
 
     fn not_begun(&self, peer: &K, run: Run, wait: Option<Duration>) {
@@ -240,7 +237,7 @@ impl<K: PeerKey> Work<K> {
         let (u, retry) = (self.draw(run), &self.inner.retry);
         self.change(|state, now| {
             let local = matches!(ending, Ending::Local);
-            state.trouble = Trouble::after(state.trouble, run.number, local, now, u);
+            state.trouble = Trouble::after(state.trouble, run, local, now, u);
             let (agenda, stats) = (&mut state.agenda, &mut state.stats);
             match ending {
                 Ending::Succeeded => {
@@ -255,6 +252,10 @@ impl<K: PeerKey> Work<K> {
                 }
                 Ending::Failed { worth, allowed, least } => {
                     stats.failed += 1;
+                    let soon = retry.delay(1, Jitter::Factor, Duration::ZERO, u);
+                    if agenda.retry_on_news(peer, run, now.plus(nanos(soon))) {
+                        return;
+                    }
                     let run = run.failed();
                     let worth = worth && retry.should_retry(run.attempts);
                     if worth && allowed {

@@ -85,7 +85,7 @@ impl Codes {
 
     /// What became of a call that ended with `error`: the failure that its code stands for, and
     /// `error.into()` otherwise. A planned end is no answer to the call, but it is held against
-    /// nobody: [`SyncError::Network`], [`Fault::Local`].
+    /// nobody: [`SyncError::Network`], [`Fault::Nobody`].
     ///
     /// ```
     /// use iroh::endpoint::{VarInt, WriteError};
@@ -95,7 +95,7 @@ impl Codes {
     /// let stopped = WriteError::Stopped(VarInt::from_u32(0));
     /// assert_eq!(Codes::default().judge(&stopped).fault(), Fault::Peer);
     /// let codes = Codes::new(|_| Some(Ending::Planned));
-    /// assert_eq!(codes.judge(&stopped).fault(), Fault::Local);
+    /// assert_eq!(codes.judge(&stopped).fault(), Fault::Nobody);
     /// ```
     pub fn judge<E: Coded>(&self, error: &E) -> Failure
     where
@@ -103,7 +103,7 @@ impl Codes {
     {
         match error.code().and_then(|code| (self.meaning)(code)) {
             Some(Ending::Failed(failure)) => failure,
-            Some(Ending::Planned) => row(SyncError::Network, Fault::Local, error),
+            Some(Ending::Planned) => row(SyncError::Network, Fault::Nobody, error),
             None => error.into(),
         }
     }

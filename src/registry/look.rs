@@ -9,6 +9,8 @@ use crate::seat::Seat;
 use crate::snapshot::{Snapshot, Totals};
 use crate::sync::Arc;
 use crate::time::Tick;
+#[cfg(feature = "tokio")]
+use crate::{rules::Rules, sync::Loaded};
 
 impl<K: PeerKey> HealthRegistry<K> {
     /// Where the peer's circuit stands; closed if it is unknown.
@@ -62,6 +64,19 @@ impl<K: PeerKey> HealthRegistry<K> {
     /// ```
     pub fn snapshot(&self, peer: &K) -> Option<Snapshot> {
         Some(self.inner.snapshot(&*self.known(peer)?))
+    }
+
+    /// How long ago the peer's last error was; `None` if there was none.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn since_last_error(&self, peer: &K) -> Option<Duration> {
+        let (at, _) = self.known(peer)?.tracker.core().health.last_error.clone()?;
+        Some(Duration::from_nanos(self.inner.shared.env.clock.now().since(at)))
+    }
+
+    /// The configuration as it is now.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn rules(&self) -> Loaded<Rules> {
+        self.inner.shared.env.rules()
     }
 
     /// Shows every known peer to `show`.

@@ -14,7 +14,7 @@ use tokio::sync::Barrier;
 use tokio::task::{JoinSet, yield_now};
 use tokio::time::timeout;
 
-use crate::coordination::{Quiet, ours, scramble};
+use crate::coordination::{ours, panics, scramble};
 
 const TASKS: u64 = 10_000;
 const PEERS: u64 = 16;
@@ -90,7 +90,7 @@ async fn call(draw: u64) -> Result<(), peer_health::Failure> {
         yield_now().await;
     }
     match draw & 31 {
-        0 => panic!("inside the call"),
+        0 => panics("inside the call"),
         1 | 2 => return Err(ours()),
         3..9 => return Err(SyncError::Network(String::new()).into()),
         9..12 => tokio::time::sleep(Duration::from_micros(draw >> 16 & 1023)).await,
@@ -131,7 +131,6 @@ async fn driven(world: Arc<World>, draw: u64) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn ten_thousand_futures_aborted_anywhere_lose_no_slot_and_no_permit() {
-    let quiet = Quiet::new();
     let (plain, drivers) = (Arc::new(World::new()), Arc::new(World::new()));
     let mut tasks = JoinSet::new();
     for n in 0..TASKS {
@@ -162,7 +161,6 @@ async fn ten_thousand_futures_aborted_anywhere_lose_no_slot_and_no_permit() {
             Err(_) => panicked += 1,
         }
     }
-    drop(quiet);
     assert!(done > 0 && cancelled > 0 && panicked > 0, "{done} {cancelled} {panicked}");
 
     let totals = plain.registry.totals().permits;

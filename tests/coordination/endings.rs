@@ -7,8 +7,7 @@ use peer_health::{HealthRegistry, Status, SyncCoordinator, SyncError};
 use tokio::task::yield_now;
 
 use crate::coordination::{
-    Answer, Peers, Quiet, coordinator, ms, network, ours, pass, poll_once, registry, request,
-    touchy,
+    Answer, Peers, coordinator, ms, network, ours, pass, poll_once, registry, request, touchy,
 };
 
 fn world() -> (HealthRegistry<u32>, SyncCoordinator<u32>, Peers) {
@@ -31,7 +30,6 @@ async fn slots_are_free(coordinator: &SyncCoordinator<u32>) {
 
 #[tokio::test(start_paused = true)]
 async fn an_operation_that_panics_has_failed_and_is_held_against_nobody() {
-    let _quiet = Quiet::new();
     let (registry, coordinator, peers) = world();
     let driver = peers.drive(&coordinator);
     peers.tell(7, [Answer::Panics, Answer::Panics]);
@@ -47,7 +45,6 @@ async fn an_operation_that_panics_has_failed_and_is_held_against_nobody() {
 
 #[tokio::test(start_paused = true)]
 async fn an_operation_that_always_panics_is_given_up() {
-    let _quiet = Quiet::new();
     let (_, coordinator, peers) = world();
     let driver = peers.drive(&coordinator);
     peers.tell_all(Answer::Panics);
@@ -253,7 +250,8 @@ fn the_end_of_the_runtime_is_the_end_of_the_driver() {
     });
     drop(runtime);
     assert!(!driver.request(&2));
-    assert_eq!((driver.stats().waiting, peers.running().0), (0, 0));
+    let stats = driver.stats();
+    assert_eq!((stats.waiting, stats.running, peers.running().0), (0, 0, 0));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(driver.shutdown());
     runtime.block_on(slots_are_free(&coordinator));

@@ -1,0 +1,113 @@
+//! Good news of peers: what it speeds up, and what it may not.
+
+use super::*;
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_is_reachable_is_called_as_a_probe_whatever_its_wait_was() {
+    let (registry, peers) = (registry(touchy()), Peers::new());
+    let driver = peers.drive(&coordinator(&registry).build().unwrap());
+    registry.acquire(&7).unwrap().failure(network());
+    pass(Duration::from_secs(1)).await;
+    driver.note_reachable(&7);
+    pass(ms(10)).await;
+    assert_eq!((peers.times(7), registry.status(&7)), (vec![1000], Status::Closed));
+
+    peers.tell(7, [Answer::Takes(ms(100))]);
+    driver.request(&7);
+    pass(ms(10)).await;
+    driver.note_reachable(&7);
+    pass(ms(500)).await;
+    assert_eq!(peers.times(7), [1000, 1010], "it was being called: that is enough");
+
+    // The wait of a retry ends, and its attempts are counted anew.
+    peers.tell(8, [Answer::Fails(Failure::from(network()).with_retry_after(ms(5000)))]);
+    driver.request(&8);
+    pass(ms(500)).await;
+    driver.note_reachable(&8);
+    pass(ms(10)).await;
+    assert_eq!(peers.times(8).len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn good_news_outlives_the_failure_of_the_call_that_began_before_it() {
+    let (registry, peers) = (registry(touchy()), Peers::new());
+    let coordinator = coordinator(&registry).attempt_deadline(ms(200)).build().unwrap();
+    let driver = peers.drive(&coordinator);
+    // A dial to where the peer was; meanwhile it calls us from where it is.
+    peers.tell(7, [Answer::Hangs]);
+    driver.request(&7);
+    pass(ms(50)).await;
+    driver.note_reachable(&7);
+    pass(ms(160)).await;
+    assert!(
+        registry.is_circuit_open(&7),
+        "the dial has failed, and opened the circuit for a minute"
+    );
+    pass(ms(200)).await;
+    let times = peers.times(7);
+    assert!(times.len() == 2 && (300..=305).contains(&times[1]), "{times:?}");
+    assert_eq!(registry.status(&7), Status::Closed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn peers_that_call_each_other_back_do_so_at_the_pace_of_the_policy() {
+    let (registry, peers) = (registry(touchy()), Peers::new());
+    let driver = peers.drive(&coordinator(&registry).build().unwrap());
+    // Worth another attempt or not.
+    for error in [network(), SyncError::Protocol("another version".into())] {
+        peers.tell_all(Answer::Fails(error.into()));
+        let before = peers.calls().len();
+        for _ in 0..1000 {
+            driver.note_reachable(&7);
+            pass(ms(1)).await;
+        }
+        let calls = peers.calls().len() - before;
+        assert!((8..=11).contains(&calls), "{calls} calls in a second");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn good_news_passes_nobody_who_was_due_before() {
+    let (registry, peers) = (registry(touchy()), Peers::new());
+    let driver = peers.drive(&coordinator(&registry).max_concurrent(1).build().unwrap());
+    peers.tell_all(Answer::Takes(ms(10)));
+    pass(ms(1)).await;
+    request(&driver, [1, 2]);
+    pass(ms(5)).await;
+    for knocks in 0..3 {
+        driver.note_reachable(&(10 + knocks));
+    }
+    request(&driver, [3]);
+    pass(ms(100)).await;
+    let order: Vec<_> = peers.calls().into_iter().map(|(peer, _)| peer).collect();
+    assert_eq!(order, [1, 2, 10, 11, 12, 3]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn strangers_who_call_fill_no_more_than_the_table_would_hold() {
+    let (registry, peers) = (registry(touchy().with_max_peers(4)), Peers::new());
+    let driver = peers.drive(&coordinator(&registry).build().unwrap());
+    driver.pause();
+    (0..100).for_each(|stranger| driver.note_reachable(&stranger));
+    assert_eq!(driver.stats().waiting, 4);
+    assert!(driver.request(&200), "who is asked for is not limited by them");
+    assert_eq!(driver.stats().waiting, 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_kick_is_for_those_who_wait() {
+    let (registry, peers) = (registry(touchy()), Peers::new());
+    let driver = peers.drive(&coordinator(&registry).build().unwrap());
+    registry.acquire(&7).unwrap().failure(network());
+    assert!(!driver.kick(&7) && registry.is_circuit_open(&7), "nobody has asked for it");
+    driver.request(&7);
+    pass(ms(10)).await;
+    assert!(driver.kick(&7));
+    pass(ms(10)).await;
+    assert_eq!(registry.status(&7), Status::Closed);
+    driver.pause();
+    driver.request(&7);
+    let shutdown = driver.shutdown();
+    assert!(!driver.kick(&7), "it will not be called any more");
+    shutdown.await;
+}

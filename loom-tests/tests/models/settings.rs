@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::answer::{Recorded, Status};
-use crate::config::Window;
+use crate::config::{HealthConfig, Window};
 use crate::stage::{OPEN, Peer, both, config, opened, two, two_bounded};
 use crate::sync::settings_change;
 use crate::time::Tick;
@@ -14,20 +14,24 @@ use crate::time::Tick;
 fn p13_one_step_uses_one_configuration() {
     two([12, 4], || {
         settings_change(true);
-        let peer = Peer::new(config(1, 1));
-        let a = peer.hand();
-        let b = a.twin();
-        let x = a.admitted();
         let lenient = config(5, 1).with_open_timeout(Duration::from_secs(1));
-        let (recorded, ()) = both(move || a.fail(x), || b.configure(&lenient));
-        match recorded {
-            Recorded::Opened { retry_after } => {
-                assert_eq!(retry_after, Duration::from_nanos(OPEN));
-            }
-            other => assert_eq!(other, Recorded::Counted),
-        }
-        peer.finish();
+        opens_by_its_own_or_not_at_all(config(1, 1), &lenient);
     });
+}
+
+/// A failure opens a circuit for as long as its configuration says, or is counted by the one that
+/// comes meanwhile and lasts longer.
+fn opens_by_its_own_or_not_at_all(strict: HealthConfig, lenient: &HealthConfig) {
+    let peer = Peer::new(strict);
+    let a = peer.hand();
+    let b = a.twin();
+    let x = a.admitted();
+    let (recorded, ()) = both(move || a.fail(x), || b.configure(lenient));
+    match recorded {
+        Recorded::Opened { retry_after } => assert_eq!(retry_after, Duration::from_nanos(OPEN)),
+        other => assert_eq!(other, Recorded::Counted),
+    }
+    peer.finish();
 }
 
 /// P13: a lowered threshold is honoured by the next failure, also by one that was on its way: it
@@ -82,18 +86,7 @@ fn p13_a_rate_opens_by_one_configuration() {
             .with_window(window)
             .with_min_calls(1)
             .with_open_timeout(Duration::from_secs(1));
-        let peer = Peer::new(strict);
-        let a = peer.hand();
-        let b = a.twin();
-        let x = a.admitted();
-        let (recorded, ()) = both(move || a.fail(x), || b.configure(&lenient));
-        match recorded {
-            Recorded::Opened { retry_after } => {
-                assert_eq!(retry_after, Duration::from_nanos(OPEN));
-            }
-            other => assert_eq!(other, Recorded::Counted),
-        }
-        peer.finish();
+        opens_by_its_own_or_not_at_all(strict, &lenient);
     });
 }
 

@@ -266,3 +266,25 @@ fn p16_what_changes_nothing_installs_nothing() {
         peer.finish();
     });
 }
+
+/// P16: nor does what an override does not count: the end of a call while the circuit is switched
+/// off, a reported success where there is nothing to clear.
+#[test]
+fn p16_what_an_override_does_not_count_installs_nothing() {
+    two([5, 175], || {
+        let peer = Peer::new(config(1, 1));
+        let (a, b) = (peer.hand(), peer.hand());
+        a.control(Control::Disable);
+        let (x, y) = (a.admitted(), b.admitted());
+        let before = sync::races();
+        both(move || a.succeed(x), || b.settle(y, Verdict::Dropped));
+        assert_eq!(sync::races(), before);
+        b.control(Control::ForceOpen);
+        let before = sync::races();
+        b.report(Verdict::Success);
+        assert_eq!(sync::races(), before);
+        let totals = peer.totals();
+        assert_eq!((totals.succeeded, totals.reported_successes), (1, 1));
+        peer.finish();
+    });
+}

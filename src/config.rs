@@ -335,6 +335,8 @@ config! {
     with_forget_after(forget_after: Duration = Duration::from_secs(3600); Duration), "Duration::from_secs(600)" => "Duration::from_secs(600)";
     /// Whether trips are held back when so many peers would be open that it is probably this node
     /// that is cut off: see [`local_outage`](crate::HealthRegistry::local_outage). Default off.
+    /// Where few peers are new, call [`sweep`](crate::HealthRegistry::sweep) once in each
+    /// `idle_timeout`, or peers that nobody has used for long count as in use.
     with_outage_guard(outage_guard: bool = false; bool), "true" => "true";
     /// The part of the peers in use that may be open while the outage guard is on: 1 to 100 per
     /// cent. Default 50.

@@ -71,7 +71,9 @@ pub enum EventKind {
     /// The peer was removed by a call.
     Removed,
     /// No transition: so many peers are open that this one, which should have opened, stays closed
-    /// (R30). Told once when an outage of our own begins.
+    /// (R30). Told once when an outage of our own begins. This and its end may be told by two
+    /// threads in the other order: whether it lasts,
+    /// [`local_outage`](crate::HealthRegistry::local_outage) tells.
     LocalOutage,
     /// No transition: the outage is over, as far as this peer shows: it answered, or its circuit
     /// closed, or it opened since there was room again for all. Told once for each outage.

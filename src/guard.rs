@@ -40,6 +40,8 @@ pub(crate) struct Count {
 pub(crate) trait Crowd: Send + Sync {
     /// A number that rises by one at least with each newcomer.
     fn arrivals(&self) -> u64;
+    /// How many peers there are.
+    fn peers(&self) -> u64;
     /// `None` if the registry is gone.
     fn count(&self, rules: &Rules, now: Tick) -> Option<Count>;
 }
@@ -135,7 +137,7 @@ impl Guard {
         Some((limit, seen, count))
     }
 
-    /// Counts anew. Several threads may do so at once: none of them waits for another.
+    /// Counts anew. Several threads may do so at once; each looks into one shard after the other.
     fn census(
         &self,
         last: &Loaded<Census>,
@@ -200,10 +202,12 @@ impl Guard {
 }
 
 /// Whether the count is good: not for longer than a second, nor when an eighth of the peers is
-/// new. So all passes together cost each newcomer a few looks, and each second one.
+/// new or gone. So all passes together cost each newcomer a few looks, and each second one.
 fn is_fresh(census: &Census, count: Count, crowd: &dyn Crowd, now: Tick) -> bool {
+    let many = (count.peers / 8).max(1);
     now.since(census.at) < AGAIN
-        && crowd.arrivals().saturating_sub(count.arrivals) < (count.peers / 8).max(1)
+        && crowd.arrivals().saturating_sub(count.arrivals) < many
+        && count.peers.saturating_sub(crowd.peers()) < many
 }
 
 impl fmt::Debug for Guard {

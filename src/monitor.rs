@@ -10,9 +10,9 @@
 //!    the monitor. A call to a healthy peer makes no transition and meets none of them.
 
 use std::fmt;
-use std::sync::{Arc as Shared, Weak};
+use std::sync::{Arc as Shared, OnceLock, Weak};
 
-use crate::event::Event;
+use crate::event::{Event, EventKind};
 use crate::registry::{HealthRegistry, Listening, PeerKey};
 use crate::sync::AtomicU64;
 
@@ -74,7 +74,8 @@ struct Inner<K> {
     seed: u64,
     /// How often was chosen: each choice has numbers of its own.
     choices: AtomicU64,
-    _listening: Listening,
+    /// Until the last who has the monitor lets it go.
+    listening: OnceLock<Listening>,
 }
 
 impl<K: PeerKey> HealthMonitor<K> {
@@ -123,24 +124,23 @@ impl<K: PeerKey> Inner<K> {
         worst: usize,
         seed: u64,
     ) -> Shared<Self> {
-        let inner = Shared::new_cyclic(|inner: &Weak<Self>| {
-            let inner = inner.clone();
-            let listening = registry.listen(move |event| {
-                if let Some(inner) = inner.upgrade() {
-                    inner.hear(event);
-                }
-            });
-            Self {
-                registry,
-                troubles: Troubles::default(),
-                watches: Watches::default(),
-                capacity,
-                worst,
-                seed,
-                choices: AtomicU64::new(0),
-                _listening: listening,
+        let inner = Shared::new(Self {
+            registry,
+            troubles: Troubles::default(),
+            watches: Watches::default(),
+            capacity,
+            worst,
+            seed,
+            choices: AtomicU64::new(0),
+            listening: OnceLock::new(),
+        });
+        let hears: Weak<Self> = Shared::downgrade(&inner);
+        let listening = inner.registry.listen(move |event| {
+            if let Some(inner) = hears.upgrade() {
+                inner.hear(event);
             }
         });
+        inner.listening.get_or_init(|| listening);
         // What was so before, found now that it listens.
         inner.registry.for_each(|peer, snapshot| {
             if trouble::concerns(snapshot.status, snapshot.totals.opened) {
@@ -151,6 +151,9 @@ impl<K: PeerKey> Inner<K> {
     }
 
     fn hear(&self, event: &Event<K>) {
+        if matches!(event.kind, EventKind::LocalOutage | EventKind::LocalRecovered) {
+            return; // no transition
+        }
         self.troubles.look(&self.registry, &event.peer);
         self.watches.wake(&event.peer);
     }

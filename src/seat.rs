@@ -166,7 +166,8 @@ impl<K> Seat<K> {
 
     #[cold]
     fn tell_all(&self, turns: Turns) {
-        let Env { clock, guard, .. } = &self.shared.env;
+        let env = &self.shared.env;
+        let Env { clock, guard, .. } = env;
         let tell = |generation, kind| (self.shared.sink)(&self.key, generation, kind);
         for (generation, turn) in turns.into_iter().flatten() {
             let told = match turn {
@@ -177,7 +178,14 @@ impl<K> Seat<K> {
             if told {
                 tell(generation, turn.into());
             }
-            if turn == Turn::Closed && guard.end(|| clock.now()) {
+            // A peer that answered after its trip was held back, and before this was told, has ended
+            // an outage that had not begun.
+            let over = match turn {
+                Turn::Closed => true,
+                Turn::HeldBack => told && !guard.lasts(&env.rules(), || clock.now()),
+                _ => false,
+            };
+            if over && guard.end(|| clock.now()) {
                 tell(generation, EventKind::LocalRecovered);
             }
         }

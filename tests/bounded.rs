@@ -296,3 +296,44 @@ fn a_key_may_call_the_registry_when_it_is_dropped() {
     let left = finished.recv_timeout(Duration::from_secs(60)).expect("a lock is held");
     assert!(left <= 64);
 }
+
+#[test]
+fn a_key_may_ask_for_another_peer_when_it_is_dropped() {
+    use std::cell::Cell;
+    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::sync::{OnceLock, mpsc};
+    static REGISTRY: OnceLock<HealthRegistry<Key>> = OnceLock::new();
+    /// Newcomers that come for a key that goes: not for ever, or none would find room.
+    static LEFT: AtomicU64 = AtomicU64::new(1_000);
+    thread_local!(static INSIDE: Cell<bool> = const { Cell::new(false) });
+    #[derive(Debug, Clone, PartialEq, Eq, Hash)]
+    struct Key(u64);
+    impl Drop for Key {
+        fn drop(&mut self) {
+            let Some(registry) = REGISTRY.get() else { return };
+            if INSIDE.replace(true) {
+                return;
+            }
+            // A newcomer, for whom another has to go: a search inside of a search.
+            let asks = |left: u64| left.checked_sub(1);
+            if let Ok(n) = LEFT.fetch_update(Ordering::Relaxed, Ordering::Relaxed, asks) {
+                registry.acquire(&Key(1_000_000 + n)).unwrap().success();
+            }
+            INSIDE.set(false);
+        }
+    }
+    let (done, finished) = mpsc::channel();
+    std::thread::spawn(move || {
+        let config = HealthConfig::default().with_max_peers(2_000);
+        let registry = HealthRegistry::builder().config(config).build().unwrap();
+        for n in 0..2_000 {
+            registry.acquire(&Key(n)).unwrap().success();
+        }
+        // The table is full: from now on each key that goes makes another go.
+        REGISTRY.set(registry.clone()).unwrap();
+        registry.acquire(&Key(2_000)).unwrap().success();
+        done.send(registry.len()).unwrap();
+    });
+    let left = finished.recv_timeout(Duration::from_secs(60)).expect("a lock is held");
+    assert!(left <= 2_000);
+}

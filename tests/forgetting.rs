@@ -238,3 +238,43 @@ fn what_a_handle_tells_a_peer_that_was_removed_is_counted_at_once() {
     drop(handle);
     assert_eq!(registry.totals().permits.late, 1, "and once");
 }
+
+#[test]
+fn a_sweep_that_is_held_up_takes_nobody_early() {
+    use std::sync::OnceLock;
+    use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+    static REGISTRY: OnceLock<HealthRegistry<u64>> = OnceLock::new();
+    static SECONDS: AtomicU64 = AtomicU64::new(0);
+    static HELD_UP: AtomicBool = AtomicBool::new(false);
+    let clock = Clock::from_fn(|| {
+        let now = SECONDS.load(Ordering::Relaxed);
+        if HELD_UP.swap(false, Ordering::Relaxed) {
+            // Nine seconds go by, and the peer is used, before the sweep goes on.
+            SECONDS.store(9, Ordering::Relaxed);
+            REGISTRY.get().unwrap().acquire(&1).unwrap().success();
+        }
+        Duration::from_secs(now)
+    });
+    let config = HealthConfig::default().with_idle_timeout(Duration::from_secs(10));
+    let registry = HealthRegistry::builder().config(config).clock(clock).build().unwrap();
+    REGISTRY.set(registry.clone()).unwrap();
+    registry.acquire(&1).unwrap().success();
+    HELD_UP.store(true, Ordering::Relaxed);
+    assert_eq!(registry.sweep(), 0);
+    SECONDS.store(10, Ordering::Relaxed);
+    assert_eq!(registry.sweep(), 0, "it was used a second ago");
+    SECONDS.store(19, Ordering::Relaxed);
+    assert_eq!(registry.sweep(), 1, "and ten seconds ago");
+}
+
+#[test]
+fn who_looked_at_all_peers_leaves_room_for_newcomers() {
+    let (registry, _) = registry(HealthConfig::default().with_max_peers(4));
+    for peer in 0..4 {
+        registry.acquire(&peer).unwrap().success();
+    }
+    let mut tracked = Vec::new();
+    registry.for_each(|_, _| tracked.push(registry.acquire(&9).unwrap().is_tracked()));
+    assert!(!tracked[0], "all are held while the first is shown");
+    assert!(registry.acquire(&10).unwrap().is_tracked(), "at once, not a second later");
+}

@@ -10,6 +10,9 @@ use peer_health::{
 };
 use proptest::prelude::*;
 
+#[path = "outage/counted.rs"]
+mod counted;
+
 const SECOND: Duration = Duration::from_secs(1);
 
 /// One failure opens, one success closes, a wait lasts ten seconds, half of the peers may be open.

@@ -15,13 +15,13 @@ impl<K: PeerKey> HealthMonitor<K> {
     /// Orders candidates, the best first:
     ///
     /// 1. Those that may be called now: the healthy, then the half-open with a free slot, then the
-    ///    open whose wait is over.
+    ///    open whose wait is over, and the half-open that are so for longer than `half_open_max`.
     /// 2. Those that may not: the half-open whose probes are out, then the open, by how long they
     ///    still are, then the forced open.
     /// 3. Where that makes no difference, by what a call is expected to cost: the
     ///    [latency](crate::Snapshot::latency) times one more than the streak of failures. A peer
-    ///    whose latency is unknown counts as the fastest whose is known, and comes before it: it
-    ///    is tried, and then it is known.
+    ///    whose latency is unknown counts as the fastest whose is known, and comes before it until
+    ///    one of its calls has succeeded: it is tried, and then it is known, if calls are timed.
     /// 4. Then in the order in which they were given.
     ///
     /// An unknown peer is as a healthy one whose latency is unknown. To be asked is no use of a

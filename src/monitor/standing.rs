@@ -10,6 +10,8 @@ use crate::registry::{HealthRegistry, PeerKey};
 pub(super) struct Standing {
     pub(super) class: Class,
     latency: Option<u64>,
+    /// Whether a call has succeeded. If that has made no latency known, nobody times the calls.
+    tried: bool,
     streak: u32,
 }
 
@@ -43,20 +45,24 @@ impl Class {
 impl Standing {
     pub(super) fn of<K: PeerKey>(registry: &HealthRegistry<K>, peer: &K) -> Self {
         let Some(seat) = registry.known(peer) else {
-            return Self { class: Class::Healthy, latency: None, streak: 0 };
+            return Self { class: Class::Healthy, latency: None, tried: false, streak: 0 };
         };
         let (env, core) = (&registry.shared().env, seat.tracker.core());
         // Of a peer that admits all, nobody asks the time.
         let now = if core.admits_all() { Default::default() } else { env.clock.now() };
         let class = match (core.status(), seat.tracker.next_admission(&core, env, now)) {
             (Status::HalfOpen, NextAdmission::Now) => Class::Probe,
-            (Status::Open, NextAdmission::Now) => Class::FirstProbe,
+            // Half-open for too long: it opens again when somebody asks, and not before (R6).
+            (Status::Open, NextAdmission::Now) | (Status::HalfOpen, NextAdmission::After(_)) => {
+                Class::FirstProbe
+            }
             (_, NextAdmission::Now) => Class::Healthy,
             (_, NextAdmission::After(wait)) => Class::Open(wait),
             (Status::ForcedOpen, NextAdmission::Unknown) => Class::Banned,
             (_, NextAdmission::Unknown) => Class::Probed,
         };
-        Self { class, latency: seat.tracker.latency(), streak: core.health.streak }
+        let (latency, tried) = (seat.tracker.latency(), seat.tracker.successes() > 0);
+        Self { class, latency, tried, streak: core.health.streak }
     }
 
     /// What a call is expected to cost: the latency, once more for each failure of the streak. Of
@@ -67,9 +73,9 @@ impl Standing {
     }
 
     /// The order in which candidates are called, the best first. Of two that are equal otherwise
-    /// the one whose latency is unknown comes first, so that it becomes known.
+    /// the one that was not tried comes first, so that its latency becomes known.
     pub(super) fn key(&self, fastest: u64) -> (Class, u64, bool) {
-        (self.class, self.cost(fastest), self.latency.is_some())
+        (self.class, self.cost(fastest), self.latency.is_some() || self.tried)
     }
 }
 

@@ -10,9 +10,10 @@ use std::future::poll_fn;
 use std::mem;
 use std::pin::Pin;
 use std::sync::{Arc as Shared, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 
 use futures_core::Stream;
+use tokio::task::coop;
 
 use super::HealthMonitor;
 use crate::event::Event;
@@ -28,9 +29,9 @@ use crate::registry::{Listening, PeerKey};
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Notice<K> {
-    /// A transition.
+    /// A transition, or the begin or end of an outage of our own.
     Event(Event<K>),
-    /// So many transitions came faster than they were read, and are gone. What they led to can be
+    /// So many events came faster than they were read, and are gone. What they led to can be
     /// looked up: see [`HealthMonitor::subscribe`].
     Missed(u64),
 }
@@ -87,6 +88,15 @@ impl<K> Queue<K> {
             reader.wake();
         }
         drop(gone);
+    }
+
+    /// A reader that always finds something lets other tasks have their turn.
+    fn poll_in_turn(&self, cx: &mut Context<'_>) -> Poll<Notice<K>> {
+        let turn = ready!(coop::poll_proceed(cx));
+        self.poll(cx).map(|notice| {
+            turn.made_progress();
+            notice
+        })
     }
 
     fn poll(&self, cx: &Context<'_>) -> Poll<Notice<K>> {
@@ -183,7 +193,7 @@ impl<K: PeerKey> Events<K> {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub async fn next(&mut self) -> Notice<K> {
-        poll_fn(|cx| self.queue.poll(cx)).await
+        poll_fn(|cx| self.queue.poll_in_turn(cx)).await
     }
 }
 
@@ -191,7 +201,7 @@ impl<K: PeerKey> Stream for Events<K> {
     type Item = Notice<K>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.queue.poll(cx).map(Some)
+        self.queue.poll_in_turn(cx).map(Some)
     }
 }
 

@@ -9,6 +9,7 @@ use std::pin::pin;
 use std::sync::{Arc as Shared, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
+use tokio::task::coop;
 
 use super::HealthMonitor;
 use crate::answer::Status;
@@ -181,6 +182,8 @@ impl<K: PeerKey> PeerWatch<K> {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub async fn changed(&mut self) -> Status {
+        // Who always finds a change lets other tasks have their turn.
+        coop::consume_budget().await;
         loop {
             // Made before the look: it hears of whatever is noted after that.
             let woken = pin!(self.changes.waiting.notified());

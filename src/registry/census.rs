@@ -17,6 +17,10 @@ impl<K: PeerKey> Crowd for Peers<K> {
         self.0.upgrade().map_or(0, |inner| inner.shared.uses())
     }
 
+    fn peers(&self) -> u64 {
+        self.0.upgrade().map_or(0, |inner| inner.table.len() as u64)
+    }
+
     fn count(&self, rules: &Rules, now: Tick) -> Option<Count> {
         let inner = self.0.upgrade()?;
         Some(inner.table.census(&inner.shared, rules, now))
@@ -29,10 +33,11 @@ impl<K: PeerKey> Table<K> {
     fn census(&self, shared: &Shared<K>, rules: &Rules, now: Tick) -> Count {
         let arrivals = shared.next_use();
         let idle_before = self.idle_before(arrivals, rules, now);
+        let looking = self.looking();
         let mut count = Count { arrivals, ..Count::default() };
         self.each(|seat| {
             count.peers += 1;
-            let in_hand = Arc::strong_count(seat) > 1;
+            let in_hand = Arc::strong_count(seat) > 1 + looking;
             // Acquire: pairs with the Release by which `Arc` gives up a reference: the use that
             // ended with it was noted before.
             fence(Ordering::Acquire);
@@ -62,9 +67,10 @@ impl<K: PeerKey> HealthRegistry<K> {
     /// far as sweeps, and counts for this purpose, can tell: longer ago where there were none. Open
     /// are the open and the half-open ones among them, not those that were forced open. They are
     /// counted when one is about to open, in a pass over the table, when the last count is a second
-    /// old or an eighth of the peers is new. So a circuit that has closed, or a peer that was
-    /// removed, may hold its place for a second; never are there more than the limit. To ask this
-    /// while an outage goes on counts them too.
+    /// old or an eighth of the peers is new or gone. So a circuit that has closed, or a peer that
+    /// was removed, may hold its place for a second; while no peer is removed or falls idle, never
+    /// are there more than the limit. To ask this while an outage goes on counts them too. For a
+    /// second after the end of one, no other begins, though trips are held back.
     ///
     /// ```
     /// use peer_health::{HealthConfig, HealthRegistry, Recorded, SyncError};

@@ -85,7 +85,8 @@ impl<K: PeerKey> HealthRegistry<K> {
     ///
     /// Each snapshot is one state of its peer; together they are no single moment. A peer that is
     /// added or removed meanwhile may be shown or not; none is shown twice. No lock is held while
-    /// `show` runs: it may call any method. Peers are held until they were shown, and not evicted.
+    /// `show` runs: it may call any method. Peers are held until they were shown, and not evicted:
+    /// in a full table a newcomer may find no room meanwhile.
     ///
     /// ```
     /// let registry = peer_health::HealthRegistry::<u32>::new();
@@ -95,9 +96,9 @@ impl<K: PeerKey> HealthRegistry<K> {
     /// assert_eq!(seen, [(7, peer_health::Status::Closed)]);
     /// ```
     pub fn for_each(&self, mut show: impl FnMut(&K, Snapshot)) {
-        let mut seats = self.inner.table.seats();
-        while !seats.is_empty() {
-            let group = seats.split_off(seats.len().saturating_sub(GROUP));
+        let mut held = self.inner.table.seats(&self.inner.shared);
+        while !held.seats.is_empty() {
+            let group = held.seats.split_off(held.seats.len().saturating_sub(GROUP));
             ahead(group.iter().map(|seat| &**seat));
             for seat in group {
                 show(&seat.key, self.inner.snapshot(&seat));
@@ -119,7 +120,7 @@ impl<K: PeerKey> HealthRegistry<K> {
     /// ```
     pub fn totals(&self) -> Totals {
         let mut totals = self.inner.shared.ledger.totals();
-        for seat in self.inner.table.seats() {
+        for seat in &self.inner.table.seats(&self.inner.shared).seats {
             totals.permits.add(seat.tracker.totals(&seat.tracker.core().health));
         }
         totals

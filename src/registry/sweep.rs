@@ -137,7 +137,11 @@ impl<K: PeerKey> Table<K> {
     /// How many.
     pub(crate) fn sweep(&self, shared: &Shared<K>, now: Tick) -> usize {
         let rules = shared.env.rules();
-        let idle_before = locked(&self.sweeps).begin(now, shared.next_use(), rules.idle);
+        let place = shared.next_use();
+        // Read after the place was taken: what was used before it has a lower one, and is never
+        // taken for idle early.
+        let at = now.max(shared.env.clock.now());
+        let idle_before = locked(&self.sweeps).begin(at, place, rules.idle);
         let Some(idle_before) = idle_before else { return 0 };
         let idle = self.select(now, rules.forget, |rank| rank.stamp() < idle_before);
         let gone = idle.iter().filter(|victim| self.evict(shared, victim, now)).count();

@@ -34,8 +34,28 @@ pub(crate) struct Table<K> {
     /// continues there.
     generations: AtomicU64,
     seed: u64,
+    /// How many hold all seats to look at them: see [`Held`].
+    looking: AtomicUsize,
     victims: Mutex<Vec<Victim<K>>>,
     pub(super) sweeps: Mutex<Sweeps>,
+}
+
+/// All seats, held by who looks at them and uses none: no peer is in use for that (R30), and none
+/// that is free afterwards is overlooked (R26). Meanwhile a peer that is held by others too may go by
+/// its last use.
+pub(super) struct Held<'a, K> {
+    pub(super) seats: Vec<Arc<Seat<K>>>,
+    table: &'a Table<K>,
+    shared: &'a Shared<K>,
+}
+
+impl<K> Drop for Held<'_, K> {
+    fn drop(&mut self) {
+        self.seats.clear();
+        // Relaxed: pairs with `Table::looking`; see `Table::seats`.
+        self.table.looking.fetch_sub(1, Ordering::Relaxed);
+        self.shared.freed();
+    }
 }
 
 /// So many seats are looked at together.
@@ -65,6 +85,7 @@ impl<K: PeerKey> Table<K> {
             fresh: Swap::new(Arc::new(Core::new(0))),
             generations: AtomicU64::new(0),
             seed,
+            looking: AtomicUsize::new(0),
             victims: Mutex::default(),
             sweeps: Mutex::default(),
         }
@@ -193,7 +214,8 @@ impl<K: PeerKey> Table<K> {
                 return false;
             };
             shared.freed();
-            *locked(&self.victims) = found;
+            let before = std::mem::replace(&mut *locked(&self.victims), found);
+            drop(before); // when nothing is locked (R25)
             if self.evict(shared, &first, now) {
                 return true;
             }
@@ -269,17 +291,25 @@ impl<K: PeerKey> Table<K> {
     }
 
     /// All seats. A shard is held only while its seats are counted up (R28).
-    pub(crate) fn seats(&self) -> Vec<Arc<Seat<K>>> {
-        let mut seats = Vec::with_capacity(self.len());
+    pub(super) fn seats<'a>(&'a self, shared: &'a Shared<K>) -> Held<'a, K> {
+        // Relaxed: pairs with `looking`; a count that comes in between errs for a second.
+        self.looking.fetch_add(1, Ordering::Relaxed);
+        let mut held = Held { seats: Vec::with_capacity(self.len()), table: self, shared };
         let mut entries = self.map.iter();
         loop {
             let group: Vec<_> = entries.by_ref().take(GROUP).collect();
             if group.is_empty() {
-                return seats;
+                return held;
             }
             ahead(group.iter().map(|entry| &*entry.key().0));
-            seats.extend(group.iter().map(|entry| Arc::clone(&entry.key().0)));
+            held.seats.extend(group.iter().map(|entry| Arc::clone(&entry.key().0)));
         }
+    }
+
+    /// How many hold all seats at the moment, each of them once.
+    pub(super) fn looking(&self) -> usize {
+        // Relaxed: pairs with `seats`; see there.
+        self.looking.load(Ordering::Relaxed)
     }
 
     /// Shows all seats, each under the lock of its shard.

@@ -145,3 +145,39 @@ fn callers_who_come_at_once_are_spread() {
     assert_eq!(monitor.rank(&peers)[0], &0);
     assert!(calls.iter().all(|calls| *calls < 50), "{calls:?}");
 }
+
+#[test]
+fn a_peer_that_recovered_is_picked_as_often_as_one_that_never_failed() {
+    let (monitor, hand) = manual();
+    let registry = monitor.registry();
+    // Without a rule for slow calls nobody times a call but a probe.
+    registry.acquire(&1).unwrap().success();
+    fail(&monitor, 2);
+    hand.advance(Duration::from_secs(5));
+    while registry.status(&2) != Status::Closed {
+        registry.acquire(&2).unwrap().success();
+    }
+    assert!(registry.snapshot(&2).unwrap().latency.is_some());
+    assert!(registry.snapshot(&1).unwrap().latency.is_none());
+    let [never, recovered] = picks(&monitor, &[1, 2]);
+    assert!(never > 4_000 && recovered > 4_000, "{never}, {recovered}");
+    // One that was never called is tried first.
+    assert_eq!(monitor.rank(&[1, 2, 9]), [&9, &1, &2]);
+}
+
+#[test]
+fn a_circuit_that_is_half_open_for_too_long_is_picked_so_that_it_is_probed_again() {
+    let (clock, hand) = Clock::manual();
+    let config = config().with_half_open_max(Duration::from_secs(60));
+    let registry = HealthRegistry::builder().config(config).clock(clock).build().unwrap();
+    let monitor = HealthMonitor::new(registry.clone());
+    fail(&monitor, 1);
+    hand.advance(Duration::from_secs(5));
+    drop(registry.acquire(&1).unwrap());
+    hand.advance(Duration::from_secs(60));
+    assert_eq!(monitor.pick_two(&[1]), Some(&1));
+    assert!(registry.acquire(&1).is_err(), "it opens again, and can be probed later");
+    assert_eq!(monitor.pick_two(&[1]), None);
+    hand.advance(Duration::from_secs(5));
+    assert_eq!(monitor.pick_two(&[1]), Some(&1));
+}

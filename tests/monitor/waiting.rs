@@ -176,7 +176,8 @@ impl Wake for Woken {
 fn run<T>(future: impl Future<Output = T>) -> T {
     let woken = Arc::new(Woken::default());
     let waker = Arc::clone(&woken).into();
-    let mut future = std::pin::pin!(future);
+    // It is the only task: nobody else is to have a turn.
+    let mut future = std::pin::pin!(tokio::task::coop::unconstrained(future));
     loop {
         if let Poll::Ready(done) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
             return done;

@@ -2,15 +2,15 @@
 //! be open, it is probably this node that is cut off, and further trips are held back.
 //!
 //! How many circuits are open is not kept, it is counted: a pass over the table, when somebody is
-//! about to open one and the last count is a second old or the table has grown since. So whatever
+//! about to open one and the last count is a second old, or peers have come or gone since. So whatever
 //! way a circuit left Open, it gives its place back, at the next count; nothing can leak, and a
 //! guard that is off costs nothing.
 //!
 //! Between two counts places are only taken. A count knows how many trips were made before it
 //! began: those it has seen. Whoever is about to trip adds to what it saw all places that were
 //! taken and are not among them, also those of trips that are still being made. So there are never
-//! more than the limit; a trip that is made while the count goes by may count twice, and hold
-//! another back until the next.
+//! more than the limit while nobody leaves or falls idle; a trip that is made while the count goes
+//! by may count twice, and hold another back until the next.
 
 use std::fmt;
 

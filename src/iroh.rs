@@ -14,9 +14,10 @@
 //! | no common ALPN (TLS alert 120) or version; any other transport error; handshake without an identity | `Protocol` | `Peer` | yes |
 //! | stream reset or stopped; stream too short or too long; `io::Error` of kind `UnexpectedEof` or `InvalidData` | `Protocol` | `Peer` | yes |
 //! | datagrams not supported by the peer | `Protocol` | `Peer` | yes |
-//! | self connect; invalid ALPN or server name; endpoint or connection or stream closed by us; internal error; endpoint that does not bind; datagram too large or disabled | `State` | `Local` | no |
+//! | self connect; invalid ALPN or server name; endpoint or connection or stream closed by us; internal error; endpoint that does not bind; datagrams disabled | `State` | `Local` | no |
 //! | rejected by our own hook | `CircuitBreakerOpen` | `Local` | no |
 //! | 0-RTT data not taken: the peer is well, send again | `Network` | `Nobody` | no |
+//! | datagram too large for the path or for the peer | `State` | `Nobody` | no |
 //! | out of connection ids; `io::Error` EMFILE, ENFILE, ENOMEM, ENOBUFS | `ResourceExhaustion` | `Local` | no |
 //! | a variant that a newer iroh adds | `Network` | `Link` | yes |
 //!
@@ -62,7 +63,7 @@ use ::iroh::endpoint::{
     AlpnError, AuthenticationError, BindError, ClosedStream, ConnectError, ConnectWithOptsError,
     ConnectingError, ConnectionError, EndpointError, QuicConnectError, ReadError, ReadExactError,
     ReadToEndError, RemoteEndpointIdError, ResetError, SendDatagramError, StoppedError,
-    TransportErrorCode as Code, WriteError,
+    TransportError, TransportErrorCode as Code, WriteError,
 };
 
 use crate::error::Failure;
@@ -185,7 +186,7 @@ impl From<&ConnectionError> for Failure {
             E::TimedOut => row(Network, Link, error),
             E::Reset | E::ApplicationClosed(_) => row(Network, Peer, error),
             E::ConnectionClosed(close) => told_by_peer(close.error_code, error),
-            E::TransportError(found) => found_by_us(found.code, error),
+            E::TransportError(found) => found_by_us(found, error),
             E::VersionMismatch => row(Protocol, Peer, error),
             E::LocallyClosed => row(State, Local, error),
             E::CidsExhausted => row(ResourceExhaustion, Local, error),
@@ -210,13 +211,19 @@ fn told_by_peer(code: Code, error: &ConnectionError) -> Failure {
 }
 
 /// Our QUIC stack ended the connection for what it saw.
-fn found_by_us(code: Code, error: &ConnectionError) -> Failure {
-    match code {
+fn found_by_us(found: &TransportError, error: &ConnectionError) -> Failure {
+    match found.code {
         alert if alert == Code::crypto(UNKNOWN_CA) => row(PeerNotFound, Link, error),
         Code::NO_VIABLE_PATH => row(Network, Link, error),
-        Code::INTERNAL_ERROR => row(State, Local, error), // the endpoint went away under it
+        _ if is_endpoint_gone(found) => row(State, Local, error),
         _ => row(Protocol, Peer, error),
     }
+}
+
+/// Whether the endpoint went away under the connection. By the same code noq says that a peer has
+/// sent so many pieces, with so many gaps between, that it keeps no more of them.
+fn is_endpoint_gone(found: &TransportError) -> bool {
+    found.code == Code::INTERNAL_ERROR && !found.reason.starts_with("too many gaps")
 }
 
 impl From<&ReadError> for Failure {
@@ -289,7 +296,9 @@ impl From<&SendDatagramError> for Failure {
         match error {
             E::ConnectionLost(source) => source.into(),
             E::UnsupportedByPeer => row(Protocol, Peer, error),
-            E::Disabled | E::TooLarge => row(State, Local, error),
+            E::Disabled => row(State, Local, error),
+            // How much it takes is for the peer to say, too.
+            E::TooLarge => row(State, Nobody, error),
         }
     }
 }

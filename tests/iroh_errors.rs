@@ -28,7 +28,7 @@ use iroh::endpoint::{
 use peer_health::Failure;
 use peer_health::Fault::{Document, Link, Local, Nobody, Peer};
 use peer_health::SyncError::{self, Network, PeerNotFound, Protocol, ResourceExhaustion, State};
-use peer_health::iroh::REFUSED_RETRY_AFTER;
+use peer_health::iroh::{Codes, Ending, REFUSED_RETRY_AFTER};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::Notify;
 
@@ -443,7 +443,7 @@ async fn datagrams_that_we_may_not_send_do_not_blame_the_peer_unless_it_cannot_t
     let pair = Pair::new().await;
     let error = pair.ours.send_datagram(vec![0; 1 << 17].into()).expect_err("128 KiB");
     assert_eq!(error, SendDatagramError::TooLarge);
-    assert_neutral(State, Local, error);
+    assert_neutral(State, Nobody, error);
 
     let deaf = || {
         let config = QuicTransportConfig::builder().datagram_receive_buffer_size(None).build();
@@ -549,13 +549,18 @@ fn take_in(document: &mut AutoCommit, bytes: &[u8]) -> Result<(), Failure> {
     document.sync().receive_sync_message(&mut state, message).map_err(Failure::remote)
 }
 
-#[tokio::test]
-async fn garbage_instead_of_a_message_is_a_protocol_error_of_the_peer() {
+/// What arrives when the peer sends this.
+async fn sent(message: &[u8]) -> Vec<u8> {
     let pair = Pair::new().await;
     let (mut ours, mut theirs) = pair.stream().await;
-    in_time(theirs.send.write_all(b"this is not automerge")).await.unwrap();
+    in_time(theirs.send.write_all(message)).await.unwrap();
     theirs.send.finish().unwrap();
-    let body = in_time(ours.recv.read_to_end(1024)).await.unwrap();
+    in_time(ours.recv.read_to_end(1024)).await.unwrap()
+}
+
+#[tokio::test]
+async fn garbage_instead_of_a_message_is_a_protocol_error_of_the_peer() {
+    let body = sent(b"this is not automerge").await;
     assert!(matches!(Message::decode(&body), Err(ReadMessageError::WrongType { .. })));
     assert_counts(Protocol, Peer, take_in(&mut document_of("ours"), &body).expect_err("garbage"));
 }
@@ -569,12 +574,12 @@ fn broken(message: &[u8]) -> Vec<u8> {
     message
 }
 
-#[test]
-fn a_message_with_a_broken_change_is_a_protocol_error_of_the_peer() {
+#[tokio::test]
+async fn a_message_with_a_broken_change_is_a_protocol_error_of_the_peer() {
     let good = message_for(&mut document_of("theirs"));
-    assert_eq!(take_in(&mut AutoCommit::new(), &good), Ok(()));
+    assert_eq!(take_in(&mut AutoCommit::new(), &sent(&good).await), Ok(()));
 
-    let message = Message::decode(&broken(&good)).unwrap();
+    let message = Message::decode(&sent(&broken(&good)).await).unwrap();
     let mut state = SyncState::new();
     let error = AutoCommit::new().sync().receive_sync_message(&mut state, message).unwrap_err();
     assert!(matches!(error, AutomergeError::Load(_)), "{error:?}");
@@ -628,6 +633,15 @@ fn transport_codes_are_judged_by_who_says_them() {
     assert_counts(Network, Link, told(Code::NO_VIABLE_PATH));
     assert_counts(Network, Link, found(Code::NO_VIABLE_PATH));
     assert_neutral(State, Local, found(Code::INTERNAL_ERROR));
+    // What a peer can make our stack say is about the peer.
+    for gaps in ["too many gaps in stream buffer", "too many gaps in crypto stream buffer"] {
+        let error = TransportError::new(Code::INTERNAL_ERROR, gaps.into());
+        let error = ConnectionError::TransportError(error);
+        assert_counts(Protocol, Peer, error.clone());
+        assert!(
+            matches!(Codes::default().ending(&error), Ending::Failed(failure) if failure.counts())
+        );
+    }
     assert_counts(Protocol, Peer, told(Code::crypto(120)));
     assert_counts(Protocol, Peer, found(Code::crypto(120)));
     for code in [Code::PROTOCOL_VIOLATION, Code::FLOW_CONTROL_ERROR, Code::crypto(40)] {

@@ -5,11 +5,10 @@ use std::{fmt, io};
 
 use ::iroh::endpoint::{
     AlpnError, ConnectError, ConnectingError, ConnectionError, ReadError, ReadExactError,
-    ReadToEndError, ResetError, SendDatagramError, StoppedError, TransportErrorCode, VarInt,
-    WriteError,
+    ReadToEndError, ResetError, SendDatagramError, StoppedError, VarInt, WriteError,
 };
 
-use super::row;
+use super::{is_endpoint_gone, row};
 use crate::error::{Failure, Fault, SyncError};
 use crate::sync::Arc;
 
@@ -124,11 +123,7 @@ impl Codes {
         match reason {
             ConnectionError::LocallyClosed => Ending::Planned,
             // The endpoint went away under it: the other way to see one and the same thing.
-            ConnectionError::TransportError(found)
-                if found.code == TransportErrorCode::INTERNAL_ERROR =>
-            {
-                Ending::Planned
-            }
+            ConnectionError::TransportError(found) if is_endpoint_gone(found) => Ending::Planned,
             _ => reason
                 .code()
                 .and_then(|code| (self.meaning)(code))

@@ -33,7 +33,8 @@ type OnClosed = Arc<dyn Fn(EndpointId, Ending) + Send + Sync>;
 /// Connections are closed by whoever holds them: the hooks hold neither an endpoint nor a
 /// connection, and what they are given must not either, or the endpoint is never dropped. They
 /// apply to all ALPNs of the endpoint unless [told which](Self::with_alpns). There is no hook for
-/// a dial that fails: that is for the permit to report.
+/// a dial that fails: that is for the permit to report. Install them after hooks that may reject a
+/// connection, or a peer that is rejected by those has ended its wait before.
 ///
 /// ```
 /// use iroh::endpoint::{BeforeConnectOutcome, EndpointHooks};
@@ -104,7 +105,9 @@ impl HealthHooks {
     /// and the wait of its circuit has ended: the moment to try what waits for that peer.
     ///
     /// It runs inside the accept of the connection: let it be short, and send what takes longer to
-    /// a task.
+    /// a task. If it panics, the accept does. A [`SyncDriver`](crate::SyncDriver) whose operation
+    /// dials with this endpoint holds it, and must not be held by `tell`, or be
+    /// [shut down](crate::SyncDriver::shutdown): send the peer over a channel, as here.
     ///
     /// ```
     /// use peer_health::{HealthConfig, HealthRegistry, SyncError, iroh::HealthHooks};
@@ -156,7 +159,10 @@ impl HealthHooks {
     ///
     /// Nothing is reported to the registry: a call that was being made on the connection fails with
     /// the same reason and reports it, once. This is for connections that were idle, and for the
-    /// owner of a pool.
+    /// owner of a pool. A connection may end long after its peer has come back on another: ask
+    /// whether it was the newest before it counts for anything.
+    ///
+    /// If `tell` panics, or the function of `codes`, the task ends, and this event is lost.
     ///
     /// Each such connection has a small task, in the tokio runtime in which it was dialled or
     /// accepted, that holds it by a weak handle. Outside a runtime nothing is told.
@@ -231,7 +237,7 @@ impl HealthHooks {
 
 impl EndpointHooks for HealthHooks {
     async fn before_connect(&self, peer: &EndpointAddr, alpn: &[u8]) -> BeforeConnectOutcome {
-        if self.watches(alpn) && self.registry.is_circuit_open(&peer.id) {
+        if self.watches(alpn) && self.registry.refuses_now(&peer.id) {
             BeforeConnectOutcome::Reject
         } else {
             BeforeConnectOutcome::Accept

@@ -66,6 +66,14 @@ impl<K: PeerKey> HealthRegistry<K> {
         Some(self.inner.snapshot(&*self.known(peer)?))
     }
 
+    /// What [`is_circuit_open`](Self::is_circuit_open) would say, without the note that it leaves
+    /// while a streak is running (R14).
+    #[cfg(feature = "iroh")]
+    pub(crate) fn refuses_now(&self, peer: &K) -> bool {
+        let now = self.inner.shared.env.clock.now();
+        self.known(peer).is_some_and(|seat| seat.tracker.core().refuses(now))
+    }
+
     /// How long ago the peer's last error was; `None` if there was none.
     #[cfg(feature = "tokio")]
     pub(crate) fn since_last_error(&self, peer: &K) -> Option<Duration> {

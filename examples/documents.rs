@@ -42,7 +42,7 @@ const POISONED: &str = "poisoned";
 const DOCUMENTS: [&str; 4] = ["budget", "minutes", "plans", POISONED];
 const NODES: [&str; 3] = ["ann", "bob", "cid"];
 /// How long all of it is given, and how long it is watched once it is as it should be.
-const LIMIT: Duration = Duration::from_secs(20);
+const LIMIT: Duration = Duration::from_secs(60);
 const WATCHED: Duration = Duration::from_secs(2);
 
 struct Node {
@@ -93,7 +93,7 @@ async fn run() -> Result<Vec<String>, Error> {
     for node in &nodes {
         let caller = Arc::clone(node);
         let coordinator = SyncCoordinator::builder(node.peers.clone())
-            .attempt_deadline(Duration::from_secs(2))
+            .attempt_deadline(Duration::from_secs(10))
             .build()?;
         drivers.push(coordinator.drive(move |peer| Arc::clone(&caller).sync(peer))?);
     }

@@ -75,7 +75,7 @@ fn callers_side_by_side_all_get_out_of_open() {
         let (handler, hand) = handler(1 + round % 3);
         let (up, calls) = (AtomicBool::new(false), AtomicU64::new(0));
         let barrier = Barrier::new(9);
-        std::thread::scope(|scope| {
+        let seen = std::thread::scope(|scope| {
             for _ in 0..8 {
                 scope.spawn(|| {
                     for phase in 0..3 {
@@ -94,15 +94,17 @@ fn callers_side_by_side_all_get_out_of_open() {
             }
             barrier.wait();
             barrier.wait();
-            assert_eq!(state(&handler), CircuitState::Open, "round {round}");
+            let down = state(&handler);
             hand.advance(Duration::from_secs(5));
             up.store(true, Ordering::SeqCst);
             barrier.wait();
             barrier.wait();
-            assert_eq!(state(&handler), CircuitState::Closed, "round {round}");
+            let recovered = state(&handler);
             barrier.wait();
             barrier.wait();
+            [down, recovered]
         });
+        assert_eq!(seen, [CircuitState::Open, CircuitState::Closed], "round {round}");
         assert!(calls.load(Ordering::SeqCst) >= 5 + 2 * 8 * 16 - 8);
     }
 }

@@ -34,8 +34,8 @@ use tokio::sync::Notify;
 
 use endpoints::{
     ALPN, Mortal, Pair, Stream, address, address_of, answering, assert_counts, assert_neutral,
-    assert_rejected_by_us, bound, dial_error, in_time, node, somebody, soon_tired, strict_registry,
-    why, why_not,
+    assert_rejected_by_us, bound, dead_port, dial_error, in_time, node, somebody, soon_tired,
+    strict_registry, why, why_not,
 };
 
 #[tokio::test]
@@ -103,7 +103,7 @@ async fn a_peer_that_refuses_is_out_of_resources_and_left_alone_for_longer() {
 async fn a_dead_port_a_silent_one_and_a_peer_that_ignores_us_time_out() {
     let us = bound(node().transport_config(soon_tired())).await;
 
-    let free = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let dead = dead_port();
     let silent = UdpSocket::bind("127.0.0.1:0").unwrap();
     let ignoring = bound(node()).await;
     let accepting = ignoring.clone();
@@ -114,7 +114,7 @@ async fn a_dead_port_a_silent_one_and_a_peer_that_ignores_us_time_out() {
     });
 
     let (dead, silence, ignored) = tokio::join!(
-        dial_error(&us, address(somebody(), free)),
+        dial_error(&us, address(somebody(), dead.local_addr().unwrap())),
         dial_error(&us, address(somebody(), silent.local_addr().unwrap())),
         dial_error(&us, address_of(&ignoring)),
     );

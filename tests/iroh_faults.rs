@@ -44,8 +44,8 @@ use tokio::sync::{Notify, mpsc};
 
 use endpoints::{
     ALPN, DEADLINE, Mortal, Pair, Stream, address, address_of, answering, assert_counts,
-    assert_neutral, assert_rejected_by_us, bound, dial_error, in_time, node, somebody, soon_tired,
-    strict_registry, take_everything, why_not,
+    assert_neutral, assert_rejected_by_us, bound, dead_port, dial_error, in_time, node, somebody,
+    soon_tired, strict_registry, take_everything, why_not,
 };
 
 const OTHER: &[u8] = b"peer-health/other";
@@ -350,9 +350,9 @@ async fn what_has_no_code_or_one_without_meaning_is_judged_as_ever() {
 async fn a_dial_that_nobody_answers_ends_by_its_deadline() {
     let registry = strict_registry();
     let us = bound(node()).await;
-    let dead = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let dead = dead_port();
     let silent = UdpSocket::bind("127.0.0.1:0").unwrap();
-    for port in [dead, silent.local_addr().unwrap()] {
+    for port in [&dead, &silent].map(|socket| socket.local_addr().unwrap()) {
         let peer = somebody();
         let dial = connect(&us, address(peer, port), ALPN, SOON);
         let Err(CallError::Failed(failure)) = in_time(registry.call_async(&peer, dial)).await

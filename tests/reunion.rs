@@ -48,7 +48,7 @@ async fn a_driver_calls_a_peer_that_comes_back_whatever_its_wait_was() {
     let address = Arc::new(Mutex::new(peer.address.clone()));
     let (endpoint, known) = (us.clone(), Arc::clone(&address));
     let coordinator = SyncCoordinator::builder(registry.clone())
-        .attempt_deadline(Duration::from_millis(500))
+        .attempt_deadline(Duration::from_secs(5))
         .build()
         .unwrap();
     let op = move |peer: EndpointId| {

@@ -96,6 +96,14 @@ pub(crate) fn node() -> Builder {
         .unwrap()
 }
 
+/// A port where nobody answers, and that nobody else gets while this is held: a socket with another
+/// partner.
+pub(crate) fn dead_port() -> std::net::UdpSocket {
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.connect("127.0.0.1:9").unwrap();
+    socket
+}
+
 pub(crate) fn soon_tired() -> QuicTransportConfig {
     QuicTransportConfig::builder().max_idle_timeout(Some(SHORT_IDLE.try_into().unwrap())).build()
 }

@@ -140,8 +140,10 @@ impl<K: PeerKey> SyncCoordinator<K> {
     /// Makes one operation: attempts until one succeeds, is not worth another, or none is allowed.
     ///
     /// If the peer may not be called at first, that is the answer, as soon as the operation has its
-    /// place: the caller learns when to come back. Between attempts it waits, also for the circuit to let it through, as long as
-    /// the policy says, the peer asks, and the circuit stays open.
+    /// place: the caller learns when to come back. Another attempt is worth it after an error that
+    /// may pass by itself, and after a severe one if the peer has said when to come back. Between
+    /// attempts it waits, also for the circuit to let it through, as long as the policy says, the
+    /// peer asks, and the circuit stays open.
     ///
     /// What a success is, is for `op` to say. An Automerge document that has a history takes
     /// messages whose changes are broken without an error: an `op` that makes no progress should
@@ -216,6 +218,7 @@ impl<K: PeerKey> SyncCoordinator<K> {
             };
             attempts += 1;
             let Failed { failure, recorded } = failed;
+            backoff = backoff.retry_severe(failure.is_retryable());
             let Some(delay) = backoff.next(&failure, recorded) else {
                 return Err(SyncFailed::GaveUp { attempts, failure });
             };

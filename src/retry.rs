@@ -107,8 +107,7 @@ impl Backoff {
     }
 
     /// The delay before the next attempt after a failure; `None` if there is to be none: the
-    /// error is not worth a retry, or the attempts are used up. A [`Severe`](ErrorSeverity::Severe)
-    /// one is worth it if the peer says when to come back.
+    /// error is not worth a retry, or the attempts are used up.
     ///
     /// Not shorter than the peer asked for, nor than the circuit stays open if this failure opened
     /// it, even where that exceeds `max_delay`: an earlier attempt would be refused.
@@ -123,7 +122,7 @@ impl Backoff {
     /// ```
     pub fn next(&mut self, failure: &Failure, recorded: Recorded) -> Option<Duration> {
         let severe = failure.error().severity() == ErrorSeverity::Severe && self.retry_severe;
-        if !failure.is_retryable() && !severe {
+        if !failure.error().is_retryable() && !severe {
             return None;
         }
         let opened = match recorded {

@@ -113,6 +113,19 @@ async fn a_retry_waits_as_long_as_the_circuit_is_open_and_as_the_peer_asks() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_severe_failure_is_tried_again_when_the_peer_says_and_no_later_than_its_circuit_would_be()
+{
+    let (registry, peers) = (registry(HealthConfig::default()), Peers::new());
+    let severe = || Failure::from(SyncError::ResourceExhaustion("too many streams".into()));
+    let busy = |wait| Answer::Fails(severe().with_retry_after(wait));
+    peers.tell(7, [busy(Duration::from_secs(30)), busy(Duration::MAX), Answer::Fails(severe())]);
+    let coordinator = coordinator(&registry).build().unwrap();
+    let failed = coordinator.sync(&7, |peer| peers.call(peer)).await;
+    assert!(matches!(failed, Err(SyncFailed::GaveUp { attempts: 3, .. })), "{failed:?}");
+    assert_eq!(peers.times(7), [0, 30_000, 330_000], "five minutes is `open_max`");
+}
+
+#[tokio::test(start_paused = true)]
 async fn one_probe_goes_out_however_many_operations_wait() {
     let (registry, peers) = (registry(touchy()), Peers::new());
     registry.acquire(&7).unwrap().failure(network());

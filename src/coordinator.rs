@@ -25,7 +25,7 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::answer::{Reason, Recorded};
 use crate::backoff::RetryPolicy;
 use crate::budget::RetryBudget;
-use crate::error::{Failure, Fault, SyncError};
+use crate::error::{ErrorSeverity, Failure, Fault, SyncError};
 use crate::permit::OwnedPermit;
 use crate::registry::{HealthRegistry, PeerKey};
 use crate::sync::Arc;
@@ -217,8 +217,8 @@ impl<K: PeerKey> SyncCoordinator<K> {
                 }
             };
             attempts += 1;
+            backoff = backoff.retry_severe(failed.is_worth_another());
             let Failed { failure, recorded } = failed;
-            backoff = backoff.retry_severe(failure.is_retryable());
             let Some(delay) = backoff.next(&failure, recorded) else {
                 return Err(SyncFailed::GaveUp { attempts, failure });
             };
@@ -234,6 +234,14 @@ impl<K: PeerKey> SyncCoordinator<K> {
 }
 
 impl Failed {
+    /// Whether another attempt makes sense: the error may pass by itself, or the peer has said when
+    /// to come back.
+    fn is_worth_another(&self) -> bool {
+        let error = self.failure.error();
+        let asked = self.failure.retry_after().is_some();
+        error.is_retryable() || asked && error.severity() == ErrorSeverity::Severe
+    }
+
     /// Whether this node is in trouble. A refusal of our own circuit, or by a quota of ours, is
     /// none: others may still be called.
     fn is_local(&self) -> bool {

@@ -255,15 +255,6 @@ impl Failure {
     }
 }
 
-impl Failure {
-    /// Whether another attempt makes sense: the error may pass by itself, or the peer has said when
-    /// to come back.
-    pub(crate) fn is_retryable(&self) -> bool {
-        let asked = self.retry_after.is_some() && self.error.severity() == ErrorSeverity::Severe;
-        self.error.is_retryable() || asked
-    }
-}
-
 impl From<SyncError> for Failure {
     fn from(error: SyncError) -> Self {
         Self { error, fault: None, retry_after: None }

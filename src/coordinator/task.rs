@@ -122,8 +122,8 @@ async fn call<K, Op, Call, T, E>(
         Ok(Ok(())) => Ending::Succeeded,
         Ok(Err(failed)) if failed.is_local() => Ending::Local,
         Ok(Err(failed)) => {
-            let worth = failed.failure.is_retryable();
-            Ending::Failed { worth, allowed, least: inner.least_wait(&failed) }
+            let (worth, least) = (failed.is_worth_another(), inner.least_wait(&failed));
+            Ending::Failed { worth, allowed, least }
         }
         Err(_) => Ending::Failed { worth: true, allowed, least: Duration::ZERO },
     };

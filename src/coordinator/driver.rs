@@ -231,8 +231,9 @@ impl<K: PeerKey> SyncDriver<K> {
     /// Bad news: the peer is gone, though nobody called it, as when an idle connection is lost; a
     /// call that is being made on one reports the same by itself. Reported to the registry like any
     /// failure without a permit: one that is not the peer's fault counts against nobody. An old
-    /// connection that times out after the peer has come back on another is no such news. What it means for calls is for the circuit to say: one that is being made
-    /// goes on. A disconnect that was planned is no failure: [`remove`](Self::remove) the peer.
+    /// connection that times out after the peer has come back on another is no such news. What it
+    /// means for calls is for the circuit to say: one that is being made goes on. A disconnect that
+    /// was planned is no failure: [`remove`](Self::remove) the peer.
     ///
     /// ```
     /// use peer_health::{HealthRegistry, SyncCoordinator, SyncError};

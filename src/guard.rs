@@ -145,7 +145,8 @@ impl Guard {
         rules: &Rules,
         now: Tick,
     ) -> Option<(u64, Count)> {
-        // Acquire: pairs with the Release in `trip_made`; see there.
+        // Acquire: pairs with the Release in `trip_made`; see there. The fence in the count would do
+        // the same for seats that are looked at after it: the models fail without both.
         let seen = self.made.load(Ordering::Acquire);
         let count = crowd.count(rules, now)?;
         let next = Census { at: now, seen, count: Some(count) };

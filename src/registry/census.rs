@@ -39,7 +39,8 @@ impl<K: PeerKey> Table<K> {
             count.peers += 1;
             let in_hand = Arc::strong_count(seat) > 1 + looking;
             // Acquire: pairs with the Release by which `Arc` gives up a reference: the use that
-            // ended with it was noted before.
+            // ended with it was noted before. No model of a count sees the stamp; the one of an
+            // eviction, which is proven in the same way, fails without its fence.
             fence(Ordering::Acquire);
             if in_hand || idle_before.is_none_or(|place| seat.tracker.stamp() >= place) {
                 let core = seat.tracker.core();

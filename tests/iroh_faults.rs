@@ -30,15 +30,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use iroh::endpoint::{
-    AfterHandshakeOutcome, AlpnError, ConnectError, ConnectWithOptsError, ConnectingError,
-    Connection, ConnectionError, EndpointHooks, ReadError, TransportError, TransportErrorCode,
-    VarInt,
+    AfterHandshakeOutcome, AlpnError, BeforeConnectOutcome, ConnectError, ConnectWithOptsError,
+    ConnectingError, Connection, ConnectionError, EndpointHooks, ReadError, TransportError,
+    TransportErrorCode, VarInt,
 };
 use iroh::{EndpointAddr, EndpointId, SecretKey};
 use peer_health::Fault::{Link, Local, Nobody, Peer};
 use peer_health::SyncError::{Network, PeerNotFound, Protocol, ResourceExhaustion, State};
 use peer_health::iroh::{Codes, Ending, HealthHooks, REFUSED_RETRY_AFTER, connect};
-use peer_health::{CallError, Failure, HealthRegistry, Reason, Recorded, Status, SyncError};
+use peer_health::{
+    CallError, Clock, ErrorHandler, Failure, HealthConfig, HealthRegistry, Reason, Recorded,
+    Status, SyncError,
+};
 use tokio::io::AsyncReadExt;
 use tokio::sync::{Notify, mpsc};
 
@@ -544,5 +547,29 @@ async fn our_own_shutdown_with_many_calls_in_flight_opens_no_circuit() {
     registry.for_each(|peer, snapshot| assert_eq!(snapshot.status, Status::Closed, "{peer}"));
     for _ in 0..READS {
         assert_eq!(in_time(endings.recv()).await, Some((peer.id(), Ending::Planned)));
+    }
+}
+
+#[tokio::test]
+async fn a_dial_that_the_hook_looks_at_is_no_question_of_the_caller() {
+    let second = Duration::from_secs(1);
+    for (asks, streak) in [(false, 1), (true, 2)] {
+        let (clock, hand) = Clock::manual();
+        let config = HealthConfig::default().with_failure_window(10 * second);
+        let registry = HealthRegistry::builder().config(config).clock(clock).build().unwrap();
+        let (handler, peer) = (ErrorHandler::with_registry(registry.clone()), somebody());
+        let hooks = HealthHooks::new(registry.clone());
+        let lost = || SyncError::Network("lost".into());
+        drop(handler.handle_error(&peer, lost()));
+        hand.advance(8 * second);
+        // Only who asks by `is_circuit_open` has begun a call then, which belongs to the streak.
+        if asks {
+            assert!(!handler.is_circuit_open(&peer));
+        }
+        let passed = hooks.before_connect(&EndpointAddr::new(peer), ALPN).await;
+        assert!(matches!(passed, BeforeConnectOutcome::Accept));
+        hand.advance(7 * second);
+        drop(handler.handle_error(&peer, lost()));
+        assert_eq!(registry.snapshot(&peer).unwrap().streak, streak);
     }
 }

@@ -171,16 +171,30 @@ impl Failure {
         Self::from(SyncError::Protocol(error.to_string())).with_fault(Fault::Peer)
     }
 
-    /// A failure of our own store or document ([`SyncError::Document`], [`Fault::Document`]):
-    /// what we hold cannot be read, or cannot take the change. Never counts.
+    /// A failure of this node ([`SyncError::State`], [`Fault::Local`]): the disk is full, the
+    /// endpoint is closed, a limit of our own is reached. Never counts, and a driver takes it for
+    /// trouble of our own.
     ///
     /// ```
     /// use peer_health::{Failure, Fault};
-    /// let failure = Failure::local("our copy does not load");
-    /// assert_eq!(failure.fault(), Fault::Document);
+    /// let failure = Failure::local("disk full");
+    /// assert_eq!(failure.fault(), Fault::Local);
     /// assert!(!failure.counts());
     /// ```
     pub fn local(error: impl fmt::Display) -> Self {
+        Self::from(SyncError::State(error.to_string())).with_fault(Fault::Local)
+    }
+
+    /// A failure of the document ([`SyncError::Document`], [`Fault::Document`]): what is stored
+    /// cannot be read, or cannot take the change, whoever serves it. Never counts.
+    ///
+    /// ```
+    /// use peer_health::{Failure, Fault};
+    /// let failure = Failure::document("our copy does not load");
+    /// assert_eq!(failure.fault(), Fault::Document);
+    /// assert!(!failure.counts());
+    /// ```
+    pub fn document(error: impl fmt::Display) -> Self {
         Self::from(SyncError::Document(error.to_string()))
     }
 

@@ -26,7 +26,8 @@
 //! that was judged; the reason that a peer gave is quoted as it came.
 //!
 //! What no type can tell: whether an `io::Error` or a document's error is about something that was
-//! received or about our own store. Say so with [`Failure::remote`] or [`Failure::local`].
+//! received, about the document, or about this node. Say so with [`Failure::remote`],
+//! [`Failure::document`] or [`Failure::local`].
 //! And a `read_exact` after our own `stop` looks like a stream that the peer has cut short: do not
 //! read on after a stop.
 //!

@@ -111,7 +111,7 @@ impl<'h, K> Permit<'h, K> {
     /// ```
     /// use peer_health::{Failure, HealthRegistry, Recorded};
     /// let registry = HealthRegistry::<u32>::new();
-    /// let ours = Failure::local("our copy does not load");
+    /// let ours = Failure::local("our disk is full");
     /// assert_eq!(registry.acquire(&7).unwrap().failure(ours), Recorded::Neutral);
     /// ```
     pub fn failure(mut self, failure: impl Into<Failure>) -> Recorded {

@@ -112,6 +112,6 @@ fn attempts_belong_to_the_operation_and_the_peers_wish_is_honoured() {
     let busy = failure.with_retry_after(Duration::from_secs(9));
     assert_eq!(other.next(&busy, opened), Some(Duration::from_secs(9)));
     assert_eq!((one.attempts(), other.attempts()), (2, 2));
-    let bad = Failure::local("bad document");
+    let bad = Failure::document("bad checksum");
     assert_eq!(policy.backoff().next(&bad, Recorded::Neutral), None);
 }

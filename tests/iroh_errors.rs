@@ -602,13 +602,13 @@ fn a_broken_document_of_our_own_store_blames_no_peer() {
     let mut stored = document_of("ours").save();
     *stored.last_mut().unwrap() ^= 0xff;
     let error = AutoCommit::load(&stored).expect_err("a broken store");
-    assert_neutral(SyncError::Document, Document, Failure::local(error));
+    assert_neutral(SyncError::Document, Document, Failure::document(error));
 
     let id = automerge::ActorId::random();
     let error = AutomergeError::DuplicateSeqNumber(1, id.clone());
-    assert_neutral(SyncError::Document, Document, Failure::local(error));
+    assert_neutral(SyncError::Document, Document, Failure::document(error));
     let error = AutomergeError::DuplicateActorId(id);
-    assert_neutral(SyncError::Document, Document, Failure::local(error));
+    assert_neutral(SyncError::Document, Document, Failure::document(error));
 }
 
 fn closed_by_peer() -> ConnectionError {

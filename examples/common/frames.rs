@@ -8,7 +8,7 @@ pub(crate) const LIMIT: usize = 1 << 20;
 
 pub(crate) async fn send(out: &mut SendStream, body: &[u8]) -> Result<(), Failure> {
     if body.len() > LIMIT {
-        return Err(Failure::local("message over the limit"));
+        return Err(Failure::document("message over the limit"));
     }
     Ok(out.write_all(&frame(body)).await?)
 }

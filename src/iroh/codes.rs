@@ -73,7 +73,7 @@ impl Codes {
     /// use peer_health::iroh::{Codes, Ending};
     ///
     /// let codes = Codes::new(|code| {
-    ///     (code == VarInt::from_u32(1)).then(|| Ending::Failed(Failure::local("unknown document")))
+    ///     (code == VarInt::from_u32(1)).then(|| Ending::Failed(Failure::document("unknown")))
     /// });
     /// assert!(!codes.judge(&ReadError::Reset(VarInt::from_u32(1))).counts());
     /// assert!(codes.judge(&ConnectionError::TimedOut).counts());

@@ -4,9 +4,9 @@
 //!            trip                    wait over, first admission or report
 //!  Closed ---------> Open ------------------------------------------------> HalfOpen
 //!    ^                ^                                                      |   |
-//!    |                |   failed probe, rate reached, half_open_max          |   |
+//!    |                |   failed probe, rate reached, a probe that hangs     |   |
 //!    |                +------------------------------------------------------+   |
-//!    |                    enough successes, or rate not reached                  |
+//!    |              enough successes, rate not reached, or good until half_open_max
 //!    +---------------------------------------------------------------------------+
 //!  controls: any -> ForcedOpen | Disabled | MetricsOnly | Closed (reset); any -> Removed
 //! ```
@@ -32,11 +32,15 @@ use crate::window::{Sample, Sliding};
 
 mod closed;
 mod control;
+mod news;
+mod step;
 mod trial;
 mod view;
 mod wait;
 
 pub(crate) use control::Control;
+pub(crate) use news::News;
+pub(crate) use step::{Step, Turn, Turns};
 pub(crate) use trial::Trial;
 
 /// Everything about a circuit that must be seen together.
@@ -78,6 +82,7 @@ pub(crate) struct Spell {
     pub(crate) wait: u64,
     /// Half-open phases that failed since the circuit was last closed (R16).
     pub(crate) failed_trials: u32,
+    pub(crate) news: News,
 }
 
 impl Spell {
@@ -164,65 +169,6 @@ pub(crate) struct At<'a> {
     pub(crate) salt: u64,
     /// Whether a trip is to be held back (R30).
     pub(crate) held: bool,
-}
-
-/// What a step would do.
-#[derive(Debug)]
-pub(crate) struct Step<R> {
-    /// The value to install; `None` if nothing changes.
-    pub(crate) next: Option<Arc<Core>>,
-    pub(crate) reply: R,
-    pub(crate) turns: Turns,
-}
-
-/// The transitions of a step, each with the generation that it began; two at the most. What is
-/// told but is no transition comes with the generation that lasts.
-pub(crate) type Turns = [Option<(u64, Turn)>; 2];
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Turn {
-    Opened {
-        wait: Duration,
-    },
-    HalfOpened,
-    Closed,
-    Controlled(Control),
-    Removed,
-    /// None: the circuit would have opened, and stays Closed (R30).
-    HeldBack,
-    /// None: a peer whose trip was held back has answered, or all have room (R30).
-    Relieved,
-}
-
-impl<R> Step<R> {
-    fn stay(reply: R) -> Self {
-        Self { next: None, reply, turns: [None; 2] }
-    }
-
-    fn to(next: Core, reply: R) -> Self {
-        Self { next: Some(Arc::new(next)), reply, turns: [None; 2] }
-    }
-
-    fn turn(next: Core, turn: Turn, reply: R) -> Self {
-        let turns = [Some((next.generation, turn)), None];
-        Self { next: Some(Arc::new(next)), reply, turns }
-    }
-
-    /// The step of a circuit that would have opened (R30).
-    fn held_back(self, generation: u64) -> Self {
-        Self { turns: [Some((generation, Turn::HeldBack)), None], ..self }
-    }
-
-    /// The step after half-open has begun: both are one step (R4, R24).
-    fn after(self, begun: Core) -> Self {
-        let turns = [Some((begun.generation, Turn::HalfOpened)), self.turns[0]];
-        let next = self.next.unwrap_or_else(|| Arc::new(begun));
-        Self { next: Some(next), reply: self.reply, turns }
-    }
-
-    pub(crate) fn map<S>(self, f: impl FnOnce(R) -> S) -> Step<S> {
-        Step { next: self.next, reply: f(self.reply), turns: self.turns }
-    }
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -378,13 +324,22 @@ impl Core {
         Self { generation: self.generation, phase, health, cleared: Cleared::default() }
     }
 
-    /// The circuit opens now, after so many failed half-open phases (R16).
-    fn open(mut self, failed_trials: u32, asked: Option<u64>, at: At<'_>) -> (Self, Duration) {
-        let wait = at.wait(failed_trials, asked, self.generation + 1);
+    /// The circuit opens now, after so many failed half-open phases (R16), and with what is known of
+    /// good news. For how long.
+    fn open(
+        mut self,
+        failed_trials: u32,
+        asked: Option<u64>,
+        news: News,
+        at: At<'_>,
+    ) -> Step<Duration> {
+        let wait = at.wait(failed_trials, asked, self.generation.saturating_add(1));
         self.health.announced = None;
         self.health.opened = self.health.opened.saturating_add(1);
-        let spell = Spell { opened_at: at.now, wait, failed_trials };
-        (self.turned(Phase::Open(spell)), Duration::from_nanos(wait))
+        let spell = Spell { opened_at: at.now, wait, failed_trials, news }.after_news(at);
+        let wait = Duration::from_nanos(spell.wait);
+        let turn = Turn::Opened { wait, reopened: failed_trials > 0 };
+        Step::turn(self.turned(Phase::Open(spell)), turn, wait)
     }
 
     fn close(mut self) -> Self {

@@ -12,6 +12,9 @@ use thiserror::Error;
 /// The most probes that one half-open phase may have (R3).
 pub(crate) const MAX_PROBES: u32 = 64;
 
+/// The `failure_window` of `sync_errors`, which it never looks at: exactly this means off (R14).
+const DEFAULT_FAILURE_WINDOW: Duration = Duration::from_secs(5);
+
 /// A value that makes no sense: names the field, the value, and what would be accepted.
 ///
 /// Nothing was changed when this is returned.
@@ -99,7 +102,9 @@ pub struct CircuitBreakerConfig {
     /// Consecutive failures that open the circuit. Default 5.
     pub failure_threshold: u32,
     /// A streak is broken when more than this passed between a failure and the start of the next
-    /// failing call; zero switches this off. Default 5 s.
+    /// failing call. Default 5 s, which acts as off, as zero does: `sync_errors` has the field and
+    /// never looks at it, and with five seconds a peer that is called every half minute would never
+    /// open. Any other value is honoured.
     pub failure_window: Duration,
     /// How long the circuit stays open before a probe may go out. Default 5 s.
     pub open_timeout: Duration,
@@ -128,14 +133,19 @@ impl CircuitBreakerConfig {
         let most = u64::from(u32::MAX);
         let config = Self {
             failure_threshold: count(number("CIRCUIT_FAILURE_THRESHOLD", most, 5)),
-            failure_window: Duration::from_secs(number("CIRCUIT_FAILURE_WINDOW_SECS", u64::MAX, 5)),
+            failure_window: Duration::from_secs(number(
+                "CIRCUIT_FAILURE_WINDOW_SECS",
+                u64::MAX,
+                DEFAULT_FAILURE_WINDOW.as_secs(),
+            )),
             open_timeout: Duration::from_secs(number("CIRCUIT_OPEN_TIMEOUT_SECS", u64::MAX, 5)),
             success_threshold: count(number("CIRCUIT_SUCCESS_THRESHOLD", most, 2)),
         };
         (config, problems)
     }
 
-    /// The same as a [`HealthConfig`] that is sure to be accepted, and what had to be changed.
+    /// The same as a [`HealthConfig`] that is sure to be accepted, and what had to be changed. Waits
+    /// neither grow nor are jittered, as in `sync_errors`.
     pub(crate) fn clamped(&self) -> (HealthConfig, Vec<ConfigError>) {
         let mut problems = Vec::new();
         let mut within = |field, value: u32, most, rule| {
@@ -160,9 +170,14 @@ impl CircuitBreakerConfig {
                 MAX_PROBES,
                 successes,
             ),
-            failure_window: self.failure_window,
+            failure_window: match self.failure_window {
+                DEFAULT_FAILURE_WINDOW => Duration::ZERO,
+                other => other,
+            },
             open_timeout: self.open_timeout,
+            open_multiplier: 1.0,
             open_max: base.open_max.max(self.open_timeout),
+            open_jitter: 0.0,
             ..base
         };
         (config, problems)
@@ -253,8 +268,8 @@ macro_rules! config {
         ///     .with_window(Window::count(100))
         ///     .with_failure_rate(0.5)
         ///     .with_open_timeout(Duration::from_secs(2))
-        ///     .with_open_multiplier(2.0)
-        ///     .with_open_jitter(0.1);
+        ///     .with_open_multiplier(1.5)
+        ///     .with_open_jitter(0.2);
         /// assert_eq!(config.failure_threshold, Some(3));
         /// ```
         #[derive(Debug, Clone, PartialEq)]
@@ -292,8 +307,9 @@ config! {
     /// Default 5.
     with_failure_threshold(failure_threshold: Option<u32> = Some(5); impl Into<Option<u32>>), "3" => "Some(3)";
     /// A streak of failures begins again when more than this passed between one failure and the
-    /// start of the next failing call; zero switches this off. Default 5 s.
-    with_failure_window(failure_window: Duration = Duration::from_secs(5); Duration), "Duration::from_secs(60)" => "Duration::from_secs(60)";
+    /// start of the next failing call; zero switches this off: a run of failures is a run however
+    /// slowly it comes, until a success ends it. Default zero.
+    with_failure_window(failure_window: Duration = Duration::ZERO; Duration), "Duration::from_secs(60)" => "Duration::from_secs(60)";
     /// The calls over which rates are computed. Default none.
     with_window(window: Option<Window> = None; impl Into<Option<Window>>), "Window::count(100)" => "Some(Window::count(100))";
     /// How many calls the window must hold before a rate is judged, at least 1 and at most the
@@ -308,20 +324,21 @@ config! {
     with_slow_rate(slow_rate: Option<f64> = None; impl Into<Option<f64>>), "0.8" => "Some(0.8)";
     /// How long the circuit stays open the first time. Default 5 s.
     with_open_timeout(open_timeout: Duration = Duration::from_secs(5); Duration), "Duration::from_secs(1)" => "Duration::from_secs(1)";
-    /// By how much the wait grows with each half-open phase that failed, at least 1. Default 1.
-    with_open_multiplier(open_multiplier: f64 = 1.0; f64), "2.0" => "2.0";
+    /// By how much the wait grows with each half-open phase that failed, at least 1. Default 2.
+    with_open_multiplier(open_multiplier: f64 = 2.0; f64), "1.5" => "1.5";
     /// The longest wait, whatever the multiplier and the peer say. Default 5 min.
     with_open_max(open_max: Duration = Duration::from_secs(300); Duration), "Duration::from_secs(60)" => "Duration::from_secs(60)";
     /// The part of the wait, 0 to 1, that may be cut off at random, so that peers which failed
-    /// together are not probed together. Default 0.
-    with_open_jitter(open_jitter: f64 = 0.0; f64), "0.1" => "0.1";
+    /// together are not probed together. Default 0.1.
+    with_open_jitter(open_jitter: f64 = 0.1; f64), "0.5" => "0.5";
     /// Successes that close a half-open circuit, and the number of its probes: 1 to 64.
     /// Default 2.
     with_success_threshold(success_threshold: u32 = 2; u32), "1" => "1";
     /// How probes decide. Default [`HalfOpenMode::All`].
     with_half_open_mode(half_open_mode: HalfOpenMode = HalfOpenMode::All; HalfOpenMode), "HalfOpenMode::All" => "HalfOpenMode::All";
-    /// The age at which a half-open phase that has not decided counts as failed, above zero.
-    /// Default none.
+    /// The age, above zero, from which on the next call that asks ends a half-open phase that has
+    /// not decided: as failed if a probe hangs or, by rate, the verdicts are bad; as good if there
+    /// are other verdicts; and by a new phase if there are none. Default none.
     with_half_open_max(half_open_max: Option<Duration> = None; impl Into<Option<Duration>>), "Duration::from_secs(90)" => "Some(Duration::from_secs(90))";
     /// How long a probe may take before its slot is given again and its outcome is late, above
     /// zero; `None` lets a probe that never returns hold its slot for ever. Default 60 s.
@@ -344,4 +361,24 @@ config! {
     /// The outage guard holds nothing back while fewer peers than this are in use, at least 1.
     /// Default 3.
     with_min_peers(min_peers: u32 = 3; u32), "10" => "10";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_window_of_sync_errors_is_off_any_other_is_honoured_and_waits_do_not_grow() {
+        let (seeds, _) = CircuitBreakerConfig::parse(|_| None);
+        let window = |failure_window| {
+            let config = CircuitBreakerConfig { failure_window, ..seeds.clone() };
+            config.clamped().0.failure_window
+        };
+        let nearly = DEFAULT_FAILURE_WINDOW + Duration::from_nanos(1);
+        assert_eq!(seeds.failure_window, Duration::from_secs(5));
+        assert_eq!(window(seeds.failure_window), Duration::ZERO);
+        assert_eq!((window(nearly), window(Duration::ZERO)), (nearly, Duration::ZERO));
+        let (config, problems) = seeds.clamped();
+        assert_eq!((config.open_multiplier, config.open_jitter, problems.len()), (1.0, 0.0, 0));
+    }
 }

@@ -54,9 +54,12 @@ impl<K> Event<K> {
 #[non_exhaustive]
 pub enum EventKind {
     /// The circuit opened.
+    #[non_exhaustive]
     Opened {
         /// For how long.
         retry_after: Duration,
+        /// Whether it had not been closed since it opened last: a probe failed, or hung.
+        reopened: bool,
     },
     /// The wait is over and somebody asked: probes may go out.
     HalfOpened,
@@ -80,10 +83,11 @@ pub enum EventKind {
     LocalRecovered,
 }
 
-impl From<Turn> for EventKind {
-    fn from(turn: Turn) -> Self {
-        match turn {
-            Turn::Opened { wait } => Self::Opened { retry_after: wait },
+impl EventKind {
+    /// What listeners are told of a turn, if anything.
+    pub(crate) fn of(turn: Turn) -> Option<Self> {
+        Some(match turn {
+            Turn::Opened { wait, reopened } => Self::Opened { retry_after: wait, reopened },
             Turn::HalfOpened => Self::HalfOpened,
             Turn::Closed => Self::Closed,
             Turn::Controlled(Control::ForceOpen) => Self::Overridden(Status::ForcedOpen),
@@ -93,6 +97,7 @@ impl From<Turn> for EventKind {
             Turn::Removed => Self::Removed,
             Turn::HeldBack => Self::LocalOutage,
             Turn::Relieved => Self::LocalRecovered,
-        }
+            Turn::Freed => return None,
+        })
     }
 }

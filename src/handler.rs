@@ -280,7 +280,7 @@ impl<K: PeerKey> fmt::Debug for ErrorHandler<K> {
 
 impl CircuitBreakerConfig {
     /// Reads the environment: `CIRCUIT_FAILURE_THRESHOLD` (default 5),
-    /// `CIRCUIT_FAILURE_WINDOW_SECS` (5), `CIRCUIT_OPEN_TIMEOUT_SECS` (5) and
+    /// `CIRCUIT_FAILURE_WINDOW_SECS` (5, which acts as off), `CIRCUIT_OPEN_TIMEOUT_SECS` (5) and
     /// `CIRCUIT_SUCCESS_THRESHOLD` (2). A value that does not parse is warned about (with the
     /// feature `tracing`) and takes its default.
     ///

@@ -101,7 +101,7 @@ pub use monitor::{Events, HealthMonitor, MonitorBuilder, Notice, Offender, PeerW
 pub use permit::{OwnedPermit, Permit};
 pub use registry::{CallError, HealthRegistry, Listening, PeerHandle, PeerKey, RegistryBuilder};
 pub use retry::Backoff;
-pub use snapshot::{PeerTotals, Snapshot, Totals};
+pub use snapshot::{PeerTotals, Refusals, Snapshot, Totals};
 pub use time::{Clock, ManualClock};
 
 /// The examples of the README, kept true.

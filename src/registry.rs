@@ -1,11 +1,15 @@
 //! The registry: one circuit breaker per peer, looked up by key.
 
+mod audience;
 mod builder;
 mod census;
 mod control;
 mod handle;
+#[cfg_attr(not(test), allow(dead_code, reason = "for the coordinator"))]
+pub(crate) mod hook;
 mod key;
 mod listen;
+mod log;
 mod look;
 mod sweep;
 mod table;
@@ -22,6 +26,7 @@ use crate::seat::{Seat, Shared};
 use crate::snapshot::PeerTotals;
 use crate::sync::Arc;
 use crate::tracker::Reply;
+use hook::Hooks;
 use listen::Listeners;
 use table::Table;
 
@@ -77,6 +82,7 @@ struct Inner<K> {
     shared: Arc<Shared<K>>,
     table: Table<K>,
     listeners: Arc<Listeners<K>>,
+    hooks: Arc<Hooks<K>>,
     /// What the clock's zero was by the system's clock: for display.
     began: SystemTime,
 }

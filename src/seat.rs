@@ -2,13 +2,17 @@
 //! a seat, a permit or a handle, keeps it from being evicted.
 
 use crate::answer::Recorded;
-use crate::circuit::{Admission, Core, Ticket, Turn, Turns, Verdict};
+use crate::circuit::{Admission, Core, Health, Ticket, Turn, Turns, Verdict};
 use crate::error::Failure;
 use crate::event::EventKind;
-use crate::snapshot::{PeerTotals, Totals};
+use crate::snapshot::{PARTS, PeerTotals, Totals};
 use crate::sync::{Arc, AtomicU64, Ordering};
 use crate::time::Tick;
 use crate::tracker::{Env, Tracker};
+
+mod refusals;
+
+pub(crate) use refusals::RefusalCounts;
 
 /// How long a search for room that failed is not repeated (R26).
 const SEARCH_AGAIN: u64 = 1_000_000_000;
@@ -16,13 +20,24 @@ const SEARCH_AGAIN: u64 = 1_000_000_000;
 const SEARCHING: u64 = 1;
 const FAILED: u64 = 2;
 
-/// Told whose circuit turned, to which generation, and how.
-pub(crate) type Sink<K> = Box<dyn Fn(&K, u64, EventKind) + Send + Sync>;
+/// What is said of a peer when a step was made.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Said {
+    /// To listeners: what happened, and to which generation.
+    Event(u64, EventKind),
+    /// To who follows the peers' admission: it may have changed.
+    Step,
+    /// To the same: the tracker is gone; whether a success was ever recorded in it.
+    Gone { answered: bool },
+}
+
+/// Told of the peer of a seat.
+pub(crate) type Sink<K> = Box<dyn Fn(&Seat<K>, Said) + Send + Sync>;
 
 /// What the seats of a registry share.
 pub(crate) struct Shared<K> {
     pub(crate) env: Env,
-    /// Told of each transition; never while a lock is held (R25).
+    /// Told of each step that somebody is to know of; never while a lock is held (R25).
     pub(crate) sink: Sink<K>,
     pub(crate) ledger: Ledger,
     /// The order of uses: rises with each insertion and each sweep (R26).
@@ -36,7 +51,7 @@ pub(crate) struct Shared<K> {
 /// Totals of what is not tracked, or no longer.
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
-    counters: [AtomicU64; 8],
+    counters: [AtomicU64; PARTS],
     pub(crate) untracked: AtomicU64,
     pub(crate) evicted: AtomicU64,
     pub(crate) removed: AtomicU64,
@@ -143,6 +158,7 @@ pub(crate) struct Seat<K> {
     pub(crate) tracker: Tracker,
     pub(crate) shared: Arc<Shared<K>>,
     pub(crate) key: K,
+    pub(crate) refused: RefusalCounts,
 }
 
 impl<K: Clone> Seat<K> {
@@ -151,11 +167,31 @@ impl<K: Clone> Seat<K> {
     pub(crate) fn nowhere(shared: &Arc<Shared<K>>, key: &K) -> Self {
         let tracker = Tracker::new(Arc::new(Core::new(0)), 0, 0);
         tracker.remove(&shared.env);
-        Self { tracker, shared: Arc::clone(shared), key: key.clone() }
+        Self::new(tracker, Arc::clone(shared), key.clone())
     }
 }
 
 impl<K> Seat<K> {
+    pub(crate) fn new(tracker: Tracker, shared: Arc<Shared<K>>, key: K) -> Self {
+        Self { tracker, shared, key, refused: RefusalCounts::default() }
+    }
+
+    /// What was ever counted of the peer.
+    pub(crate) fn totals(&self, health: &Health) -> PeerTotals {
+        PeerTotals { refused: self.refused.read(), ..self.tracker.totals(health) }
+    }
+
+    /// Ends the tracker: see [`Tracker::remove`].
+    pub(crate) fn remove(&self) -> (Option<PeerTotals>, Turns) {
+        let (totals, turns) = self.tracker.remove(&self.shared.env);
+        (totals.map(|totals| PeerTotals { refused: self.refused.take(), ..totals }), turns)
+    }
+
+    /// What was counted and not yet taken: see [`Tracker::last_totals`].
+    fn last_totals(&self) -> PeerTotals {
+        PeerTotals { refused: self.refused.take(), ..self.tracker.last_totals() }
+    }
+
     /// Tells the listener what this thread has done: most often, nothing.
     #[inline]
     pub(crate) fn tell(&self, turns: &Turns) {
@@ -168,15 +204,15 @@ impl<K> Seat<K> {
     fn tell_all(&self, turns: Turns) {
         let env = &self.shared.env;
         let Env { clock, guard, .. } = env;
-        let tell = |generation, kind| (self.shared.sink)(&self.key, generation, kind);
+        let tell = |generation, kind| (self.shared.sink)(self, Said::Event(generation, kind));
         for (generation, turn) in turns.into_iter().flatten() {
             let told = match turn {
                 Turn::HeldBack => guard.begin(|| clock.now()),
                 Turn::Relieved => guard.end(|| clock.now()),
                 _ => true,
             };
-            if told {
-                tell(generation, turn.into());
+            if let Some(kind) = EventKind::of(turn).filter(|_| told) {
+                tell(generation, kind);
             }
             // A peer that answered after its trip was held back, and before this was told, has ended
             // an outage that had not begun.
@@ -188,6 +224,10 @@ impl<K> Seat<K> {
             if over && guard.end(|| clock.now()) {
                 tell(generation, EventKind::LocalRecovered);
             }
+        }
+        // That it is gone is for who removed it to say.
+        if !matches!(turns[0], Some((_, Turn::Removed))) {
+            (self.shared.sink)(self, Said::Step);
         }
     }
 
@@ -219,6 +259,9 @@ impl<K> Seat<K> {
     #[inline(never)]
     pub(crate) fn acquire_noted(&self) -> Admission {
         let (admission, turns) = self.tracker.acquire(&self.shared.env);
+        if let Admission::Refused(refused) = &admission {
+            self.refused.count(refused.reason);
+        }
         self.tell(&turns);
         admission
     }
@@ -236,7 +279,7 @@ impl<K> Seat<K> {
         self.tell(&turns);
         if recorded == Recorded::Late && self.tracker.core().is_removed() {
             // Nobody looks here any more: what was counted goes where it is seen.
-            self.shared.ledger.add(self.tracker.last_totals());
+            self.shared.ledger.add(self.last_totals());
         }
         recorded
     }
@@ -251,7 +294,7 @@ impl<K> Seat<K> {
 
 impl<K> Drop for Seat<K> {
     fn drop(&mut self) {
-        self.shared.ledger.add(self.tracker.last_totals());
+        self.shared.ledger.add(self.last_totals());
     }
 }
 

@@ -95,7 +95,36 @@ pub struct PeerTotals {
     pub reported_successes: u64,
     /// Errors reported without a permit, neutral ones too.
     pub reported_errors: u64,
+    /// Calls that were refused.
+    pub refused: Refusals,
 }
+
+/// How often a call was refused, by [`Reason`](crate::Reason). Only who asks to be admitted is
+/// counted.
+///
+/// ```
+/// use peer_health::{HealthRegistry, Refusals};
+///
+/// let registry = HealthRegistry::<u32>::new();
+/// registry.force_open(&7)?;
+/// registry.acquire(&7).unwrap_err();
+/// let Refusals { open, forced_open, .. } = registry.totals().permits.refused;
+/// assert_eq!((open, forced_open), (0, 1));
+/// # Ok::<(), peer_health::Untracked>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Refusals {
+    /// Since the circuit was open.
+    pub open: u64,
+    /// Since its probes were out.
+    pub probes_in_flight: u64,
+    /// Since it was forced open.
+    pub forced_open: u64,
+}
+
+/// The number of counts in [`PeerTotals`].
+pub(crate) const PARTS: usize = 11;
 
 impl PeerTotals {
     /// The permits that have ended, in whatever way.
@@ -110,7 +139,7 @@ impl PeerTotals {
     }
 
     /// All counts, the ways in which a permit ends first.
-    pub(crate) fn parts(&self) -> [u64; 8] {
+    pub(crate) fn parts(&self) -> [u64; PARTS] {
         [
             self.succeeded,
             self.failed,
@@ -120,12 +149,16 @@ impl PeerTotals {
             self.opened,
             self.reported_successes,
             self.reported_errors,
+            self.refused.open,
+            self.refused.probes_in_flight,
+            self.refused.forced_open,
         ]
     }
 
-    pub(crate) fn from_parts(parts: [u64; 8]) -> Self {
-        let [succeeded, failed, neutral, abandoned, late, opened, successes, errors] = parts;
-        let (reported_successes, reported_errors) = (successes, errors);
+    pub(crate) fn from_parts(parts: [u64; PARTS]) -> Self {
+        let [succeeded, failed, neutral, abandoned, late, opened, reports @ .., a, b, c] = parts;
+        let [reported_successes, reported_errors] = reports;
+        let refused = Refusals { open: a, probes_in_flight: b, forced_open: c };
         Self {
             succeeded,
             failed,
@@ -135,6 +168,7 @@ impl PeerTotals {
             opened,
             reported_successes,
             reported_errors,
+            refused,
         }
     }
 

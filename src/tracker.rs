@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use std::cell::Cell;
 use std::ops::Deref;
 
-use crate::answer::{NextAdmission, Recorded};
+use crate::answer::Recorded;
 use crate::circuit::{
     Admission, At, Control, Core, Outcome, Reported, Settled, Step, Ticket, Turns, Verdict,
 };
@@ -23,6 +23,7 @@ use crate::time::Tick;
 mod counts;
 mod env;
 mod outage;
+mod query;
 
 pub(crate) use env::Env;
 use outage::{answers, opened, place, relieved};
@@ -202,20 +203,6 @@ impl Tracker {
         self.advance_from(core, env, now, |core, at| core.admit(at))
     }
 
-    /// When a call may be admitted: what `acquire` would answer, not acted upon (R7).
-    pub(crate) fn next_admission(&self, core: &Core, env: &Env, now: Tick) -> NextAdmission {
-        if core.admits_all() {
-            return NextAdmission::Now;
-        }
-        let rules = env.rules();
-        match core.admit(At { rules: &rules, now, salt: self.salt, held: false }).reply {
-            Admission::Admitted(_) | Admission::Gone => NextAdmission::Now,
-            Admission::Refused(refused) => {
-                refused.retry_after.map_or(NextAdmission::Unknown, NextAdmission::After)
-            }
-        }
-    }
-
     /// Counts a success of a phase in which it changes nothing else.
     #[inline]
     pub(crate) fn count_success(&self) {
@@ -374,10 +361,21 @@ impl Tracker {
     }
 
     /// Ends the wait of an open circuit; whether it is open, and may be probed now.
-    pub(crate) fn end_wait(&self, env: &Env) -> bool {
+    pub(crate) fn end_wait(&self, env: &Env) -> (bool, Turns) {
         let now = env.clock.now();
         self.touch(now);
-        self.advance(env, now, |core, at| core.end_wait(at.now)).0
+        self.advance(env, now, |core, at| core.end_wait(at.now))
+    }
+
+    /// Takes good news of the peer; whether its circuit is open, and may be probed now. A circuit
+    /// at rest has nothing to gain by it.
+    pub(crate) fn note_reachable(&self, env: &Env) -> (bool, Turns) {
+        if self.rests().is_some() {
+            return (false, [None; 2]);
+        }
+        let now = env.clock.now();
+        self.touch(now);
+        self.advance(env, now, |core, at| core.note_reachable(at))
     }
 
     /// Ends the last phase; what was counted so far, if this call did it (R27).

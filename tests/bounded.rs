@@ -90,6 +90,8 @@ fn an_open_peer_is_remembered_until_it_was_of_no_use_for_long_after_its_wait() {
     let config = HealthConfig::default()
         .with_max_peers(1)
         .with_open_timeout(Duration::from_secs(60))
+        .with_open_multiplier(1.0)
+        .with_open_jitter(0.0)
         .with_forget_after(HOUR);
     let (registry, hand) = registry(config);
     trip(&registry, 1);

@@ -15,6 +15,8 @@ fn handler(successes: u32) -> (ErrorHandler<u32>, ManualClock) {
     let config = HealthConfig::default()
         .with_failure_threshold(5)
         .with_open_timeout(Duration::from_secs(5))
+        .with_open_multiplier(1.0)
+        .with_open_jitter(0.0)
         .with_success_threshold(successes);
     let registry = HealthRegistry::builder().config(config).clock(clock).build().unwrap();
     (ErrorHandler::with_registry(registry), hand)

@@ -98,6 +98,8 @@ fn of_peers_in_trouble_the_one_goes_first_that_was_of_no_use_for_longest() {
         .with_max_peers(2)
         .with_failure_threshold(1)
         .with_open_timeout(HOUR)
+        .with_open_multiplier(1.0)
+        .with_open_jitter(0.0)
         .with_open_max(HOUR)
         .with_forget_after(HOUR);
     let (registry, hand) = registry(config.clone());

@@ -21,7 +21,7 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseResult;
-use reference::{Control, Counts, End, How, Next, Reference, Reply, Reported, Ticket, nanos};
+use reference::{Control, Counts, End, How, Next, Reference, Reply, Reported, Ticket, Told, nanos};
 
 const PEER: u32 = 7;
 
@@ -47,6 +47,10 @@ enum Op {
     Control(Control),
     Configure(Box<HealthConfig>),
     Remove,
+    /// Good news, or an operator who ends the wait.
+    News {
+        by_operator: bool,
+    },
     Wait(Duration),
     /// To one of the moments at which time alone changes something; or just before, or after.
     GoTo {
@@ -137,6 +141,7 @@ fn a_config() -> impl Strategy<Value = HealthConfig> {
             .with_open_timeout(open_timeout)
             .with_open_multiplier(multiplier)
             .with_open_max(open_max)
+            .with_open_jitter(0.0)
             .with_success_threshold(n)
             .with_half_open_mode(if by_rate { HalfOpenMode::Rate } else { HalfOpenMode::All })
             .with_half_open_max(half_open_max)
@@ -184,6 +189,7 @@ fn an_op() -> impl Strategy<Value = Op> {
         2 => control.prop_map(Op::Control),
         3 => a_config().prop_map(|config| Op::Configure(Box::new(config))),
         1 => Just(Op::Remove),
+        8 => prop::bool::weighted(0.2).prop_map(|by_operator| Op::News { by_operator }),
         10 => some_time().prop_map(Op::Wait),
         1 => Just(Op::Wait(far)),
         16 => (which(), -1i64..=1).prop_map(|(which, nudge)| Op::GoTo { which, nudge }),
@@ -304,6 +310,13 @@ impl Pair {
                 prop_assert_eq!(self.registry.remove(&PEER), self.reference.peer.is_some());
                 self.reference.remove();
             }
+            Op::News { by_operator: true } => {
+                prop_assert_eq!(self.registry.end_wait(&PEER), self.reference.end_wait());
+            }
+            Op::News { by_operator: false } => {
+                let expected = self.reference.note_reachable();
+                prop_assert_eq!(self.registry.note_reachable(&PEER), expected, "news");
+            }
             Op::Wait(time) => self.wait(time),
             Op::GoTo { which, nudge } => {
                 let mut moments = self.reference.moments();
@@ -346,7 +359,7 @@ impl Pair {
     /// R29: each exactly once, in order, with rising generations.
     fn same_events(&mut self) -> TestCaseResult {
         let events = std::mem::take(&mut *self.events.lock().unwrap());
-        let kinds: Vec<_> = events.iter().map(|event| event.kind).collect();
+        let kinds: Vec<_> = events.iter().map(|event| Told::from(event.kind)).collect();
         prop_assert_eq!(kinds, std::mem::take(&mut self.reference.events), "events");
         for event in events {
             prop_assert!(event.generation > self.generation, "{event:?} is not new");
@@ -491,6 +504,7 @@ fn counts(totals: &peer_health::PeerTotals) -> Counts {
         opened: totals.opened,
         reported_successes: totals.reported_successes,
         reported_errors: totals.reported_errors,
+        refused: [totals.refused.open, totals.refused.probes_in_flight, totals.refused.forced_open],
     }
 }
 

@@ -25,6 +25,8 @@ fn config() -> HealthConfig {
     HealthConfig::default()
         .with_failure_threshold(1)
         .with_open_timeout(Duration::from_secs(5))
+        .with_open_multiplier(1.0)
+        .with_open_jitter(0.0)
         .with_success_threshold(1)
         .with_probe_lease(Duration::from_secs(30))
 }
@@ -72,8 +74,11 @@ async fn a_stream_tells_a_peers_life_in_order() {
     fail(&monitor, 7);
     hand.advance(Duration::from_secs(5));
     monitor.registry().acquire(&7).unwrap().success();
-    let opened = EventKind::Opened { retry_after: Duration::from_secs(5) };
-    for (generation, kind) in [(1, opened), (2, EventKind::HalfOpened), (3, EventKind::Closed)] {
+    let opened = event(&mut events).await;
+    assert_eq!((opened.peer, opened.generation), (7, 1));
+    let wait = Duration::from_secs(5);
+    assert!(matches!(opened.kind, EventKind::Opened { retry_after, .. } if retry_after == wait));
+    for (generation, kind) in [(2, EventKind::HalfOpened), (3, EventKind::Closed)] {
         let event = event(&mut events).await;
         assert_eq!((event.peer, event.generation, event.kind), (7, generation, kind));
     }

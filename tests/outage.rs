@@ -20,6 +20,8 @@ fn config() -> HealthConfig {
     HealthConfig::default()
         .with_failure_threshold(1)
         .with_open_timeout(10 * SECOND)
+        .with_open_multiplier(1.0)
+        .with_open_jitter(0.0)
         .with_success_threshold(1)
         .with_outage_guard(true)
 }

@@ -15,6 +15,8 @@ fn registry() -> (HealthRegistry<u32>, ManualClock) {
     let config = HealthConfig::default()
         .with_failure_threshold(1)
         .with_open_timeout(Duration::from_secs(1))
+        .with_open_multiplier(1.0)
+        .with_open_jitter(0.0)
         .with_success_threshold(1)
         .with_probe_lease(Duration::from_secs(3));
     (HealthRegistry::builder().config(config).clock(clock).build().unwrap(), hand)
@@ -187,6 +189,7 @@ fn a_wait_that_is_ended_early_is_no_success() {
     let config = HealthConfig::default()
         .with_failure_threshold(1)
         .with_open_timeout(Duration::from_secs(1))
+        .with_open_jitter(0.0)
         .with_open_multiplier(2.0);
     let registry = HealthRegistry::<u32>::builder().config(config).build().unwrap();
     registry.acquire(&7).unwrap().failure(network());
@@ -199,4 +202,29 @@ fn a_wait_that_is_ended_early_is_no_success() {
         }
     }
     assert_eq!(waits, [2, 4, 8]);
+}
+
+#[test]
+fn refusals_are_counted_by_reason_and_survive_their_peer() {
+    let (registry, _) = probing();
+    let refused = |registry: &HealthRegistry<u32>| {
+        let refused = registry.totals().permits.refused;
+        (refused.open, refused.probes_in_flight, refused.forced_open)
+    };
+    let probe = registry.acquire(&7).unwrap();
+    assert_eq!(registry.peer(&7).acquire().unwrap_err().reason, Reason::ProbesInFlight);
+    probe.failure(network());
+    (0..2).for_each(|_| assert!(registry.acquire(&7).is_err()));
+    registry.force_open(&7).unwrap();
+    (0..3).for_each(|_| assert!(registry.acquire(&7).is_err()));
+    assert!(registry.is_circuit_open(&7));
+    assert_ne!(registry.next_admission(&7), NextAdmission::Now);
+    assert_eq!(refused(&registry), (2, 1, 3), "to look is not to ask");
+    assert_eq!(registry.snapshot(&7).unwrap().totals.refused, registry.totals().permits.refused);
+    assert_eq!(registry.totals().permits.settled(), 2, "what is refused is no permit");
+    registry.remove(&7);
+    assert_eq!(refused(&registry), (2, 1, 3));
+    registry.force_open(&7).unwrap();
+    assert!(registry.acquire(&7).is_err());
+    assert_eq!(refused(&registry), (2, 1, 4));
 }

@@ -24,6 +24,8 @@ async fn a_driver_calls_a_peer_that_comes_back_whatever_its_wait_was() {
         .with_failure_threshold(1)
         .with_success_threshold(1)
         .with_open_timeout(HOUR)
+        .with_open_multiplier(1.0)
+        .with_open_jitter(0.0)
         .with_open_max(HOUR);
     let registry = HealthRegistry::builder().config(config).build().unwrap();
     let (tell, mut turns) = mpsc::unbounded_channel();
@@ -67,7 +69,7 @@ async fn a_driver_calls_a_peer_that_comes_back_whatever_its_wait_was() {
     peer.kill();
     driver.request(&id);
     let opened = in_time(turns.recv()).await.unwrap();
-    assert!(matches!(opened, EventKind::Opened { retry_after } if retry_after == HOUR));
+    assert!(matches!(opened, EventKind::Opened { retry_after, .. } if retry_after == HOUR));
     let NextAdmission::After(wait) = registry.next_admission(&id) else { panic!("it is open") };
     assert!(wait > HOUR / 2);
 

@@ -15,8 +15,8 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use peer_health::{
-    Clock, EventKind, HealthConfig, HealthRegistry, PeerTotals, Permit, Reason, Recorded, Status,
-    SyncError,
+    Clock, EventKind, HealthConfig, HealthRegistry, PeerTotals, Permit, Reason, Recorded, Refusals,
+    Status, SyncError,
 };
 
 const THREADS: u64 = 64;
@@ -34,6 +34,7 @@ struct Seen {
     dropped: u64,
     reported_errors: u64,
     reported_successes: u64,
+    refused: u64,
 }
 
 impl Seen {
@@ -79,6 +80,8 @@ impl Seen {
         assert_eq!(totals.abandoned + totals.late, sum(|seen| seen.late + seen.dropped));
         assert_eq!(totals.reported_errors, sum(|seen| seen.reported_errors));
         assert_eq!(totals.reported_successes, sum(|seen| seen.reported_successes));
+        let Refusals { open, probes_in_flight, forced_open, .. } = totals.refused;
+        assert_eq!(open + probes_in_flight + forced_open, sum(|seen| seen.refused));
     }
 }
 
@@ -105,6 +108,8 @@ fn stress(peers: u64, by_handle: bool) {
     let registry: Arc<OnceLock<HealthRegistry<u64>>> = Arc::default();
     let events = Arc::new(AtomicU64::new(0));
     let called_back = Arc::new(AtomicU64::new(0));
+    let refused_back = Arc::new(AtomicU64::new(0));
+    let turned_away = Arc::clone(&refused_back);
     let (back, opened, admitted) =
         (Arc::clone(&registry), Arc::clone(&events), Arc::clone(&called_back));
     // Time passes by being asked for, on a slow machine as on a fast one.
@@ -113,6 +118,8 @@ fn stress(peers: u64, by_handle: bool) {
         .with_failure_threshold(3)
         .with_failure_window(Duration::ZERO)
         .with_open_timeout(Duration::from_micros(50))
+        .with_open_multiplier(1.0)
+        .with_open_jitter(0.0)
         .with_success_threshold(2);
     let built = HealthRegistry::<u64>::builder()
         .config(config)
@@ -125,6 +132,7 @@ fn stress(peers: u64, by_handle: bool) {
             if let Some(registry) = back.get() {
                 let permit = registry.acquire(&event.peer);
                 admitted.fetch_add(permit.is_ok().into(), Ordering::Relaxed);
+                turned_away.fetch_add(permit.is_err().into(), Ordering::Relaxed);
                 assert!(registry.snapshot(&event.peer).is_some());
             }
         })
@@ -139,7 +147,8 @@ fn stress(peers: u64, by_handle: bool) {
     });
     let totals = built.totals().permits;
     let dropped = called_back.load(Ordering::Relaxed);
-    seen.push(Seen { ended: dropped, dropped, ..Seen::default() });
+    let refused = refused_back.load(Ordering::Relaxed);
+    seen.push(Seen { ended: dropped, dropped, refused, ..Seen::default() });
     Seen::check(&seen, totals);
     assert_eq!(totals.opened, events.load(Ordering::Relaxed), "each trip is told once");
     assert!(totals.opened >= 100, "{} trips", totals.opened);
@@ -166,9 +175,15 @@ fn run(registry: &HealthRegistry<u64>, thread: u64, peers: u64, by_handle: bool)
         let failing = (n / 1000) % 8 == 0 && draw & 0x10_0000 != 0;
         let way = if failing { 1 } else { draw >> 32 & 0x3F };
         if by_handle {
-            handle.acquire().map(|permit| seen.settle(permit, way)).ok();
+            match handle.acquire() {
+                Ok(permit) => drop(seen.settle(permit, way)),
+                Err(_) => seen.refused += 1,
+            }
         } else {
-            registry.acquire(&(draw % peers)).map(|permit| seen.settle(permit, way)).ok();
+            match registry.acquire(&(draw % peers)) {
+                Ok(permit) => drop(seen.settle(permit, way)),
+                Err(_) => seen.refused += 1,
+            }
         }
     }
     seen

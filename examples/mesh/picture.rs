@@ -125,7 +125,7 @@ fn event(mesh: &Mesh, (at, by, event): News) -> Option<(Duration, String)> {
     let by = &mesh.nodes[by];
     let of = mesh.nodes.iter().find(|node| node.id == event.peer)?;
     let what = match event.kind {
-        EventKind::Opened { retry_after } => {
+        EventKind::Opened { retry_after, .. } => {
             let error = by.judge.view(&of.id).last_error.map(|(_, error)| error);
             format!("open for {retry_after:.1?}: {}", error.unwrap_or_default())
         }

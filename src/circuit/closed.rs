@@ -1,6 +1,6 @@
 //! Calls to a peer whose circuit is Closed, or that is only being measured.
 
-use super::{At, Core, Health, Outcome, Phase, Settled, Step, Turn, Verdict};
+use super::{At, Core, Health, News, Outcome, Phase, Settled, Step, Verdict};
 use crate::answer::Recorded;
 use crate::rules::Rules;
 use crate::time::Tick;
@@ -27,9 +27,9 @@ impl Core {
                 next.health.extend_streak(start, at);
                 let trips = trips && next.health.reaches(at.rules);
                 if trips && !at.held {
-                    let (open, wait) = next.open(0, outcome.asked_wait(), at);
-                    let opened = Recorded::Opened { retry_after: wait };
-                    return Step::turn(open, Turn::Opened { wait }, opened.into());
+                    return next
+                        .open(0, outcome.asked_wait(), News::default(), at)
+                        .map(|retry_after| Recorded::Opened { retry_after }.into());
                 }
                 let counted = self.fed(Some(next), window, outcome, at);
                 if trips { counted.held_back(self.generation) } else { counted }

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::{At, Core, Health, Phase, Spell, Step, Turn};
+use super::{At, Core, Health, News, Phase, Step, Turn};
 use crate::answer::WindowCounts;
 use crate::time::Tick;
 
@@ -33,8 +33,7 @@ impl Core {
         if at.held {
             return Step::stay(None).held_back(generation);
         }
-        let (next, wait) = self.clone().open(0, asked, at);
-        Step::turn(next, Turn::Opened { wait }, Some(wait))
+        self.clone().open(0, asked, News::default(), at).map(Some)
     }
 
     /// Answers `is_circuit_open` (R22). A no is noted while a streak is running: a call that is
@@ -71,16 +70,16 @@ impl Core {
         Step::turn(next, Turn::Controlled(control), Some(()))
     }
 
-    /// Good news of the peer: the wait of an open circuit ends now, and the next admission begins
-    /// half-open as it would have later (R2 to R4). Whether the circuit is open, and may be probed.
+    /// An operator ends the wait of an open circuit, and the next admission begins half-open as it
+    /// would have later (R2 to R4). Whether the circuit is open, and may be probed.
     pub(crate) fn end_wait(&self, now: Tick) -> Step<bool> {
         let Phase::Open(spell) = self.phase else { return Step::stay(false) };
         if spell.is_over(now) {
             return Step::stay(true);
         }
         let mut next = self.clone();
-        next.phase = Phase::Open(Spell { wait: now.since(spell.opened_at), ..spell });
-        Step::to(next, true)
+        next.phase = Phase::Open(spell.cut(now));
+        Step::to(next, true).freed(self.generation)
     }
 
     /// Ends the tracker's last phase (R27) and hands out what it had counted; `None` if it was

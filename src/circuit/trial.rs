@@ -23,6 +23,8 @@ pub(crate) struct Trial {
     issued: u32,
     /// The probes that have decided. A reported verdict is none: it needs no slot (R24).
     judged: u32,
+    /// Whether the lease of a probe ran out and its slot was given again.
+    lapsed: bool,
     pub(crate) passed: u32,
     pub(crate) failed: u32,
     pub(crate) slow: u32,
@@ -51,6 +53,7 @@ impl Trial {
         if self.judged.saturating_add(out) >= self.rules.probes {
             let over = self.out.iter().position(|probe| self.expired(probe, now))?;
             self.out.remove(over);
+            self.lapsed = true;
         }
         let id = self.issued;
         self.issued = self.issued.wrapping_add(1);
@@ -78,6 +81,26 @@ impl Trial {
         }
     }
 
+    /// What is known when the phase is as old as it may get (R6): `Some(true)` closes, `Some(false)`
+    /// reopens, `None` if there is no verdict.
+    fn last_decision(&self) -> Option<bool> {
+        let hung = self.lapsed || !self.out.is_empty();
+        let fails = self.rules.mode == HalfOpenMode::Rate && self.rules.rate_reached(self.counts());
+        if hung || fails {
+            return Some(false);
+        }
+        (self.decided() > 0).then_some(true)
+    }
+
+    /// Where all slots are taken: when time alone changes that, by a lease that runs out or by the
+    /// age of the phase.
+    pub(crate) fn frees_at(&self, half_open_max: Option<u64>) -> Option<Tick> {
+        let leases = self.rules.lease.into_iter();
+        let leases =
+            leases.flat_map(|lease| self.out.iter().map(move |p| p.admitted_at.plus(lease)));
+        leases.chain(half_open_max.map(|max| self.since.plus(max))).min()
+    }
+
     /// The verdicts so far, as a window would count them.
     pub(crate) fn counts(&self) -> WindowCounts {
         WindowCounts {
@@ -98,6 +121,7 @@ impl Core {
             out: Vec::new(),
             issued: 0,
             judged: 0,
+            lapsed: false,
             passed: 0,
             failed: 0,
             slow: 0,
@@ -110,9 +134,7 @@ impl Core {
     pub(super) fn admit_probe(&self, trial: &Trial, at: At<'_>) -> Step<Admission> {
         let age = at.now.since(trial.since);
         if at.rules.half_open_max.is_some_and(|max| age >= max) {
-            return self
-                .reopen(trial, None, at)
-                .map(|wait| Admission::Refused(Refused::new(Reason::Open, Some(wait))));
+            return self.admit_after_all(trial, at);
         }
         let mut next = trial.clone();
         match next.give_slot(at.now) {
@@ -121,6 +143,24 @@ impl Core {
                 Step::to(self.with_trial(next), Admission::Admitted(ticket))
             }
             None => Step::stay(Admission::Refused(Refused::new(Reason::ProbesInFlight, None))),
+        }
+    }
+
+    /// Asked for admission, the phase being as old as it may get: it ends with what is known (R6).
+    fn admit_after_all(&self, trial: &Trial, at: At<'_>) -> Step<Admission> {
+        match trial.last_decision() {
+            Some(false) => self
+                .reopen(trial, None, at)
+                .map(|wait| Admission::Refused(Refused::new(Reason::Open, Some(wait)))),
+            Some(true) => {
+                let closed = self.clone().close();
+                let ticket = closed.ticket(at.now, None);
+                Step::turn(closed, Turn::Closed, Admission::Admitted(ticket))
+            }
+            None => {
+                let begun = self.half_open(trial.spell, at);
+                begun.admit(at).after(begun)
+            }
         }
     }
 
@@ -137,7 +177,8 @@ impl Core {
         }
         next.judged += u32::from(matches!(outcome.verdict, Verdict::Success | Verdict::Failure));
         let slow = trial.rules.is_slow(outcome.latency);
-        self.noted(outcome, at.now).judged(next, slow, outcome, at).map(Settled::from)
+        let step = self.noted(outcome, at.now).judged(next, slow, outcome, at);
+        step.freed(self.generation).map(Settled::from)
     }
 
     /// A verdict that came without a permit needs no slot (R24); an error reopens (R23).
@@ -184,8 +225,7 @@ impl Core {
     /// The half-open phase failed: Open again, one failed phase more (R16).
     fn reopen(&self, trial: &Trial, asked: Option<u64>, at: At<'_>) -> Step<Duration> {
         let failed_trials = trial.spell.failed_trials.saturating_add(1);
-        let (next, wait) = self.clone().open(failed_trials, asked, at);
-        Step::turn(next, Turn::Opened { wait }, wait)
+        self.clone().open(failed_trials, asked, trial.news_after_failure(), at)
     }
 
     fn with_trial(&self, trial: Trial) -> Self {

@@ -6,15 +6,19 @@ impl At<'_> {
     /// R16: min(max(open_timeout * multiplier^n, what the peer asked), open_max), less jitter.
     pub(super) fn wait(&self, failed_trials: u32, asked: Option<u64>, generation: u64) -> u64 {
         let rules = self.rules;
-        let grown = if failed_trials == 0 || rules.multiplier == 1.0 {
-            rules.open
-        } else {
-            let exponent = i32::try_from(failed_trials).unwrap_or(i32::MAX);
-            whole(rules.open as f64 * rules.multiplier.powi(exponent))
-        };
-        let wait = grown.max(asked.unwrap_or(0)).min(rules.open_max);
+        let wait = self.grown(failed_trials).max(asked.unwrap_or(0)).min(rules.open_max);
         let cut = wait as f64 * rules.jitter * unit(self.salt, generation);
         wait.saturating_sub(whole(cut))
+    }
+
+    /// open_timeout * multiplier^n.
+    pub(super) fn grown(&self, n: u32) -> u64 {
+        let rules = self.rules;
+        if n == 0 || rules.multiplier == 1.0 {
+            return rules.open;
+        }
+        let exponent = i32::try_from(n).unwrap_or(i32::MAX);
+        whole(rules.open as f64 * rules.multiplier.powi(exponent))
     }
 }
 

@@ -25,10 +25,11 @@ type OnClosed = Arc<dyn Fn(EndpointId, Ending) + Send + Sync>;
 ///   [`acquire`](HealthRegistry::acquire) and no substitute: while a circuit is half-open the hook
 ///   lets every dial pass, and only permits bound the probes.
 /// - A peer whose inbound connection has completed its handshake has proven its key, and that
-///   there is a way to it. That [ends the wait](HealthRegistry::end_wait) of its open circuit: the
-///   next `acquire` is admitted, as a probe. It closes no circuit, and lifts no `force_open`: a
-///   peer that is alive may still answer garbage, and then its probe fails. A peer that was left
-///   alone because it answers garbage can so ask for one more probe per connection that it makes.
+///   there is a way to it. That is [good news](HealthRegistry::note_reachable): the wait of its open
+///   circuit ends, and the next `acquire` is admitted, as a probe. It closes no circuit, and lifts no
+///   `force_open`: a peer that is alive may still answer garbage, and then its probe fails. After
+///   each such probe the next connection is heeded later, so that a peer which answers garbage is
+///   not probed more often for calling us.
 ///
 /// Connections are closed by whoever holds them: the hooks hold neither an endpoint nor a
 /// connection, and what they are given must not either, or the endpoint is never dropped. They
@@ -249,7 +250,7 @@ impl EndpointHooks for HealthHooks {
             self.watch(connection);
             if connection.side() == Side::Server {
                 let peer = connection.remote_id();
-                self.registry.end_wait(&peer);
+                self.registry.note_reachable(&peer);
                 if let Some(tell) = &self.on_inbound {
                     tell(peer);
                 }

@@ -15,7 +15,7 @@ impl<K: PeerKey> HealthMonitor<K> {
     /// Orders candidates, the best first:
     ///
     /// 1. Those that may be called now: the healthy, then the half-open with a free slot, then the
-    ///    open whose wait is over, and the half-open that are so for longer than `half_open_max`.
+    ///    open whose wait is over, and the half-open whose probes hang for longer than `half_open_max`.
     /// 2. Those that may not: the half-open whose probes are out, then the open, by how long they
     ///    still are, then the forced open.
     /// 3. Where that makes no difference, by what a call is expected to cost: the

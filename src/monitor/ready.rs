@@ -48,8 +48,8 @@ impl<K: PeerKey> HealthMonitor<K> {
     /// cut short by [`end_wait`], or a clock that runs ahead of tokio's,
     /// not before a second.
     ///
-    /// A circuit that has been half-open for longer than `half_open_max` opens again when somebody
-    /// asks: this returns, so that somebody does.
+    /// A circuit whose probes hang for longer than `half_open_max` opens again when somebody asks: this
+    /// returns, so that somebody does.
     ///
     /// [`end_wait`]: crate::HealthRegistry::end_wait
     ///

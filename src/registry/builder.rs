@@ -4,14 +4,16 @@ use std::fmt;
 use std::time::SystemTime;
 
 use super::census::Peers;
+use super::hook::{Hooks, Told};
 use super::key::PeerKey;
 use super::listen::{Listener, Listeners};
+use super::log;
 use super::table::Table;
 use super::{HealthRegistry, Inner};
 use crate::config::{ConfigError, HealthConfig};
-use crate::event::{Event, EventKind};
+use crate::event::Event;
 use crate::rules::Rules;
-use crate::seat::{Shared, Sink};
+use crate::seat::{Said, Shared, Sink};
 use crate::sync::Arc;
 use crate::time::Clock;
 use crate::tracker::Env;
@@ -146,66 +148,27 @@ impl<K: PeerKey> RegistryBuilder<K> {
         let max_peers = rules.max_peers;
         let env = Env::new(self.clock.started_now(), Arc::new(rules));
         let listeners = Arc::new(Listeners::new(self.listener));
-        let sink = sink(Arc::clone(&listeners));
+        let hooks = Arc::new(Hooks::default());
+        let sink = sink(Arc::clone(&listeners), Arc::clone(&hooks));
         let table = Table::new(max_peers, seed);
         let began = SystemTime::now();
         let inner = Arc::new_cyclic(|inner| {
             let env = env.guarding(Box::new(Peers(inner.clone())));
             let shared = Arc::new(Shared::new(env, sink, max_peers <= EXACT_USES));
-            Inner { shared, table, listeners, began }
+            Inner { shared, table, listeners, hooks, began }
         });
         HealthRegistry { inner }
     }
 }
 
-/// What a transition is told to: the log, then the listeners.
-fn sink<K: PeerKey>(listeners: Arc<Listeners<K>>) -> Sink<K> {
-    Box::new(move |peer, generation, kind| {
-        log(peer, generation, kind);
-        listeners.tell(peer, generation, kind);
+/// What is said goes to the listeners, then to the log, then to the hooks.
+fn sink<K: PeerKey>(listeners: Arc<Listeners<K>>, hooks: Arc<Hooks<K>>) -> Sink<K> {
+    Box::new(move |seat, said| match said {
+        Said::Event(generation, kind) => {
+            listeners.tell(&seat.key, generation, kind);
+            log::transition(seat, generation, kind);
+        }
+        Said::Step => hooks.tell(Told::Peer(&seat.key)),
+        Said::Gone { answered } => hooks.tell(Told::Gone { peer: &seat.key, answered }),
     })
 }
-
-#[cfg(feature = "tracing")]
-fn log<K: PeerKey>(peer: &K, generation: u64, kind: EventKind) {
-    use EventKind as Kind;
-    let peer = || super::short(peer);
-    match kind {
-        Kind::Opened { retry_after } => {
-            tracing::warn!(target: "peer_health", peer = peer(), generation, ?retry_after, "circuit opened");
-        }
-        Kind::HalfOpened => {
-            tracing::info!(target: "peer_health", peer = peer(), generation, "circuit half-open");
-        }
-        Kind::Closed => {
-            tracing::info!(target: "peer_health", peer = peer(), generation, "circuit closed");
-        }
-        Kind::Overridden(status) => {
-            tracing::warn!(target: "peer_health", peer = peer(), generation, ?status, "circuit overridden");
-        }
-        Kind::Reset => {
-            tracing::info!(target: "peer_health", peer = peer(), generation, "circuit reset");
-        }
-        Kind::LocalOutage => {
-            tracing::warn!(target: "peer_health", peer = peer(), generation, "outage of our own: trip held back");
-        }
-        Kind::LocalRecovered => {
-            tracing::info!(target: "peer_health", peer = peer(), generation, "outage of our own is over");
-        }
-        Kind::Evicted | Kind::Removed => {
-            tracing::trace!(target: "peer_health", peer = peer(), generation, ?kind, "peer forgotten");
-        }
-    }
-}
-
-#[cfg(not(feature = "tracing"))]
-fn log<K>(_: &K, _: u64, _: EventKind) {}
-
-#[cfg(feature = "tracing")]
-pub(super) fn log_lost<K: PeerKey>(event: &Event<K>) {
-    let (peer, generation) = (super::short(&event.peer), event.generation);
-    tracing::error!(target: "peer_health", peer, generation, kind = ?event.kind, "listener panicked");
-}
-
-#[cfg(not(feature = "tracing"))]
-pub(super) fn log_lost<K>(_: &Event<K>) {}

@@ -1,5 +1,6 @@
 //! What an operator may do: replace the configuration, override a circuit, forget a peer.
 
+use super::hook::Told;
 use super::{HealthRegistry, PeerKey};
 use crate::answer::Untracked;
 use crate::circuit::Control;
@@ -24,6 +25,7 @@ impl<K: PeerKey> HealthRegistry<K> {
     /// ```
     pub fn set_config(&self, config: HealthConfig) -> Result<(), ConfigError> {
         self.inner.shared.env.configure(Arc::new(config.check()?));
+        self.inner.hooks.tell(Told::Configured);
         Ok(())
     }
 
@@ -96,10 +98,12 @@ impl<K: PeerKey> HealthRegistry<K> {
         false
     }
 
-    /// Ends the wait of an open circuit, since there is good news of the peer: it has called us,
-    /// its address is new, an operator knows better. Its next call is a probe, and no more of them
-    /// go out than after the wait. Does nothing to a peer in any other state; `true` if the circuit
-    /// is open and may be probed now.
+    /// Ends the wait of an open circuit, since an operator knows better. Its next call is a probe,
+    /// and no more of them go out than after the wait. Does nothing to a peer in any other state;
+    /// `true` if the circuit is open and may be probed now.
+    ///
+    /// For an operator, who may do so as often as seems good. For what anybody can bring about, such
+    /// as a call from the peer, there is [`note_reachable`](Self::note_reachable).
     ///
     /// ```
     /// use peer_health::{HealthConfig, HealthRegistry, SyncError};
@@ -114,7 +118,48 @@ impl<K: PeerKey> HealthRegistry<K> {
     /// # Ok::<(), peer_health::ConfigError>(())
     /// ```
     pub fn end_wait(&self, peer: &K) -> bool {
-        self.known(peer).is_some_and(|seat| seat.tracker.end_wait(&self.inner.shared.env))
+        self.known(peer).is_some_and(|seat| {
+            let (may_be_probed, turns) = seat.tracker.end_wait(&self.inner.shared.env);
+            seat.tell(&turns);
+            may_be_probed
+        })
+    }
+
+    /// Takes good news of a peer, which has called us, say, or whose address is new: an open circuit
+    /// may be probed early. `true` if it is open and may be probed now.
+    ///
+    /// The first news since the circuit was closed ends its wait at once. After n half-open phases
+    /// that news caused and that failed, the next is heeded min(open_timeout * open_multiplier^n,
+    /// open_max) after the last of them began: until then it is deferred, and not dropped, so that a
+    /// bad peer cannot end its own wait by calling us. No wait becomes longer by this. News that
+    /// comes while the peer is probed is heeded if the probes fail. A circuit that closes, or is
+    /// overridden or reset, begins anew with this.
+    ///
+    /// ```
+    /// use peer_health::{Clock, HealthConfig, HealthRegistry, SyncError};
+    /// use std::time::Duration;
+    ///
+    /// let config = HealthConfig::default()
+    ///     .with_failure_threshold(1)
+    ///     .with_open_timeout(Duration::from_secs(60))
+    ///     .with_open_jitter(0.0);
+    /// let (clock, hand) = Clock::manual();
+    /// let registry = HealthRegistry::<u32>::builder().config(config).clock(clock).build()?;
+    /// let reset = || SyncError::Network("reset".into());
+    /// registry.acquire(&7).unwrap().failure(reset());
+    /// assert!(registry.note_reachable(&7));
+    /// registry.acquire(&7).unwrap().failure(reset()); // it has called us, and does not answer
+    /// assert!(!registry.note_reachable(&7));
+    /// hand.advance(Duration::from_secs(120)); // twice the wait since that probe
+    /// assert!(registry.note_reachable(&7));
+    /// # Ok::<(), peer_health::ConfigError>(())
+    /// ```
+    pub fn note_reachable(&self, peer: &K) -> bool {
+        self.known(peer).is_some_and(|seat| {
+            let (may_be_probed, turns) = seat.tracker.note_reachable(&self.inner.shared.env);
+            seat.tell(&turns);
+            may_be_probed
+        })
     }
 
     /// Forgets a peer, whatever its circuit is. Permits of it are late from now on; a handle on it

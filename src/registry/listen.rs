@@ -1,79 +1,29 @@
 //! Who is told of transitions (R29): the builder's listener first, then those that were added.
-//!
-//! The list is an immutable value that is swapped as a whole. Whoever tells takes the list as it is
-//! and holds nothing else: a listener may add listeners, remove itself, or take its time.
-//!
-//! Who begins to listen and then looks misses nothing: a transition is told to it, or was made
-//! before it looks. See [`Listeners::now`].
 
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use super::audience::{Audience, Stop, tell_each};
 use super::key::PeerKey;
-use super::{HealthRegistry, builder};
+use super::{HealthRegistry, log};
 use crate::event::{Event, EventKind};
-use crate::sync::{Arc, AtomicU64, Ordering, Swap};
+use crate::sync::Arc;
 
 /// A listener, as it was given.
 pub(super) type Listener<K> = Box<dyn Fn(&Event<K>) + Send + Sync>;
 
-type List<K> = Vec<Arc<Listener<K>>>;
-
-pub(super) struct Listeners<K> {
-    list: Swap<List<K>>,
-    /// Where those who tell and those who begin to listen meet.
-    meeting: AtomicU64,
-}
+pub(super) struct Listeners<K>(Audience<Listener<K>>);
 
 impl<K: PeerKey> Listeners<K> {
     pub(super) fn new(first: Option<Listener<K>>) -> Self {
-        let list = first.into_iter().map(Arc::new).collect();
-        Self { list: Swap::new(Arc::new(list)), meeting: AtomicU64::new(0) }
+        Self(Audience::new(first))
     }
 
-    /// The list for who has made a transition.
-    fn now(&self) -> Arc<List<K>> {
-        // AcqRel: pairs with the one in `add`. Of two read-modify-writes one comes first: if it is
-        // this, who begins to listen finds the transition that was made before; if it is that, the
-        // list that is loaded next has the new listener.
-        self.meeting.fetch_add(1, Ordering::AcqRel);
-        // No guard of the swap lives while a listener runs.
-        Arc::clone(&self.list.load())
-    }
-
-    /// Tells everybody, with no lock held. A listener that panics loses this event, nobody else.
+    /// Tells everybody, with no lock held.
     pub(super) fn tell(&self, peer: &K, generation: u64, kind: EventKind) {
-        let list = self.now();
-        if list.is_empty() {
-            return;
-        }
-        let event = Event::new(peer.clone(), generation, kind);
-        for listener in &*list {
-            if catch_unwind(AssertUnwindSafe(|| listener(&event))).is_err() {
-                builder::log_lost(&event);
-            }
-        }
-        // The last to let go of a listener that was removed meanwhile drops what it holds.
-        if catch_unwind(AssertUnwindSafe(move || drop(list))).is_err() {
-            builder::log_lost(&event);
-        }
-    }
-
-    fn add(&self, listener: &Arc<Listener<K>>) {
-        self.change(|list| list.iter().chain([listener]).map(Arc::clone).collect());
-        // AcqRel: pairs with the one in `now`; see there.
-        self.meeting.fetch_add(1, Ordering::AcqRel);
-    }
-
-    fn remove(&self, listener: &Arc<Listener<K>>) {
-        let others = |other: &&Arc<Listener<K>>| !Arc::ptr_eq(other, listener);
-        self.change(|list| list.iter().filter(others).map(Arc::clone).collect());
-    }
-
-    fn change(&self, next: impl Fn(&List<K>) -> List<K>) {
-        let mut seen = self.list.load();
-        while let Err(found) = self.list.compare_and_swap(&seen, Arc::new(next(&seen))) {
-            seen = found;
+        let list = self.0.now();
+        if !list.is_empty() {
+            let event = Event::new(peer.clone(), generation, kind);
+            tell_each(list, |listener| listener(&event), || log::lost(&event));
         }
     }
 }
@@ -90,7 +40,7 @@ impl<K: PeerKey> Listeners<K> {
 /// ```
 #[must_use = "the listener is removed when this is dropped"]
 pub struct Listening {
-    stop: Box<dyn Fn() + Send + Sync>,
+    _stop: Stop,
 }
 
 impl<K: PeerKey> HealthRegistry<K> {
@@ -122,14 +72,8 @@ impl<K: PeerKey> HealthRegistry<K> {
     pub fn listen(&self, listener: impl Fn(&Event<K>) + Send + Sync + 'static) -> Listening {
         let listeners = Arc::clone(&self.inner.listeners);
         let listener: Arc<Listener<K>> = Arc::new(Box::new(listener));
-        listeners.add(&listener);
-        Listening { stop: Box::new(move || listeners.remove(&listener)) }
-    }
-}
-
-impl Drop for Listening {
-    fn drop(&mut self) {
-        (self.stop)();
+        listeners.0.add(&listener);
+        Listening { _stop: Stop(Box::new(move || listeners.0.remove(&listener))) }
     }
 }
 

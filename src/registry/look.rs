@@ -129,7 +129,7 @@ impl<K: PeerKey> HealthRegistry<K> {
     pub fn totals(&self) -> Totals {
         let mut totals = self.inner.shared.ledger.totals();
         for seat in &self.inner.table.seats(&self.inner.shared).seats {
-            totals.permits.add(seat.tracker.totals(&seat.tracker.core().health));
+            totals.permits.add(seat.totals(&seat.tracker.core().health));
         }
         totals
     }
@@ -187,7 +187,7 @@ impl<K> Inner<K> {
             retry_attempt: health.retry_attempt,
             consecutive_successes: seat.tracker.successes_since(health),
             latency: seat.tracker.latency().map(Duration::from_nanos),
-            totals: seat.tracker.totals(health),
+            totals: seat.totals(health),
         }
     }
 }

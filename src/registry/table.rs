@@ -17,7 +17,7 @@ use super::key::{AsKey, KeyRef, Keyed, PeerKey};
 use super::sweep::{Rank, Sweeps, Victim};
 use crate::circuit::Core;
 use crate::event::EventKind;
-use crate::seat::{Seat, Shared};
+use crate::seat::{Said, Seat, Shared};
 use crate::sync::{Arc, AtomicU64, AtomicUsize, Ordering, Swap, fence};
 use crate::time::Tick;
 use crate::tracker::Tracker;
@@ -124,7 +124,7 @@ impl<K: PeerKey> Table<K> {
         }
         let core = self.fresh_core();
         let tracker = Tracker::new(Arc::clone(&core), self.salt(key), shared.next_use());
-        let seat = Arc::new(Seat { tracker, shared: Arc::clone(shared), key: key.clone() });
+        let seat = Arc::new(Seat::new(tracker, Arc::clone(shared), key.clone()));
         match self.map.entry(Keyed(Arc::clone(&seat))) {
             Entry::Occupied(found) => {
                 let seat = Arc::clone(&found.key().0);
@@ -264,7 +264,8 @@ impl<K: PeerKey> Table<K> {
         self.give_place_back();
         // Relaxed: pairs with nothing; a total.
         shared.ledger.evicted.fetch_add(1, Ordering::Relaxed);
-        (shared.sink)(&seat.key, last, EventKind::Evicted);
+        (shared.sink)(&seat, Said::Event(last, EventKind::Evicted));
+        (shared.sink)(&seat, Said::Gone { answered: seat.tracker.successes() > 0 });
         true
     }
 
@@ -273,19 +274,20 @@ impl<K: PeerKey> Table<K> {
     pub(crate) fn remove(&self, shared: &Shared<K>, key: &K) -> bool {
         let mut ended = (None, [None; 2]);
         let removed = self.map.remove_if(&KeyRef(key) as &dyn AsKey<K>, |Keyed(seat), ()| {
-            ended = seat.tracker.remove(&shared.env);
+            ended = seat.remove();
             self.retire(seat.tracker.core().generation);
             true
         });
         let Some((Keyed(seat), ())) = removed else { return false };
         self.give_place_back();
         let (totals, turns) = ended;
-        if let Some(totals) = totals {
-            shared.ledger.add(totals);
-        }
+        let totals = totals.unwrap_or_default();
+        shared.ledger.add(totals);
         // Relaxed: pairs with nothing; a total.
         shared.ledger.removed.fetch_add(1, Ordering::Relaxed);
         seat.tell(&turns);
+        let answered = totals.succeeded > 0 || totals.reported_successes > 0;
+        (shared.sink)(&seat, Said::Gone { answered });
         shared.freed();
         true
     }

@@ -2,7 +2,7 @@
 
 use super::Tracker;
 use crate::circuit::{Core, Health, Phase};
-use crate::snapshot::PeerTotals;
+use crate::snapshot::{PeerTotals, Refusals};
 use crate::sync::{AtomicU64, Ordering};
 use crate::time::Tick;
 
@@ -47,6 +47,8 @@ impl Tracker {
             opened: health.opened,
             reported_successes: read(&self.reported_successes),
             reported_errors: health.reported,
+            // Counted with the seat.
+            refused: Refusals::default(),
         }
     }
 

@@ -33,6 +33,8 @@ pub(crate) fn touchy() -> HealthConfig {
         .with_failure_threshold(1)
         .with_success_threshold(1)
         .with_open_timeout(Duration::from_secs(60))
+        .with_open_multiplier(1.0)
+        .with_open_jitter(0.0)
 }
 
 /// A registry on tokio's clock.

@@ -121,6 +121,36 @@ enum State {
     MetricsOnly,
 }
 
+/// What a listener is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Told {
+    Opened { retry_after: Duration, reopened: bool },
+    Other(EventKind),
+}
+
+impl From<EventKind> for Told {
+    fn from(kind: EventKind) -> Self {
+        match kind {
+            EventKind::Opened { retry_after, reopened, .. } => {
+                Self::Opened { retry_after, reopened }
+            }
+            other => Self::Other(other),
+        }
+    }
+}
+
+/// Good news since the circuit was closed (D6).
+#[derive(Debug, Clone, Copy, Default)]
+struct News {
+    /// Phases that it caused and that failed, and when the last of them began.
+    failed: i32,
+    began: u64,
+    /// It ends this wait.
+    ends_wait: bool,
+    /// It came while half-open.
+    kept: bool,
+}
+
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Counts {
     pub(crate) succeeded: u64,
@@ -131,6 +161,8 @@ pub(crate) struct Counts {
     pub(crate) opened: u64,
     pub(crate) reported_successes: u64,
     pub(crate) reported_errors: u64,
+    /// Calls refused: open, probes in flight, forced open.
+    pub(crate) refused: [u64; 3],
 }
 
 impl Counts {
@@ -144,6 +176,7 @@ impl Counts {
             opened: self.opened + more.opened,
             reported_successes: self.reported_successes + more.reported_successes,
             reported_errors: self.reported_errors + more.reported_errors,
+            refused: [0, 1, 2].map(|n| self.refused[n] + more.refused[n]),
         }
     }
 }
@@ -162,6 +195,7 @@ pub(crate) struct Peer {
     shape: Option<Window>,
     calls: Vec<Call>,
     failed_spells: i32,
+    news: News,
     opened_at: Option<u64>,
     pub(crate) errors: u64,
     pub(crate) attempts: u32,
@@ -171,13 +205,14 @@ pub(crate) struct Peer {
     pub(crate) counts: Counts,
 }
 
+#[derive(Clone)]
 pub(crate) struct Reference {
     pub(crate) config: HealthConfig,
     pub(crate) now: u64,
     pub(crate) peer: Option<Peer>,
     /// Of trackers that were removed.
     pub(crate) gone: Counts,
-    pub(crate) events: Vec<EventKind>,
+    pub(crate) events: Vec<Told>,
     numbers: u64,
 }
 
@@ -205,6 +240,7 @@ impl Reference {
             shape: None,
             calls: Vec::new(),
             failed_spells: 0,
+            news: News::default(),
             opened_at: None,
             errors: 0,
             attempts: 0,
@@ -214,9 +250,9 @@ impl Reference {
     }
 
     /// Every transition and every control begins a new phase; with an empty window.
-    fn begin(&mut self, state: State, event: EventKind) -> &mut Peer {
+    fn begin(&mut self, state: State, told: impl Into<Told>) -> &mut Peer {
         let phase = self.number();
-        self.events.push(event);
+        self.events.push(told.into());
         let peer = self.known();
         (peer.phase, peer.state) = (phase, state);
         peer.calls.clear();
@@ -236,18 +272,80 @@ impl Reference {
 
     fn open(&mut self, wish: Option<u64>) -> Duration {
         let now = self.now;
-        let wait = self.wait(self.peer.as_ref().map_or(0, |peer| peer.failed_spells), wish);
+        let failed_spells = self.known().failed_spells;
+        let mut wait = self.wait(failed_spells, wish);
+        let mut until = now.saturating_add(wait);
+        let heeded_at = self.heeded_at();
+        let news = &mut self.known().news;
+        if std::mem::take(&mut news.kept) && heeded_at <= until {
+            news.ends_wait = true;
+            until = heeded_at;
+            wait = until - now;
+        }
         let retry_after = Duration::from_nanos(wait);
-        let until = now.saturating_add(wait);
-        let peer = self.begin(State::Open { until }, EventKind::Opened { retry_after });
+        let reopened = failed_spells > 0;
+        let peer = self.begin(State::Open { until }, Told::Opened { retry_after, reopened });
         peer.opened_at = Some(now);
         peer.counts.opened += 1;
         retry_after
     }
 
     fn reopen(&mut self, wish: Option<u64>) -> Duration {
-        self.known().failed_spells += 1;
+        let peer = self.known();
+        peer.failed_spells += 1;
+        if let State::HalfOpen(trial) = &peer.state
+            && std::mem::take(&mut peer.news.ends_wait)
+        {
+            peer.news.failed += 1;
+            peer.news.began = trial.since;
+        }
         self.open(wish)
+    }
+
+    fn close(&mut self) {
+        self.begin(State::Closed, EventKind::Closed);
+        self.clear();
+    }
+
+    // Good news.
+
+    /// When the next is heeded (D6).
+    fn heeded_at(&self) -> u64 {
+        let news = self.peer.as_ref().map_or(News::default(), |peer| peer.news);
+        match news.failed {
+            0 => self.now,
+            n => news.began.saturating_add(self.wait(n, None)).max(self.now),
+        }
+    }
+
+    pub(crate) fn note_reachable(&mut self) -> bool {
+        let (now, heeded_at) = (self.now, self.heeded_at());
+        let Some(peer) = &mut self.peer else { return false };
+        match &mut peer.state {
+            State::Open { until } if now >= *until => return true,
+            State::Open { until } if heeded_at <= *until => {
+                *until = heeded_at;
+                peer.news.ends_wait = true;
+                return heeded_at <= now;
+            }
+            State::HalfOpen(_) => peer.news.kept = true,
+            _ => {}
+        }
+        false
+    }
+
+    pub(crate) fn end_wait(&mut self) -> bool {
+        let now = self.now;
+        match &mut self.peer {
+            Some(Peer { state: State::Open { until }, news, .. }) => {
+                if now < *until {
+                    *until = now;
+                    news.ends_wait = false;
+                }
+                true
+            }
+            _ => false,
+        }
     }
 
     fn half_open(&mut self) {
@@ -269,11 +367,25 @@ impl Reference {
         let peer = self.known();
         (peer.streak, peer.failed_spells) = (0, 0);
         (peer.opened_at, peer.announced) = (None, None);
+        peer.news = News::default();
     }
 
     // Admission.
 
     pub(crate) fn acquire(&mut self) -> Result<Ticket, No> {
+        let admission = self.admit();
+        if let Err(no) = &admission {
+            let n = match no.reason {
+                Reason::Open => 0,
+                Reason::ProbesInFlight => 1,
+                _ => 2,
+            };
+            self.known().counts.refused[n] += 1;
+        }
+        admission
+    }
+
+    fn admit(&mut self) -> Result<Ticket, No> {
         let now = self.now;
         self.known();
         if let State::Open { until } = self.known().state {
@@ -283,8 +395,14 @@ impl Reference {
             self.half_open();
         }
         if self.is_too_old() {
-            let wait = self.reopen(None);
-            return Err(No { reason: Reason::Open, retry_after: Some(nanos(wait)) });
+            match self.last_word() {
+                Some(true) => self.close(),
+                Some(false) => {
+                    let wait = self.reopen(None);
+                    return Err(No { reason: Reason::Open, retry_after: Some(nanos(wait)) });
+                }
+                None => self.half_open(),
+            }
         }
         let (number, timed) = (self.number(), self.config.slow_call.is_some());
         let peer = self.known();
@@ -310,13 +428,26 @@ impl Reference {
         max.is_some_and(|max| self.now >= trial.since.saturating_add(max))
     }
 
+    /// What is known then: whether it closes, or that there is no verdict (R6). A probe is out until
+    /// it ends in time, also if its lease ran out.
+    fn last_word(&self) -> Option<bool> {
+        let Some(Peer { state: State::HalfOpen(trial), .. }) = &self.peer else { return None };
+        let rates_fail = trial.mode == HalfOpenMode::Rate
+            && reaches_a_rate(&trial.judged_by, counted(&trial.verdicts));
+        if !trial.out.is_empty() || rates_fail {
+            return Some(false);
+        }
+        (!trial.verdicts.is_empty()).then_some(true)
+    }
+
     pub(crate) fn next_admission(&self) -> Next {
         let Some(peer) = &self.peer else { return Next::Now };
         match &peer.state {
             State::Open { until } if self.now < *until => Next::After(until - self.now),
-            State::HalfOpen(_) if self.is_too_old() => {
-                Next::After(self.wait(peer.failed_spells + 1, None))
-            }
+            State::HalfOpen(_) if self.is_too_old() => match self.clone().acquire() {
+                Err(No { retry_after: Some(wait), .. }) => Next::After(wait),
+                _ => Next::Now,
+            },
             State::HalfOpen(trial) if !trial.has_a_slot(self.now) => Next::Unknown,
             State::ForcedOpen => Next::Unknown,
             _ => Next::Now,
@@ -442,8 +573,7 @@ impl Reference {
                     return Some(self.reopen(wish));
                 }
                 if all_in {
-                    self.begin(State::Closed, EventKind::Closed);
-                    self.clear();
+                    self.close();
                 }
                 None
             }
@@ -556,7 +686,7 @@ impl Reference {
     pub(crate) fn remove(&mut self) {
         if let Some(peer) = self.peer.take() {
             self.gone = self.gone.and(peer.counts);
-            self.events.push(EventKind::Removed);
+            self.events.push(EventKind::Removed.into());
         }
     }
 

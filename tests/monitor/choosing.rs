@@ -173,7 +173,7 @@ fn a_circuit_that_is_half_open_for_too_long_is_picked_so_that_it_is_probed_again
     let monitor = HealthMonitor::new(registry.clone());
     fail(&monitor, 1);
     hand.advance(Duration::from_secs(5));
-    drop(registry.acquire(&1).unwrap());
+    let _hung = registry.acquire(&1).unwrap();
     hand.advance(Duration::from_secs(60));
     assert_eq!(monitor.pick_two(&[1]), Some(&1));
     assert!(registry.acquire(&1).is_err(), "it opens again, and can be probed later");

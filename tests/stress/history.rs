@@ -101,7 +101,8 @@ fn is_end(kind: EventKind) -> bool {
 fn after(status: Status, kind: EventKind) -> Option<Status> {
     match (kind, status) {
         (EventKind::Opened { .. }, Status::Closed | Status::HalfOpen) => Some(Status::Open),
-        (EventKind::HalfOpened, Status::Open) => Some(Status::HalfOpen),
+        // The second: as old as it may get, without a verdict (R6).
+        (EventKind::HalfOpened, Status::Open | Status::HalfOpen) => Some(Status::HalfOpen),
         (EventKind::Closed, Status::HalfOpen) => Some(Status::Closed),
         (EventKind::Overridden(imposed), _) => Some(imposed),
         (EventKind::Reset | EventKind::Removed, _) => Some(Status::Closed),

@@ -64,6 +64,8 @@ pub(crate) fn config(draw: u64, max_peers: u64) -> HealthConfig {
         .with_failure_threshold(1 + upto(3, draw >> 8))
         .with_failure_window(Duration::ZERO)
         .with_open_timeout(micros(50))
+        .with_open_multiplier(1.0)
+        .with_open_jitter(0.0)
         .with_open_max(Duration::from_nanos(OPEN_MAX))
         .with_success_threshold(upto(PROBES, draw >> 16))
         .with_probe_lease(micros(500))
@@ -148,6 +150,7 @@ fn calm(registry: &HealthRegistry<Peer>, time: &AtomicU64, peers: u64) -> Seen {
             let (status, mut handle) = (registry.status(&peer), registry.peer(&peer));
             let answer = handle.acquire();
             let reason = answer.as_ref().err().map(|refused| refused.reason);
+            seen.refused += u64::from(answer.is_err());
             match answer {
                 Ok(permit) if calls <= PROBES => std::mem::forget(permit),
                 Ok(permit) => drop(seen.settle(permit.with_latency(Duration::ZERO), 0)),

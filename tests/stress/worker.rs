@@ -69,11 +69,10 @@ impl<'a> Worker<'a> {
         let (registry, peer) = (self.registry, Peer((draw >> 40) % crowd));
         let way = if draw >> 38 & 3 == 0 { 1 } else { draw >> 32 & 0x1F };
         match draw & 0x3FF {
-            0..400 => {
-                if let Ok(permit) = registry.acquire(&peer) {
-                    self.seen.settle(permit, way);
-                }
-            }
+            0..400 => match registry.acquire(&peer) {
+                Ok(permit) => drop(self.seen.settle(permit, way)),
+                Err(_) => self.seen.refused += 1,
+            },
             400..480 => self.keep(peer),
             480..560 => self.settle_kept(way),
             560..720 => self.call_by_handle(way),
@@ -91,7 +90,9 @@ impl<'a> Worker<'a> {
                 self.seen.reported_successes += 1;
                 self.handler.record_success(&peer);
             }
-            850..870 => drop(self.handler.is_circuit_open(&peer)),
+            850..860 => drop(self.handler.is_circuit_open(&peer)),
+            860..868 => drop(registry.note_reachable(&peer)),
+            868..870 => drop(registry.end_wait(&peer)),
             870..873 => drop(registry.force_open(&peer)),
             873..876 => drop(registry.disable(&peer)),
             876..879 => drop(registry.metrics_only(&peer)),
@@ -110,12 +111,15 @@ impl<'a> Worker<'a> {
             // Never settled: a probe's slot comes back when its lease is over.
             Ok(permit) if way == 31 && permit.is_tracked() => std::mem::forget(permit),
             Ok(permit) => drop(self.seen.settle(permit, way)),
-            Err(_) => {}
+            Err(_) => self.seen.refused += 1,
         }
     }
 
     fn keep(&mut self, peer: Peer) {
-        let Ok(permit) = self.registry.acquire(&peer) else { return };
+        let Ok(permit) = self.registry.acquire(&peer) else {
+            self.seen.refused += 1;
+            return;
+        };
         let lasts = permit.is_tracked() && !peer.is_removable();
         let looked = lasts.then(|| self.look(&peer));
         self.kept.push_back(Kept { peer, permit, looked });
@@ -180,6 +184,8 @@ impl<'a> Worker<'a> {
         registry.force_open(&own).unwrap();
         let refusals = [one.acquire().unwrap_err(), other.acquire().unwrap_err()];
         assert!(refusals.iter().all(|refused| refused.reason == Reason::ForcedOpen));
+        totals.refused.forced_open += 2;
+        self.seen.refused += 2;
         assert_eq!(self.look(&own), (generation + 2, 0, totals));
         registry.reset(&own);
         // A phase like that of the permit, but not the same.
@@ -201,6 +207,7 @@ impl<'a> Worker<'a> {
         }
         self.time.fetch_add(OPEN_MAX, Ordering::Relaxed);
         let probes: Vec<_> = (0..9).map_while(|_| self.registry.acquire(own).ok()).collect();
+        self.seen.refused += u64::from(probes.len() < 9);
         self.look(own);
         for (n, probe) in (0..).zip(probes) {
             self.seen.settle(probe, n);

@@ -134,6 +134,8 @@ impl Subject for Caller {
                 Answer::Done(true)
             }
             Act::Remove => Answer::Done(peer.remove()),
+            Act::NoteReachable => Answer::MayBeProbed(peer.seat.tracker.note_reachable(env).0),
+            Act::EndWait => Answer::MayBeProbed(peer.seat.tracker.end_wait(env).0),
         }
     }
 }

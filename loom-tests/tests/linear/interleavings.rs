@@ -86,6 +86,8 @@ fn rules(failures: u32, successes: u32) -> HealthConfig {
         .with_success_threshold(successes)
         .with_failure_window(Duration::ZERO)
         .with_open_timeout(OPEN)
+        .with_open_multiplier(1.0)
+        .with_open_jitter(0.0)
         .with_probe_lease(None)
 }
 

@@ -9,7 +9,7 @@ use crate::config::HealthConfig;
 use crate::error::Failure;
 use crate::event::EventKind;
 use crate::permit::OwnedPermit;
-use crate::seat::{Seat, Shared};
+use crate::seat::{Said, Seat, Shared};
 use crate::snapshot::PeerTotals;
 use crate::sync::Arc;
 use crate::time::{Clock, Tick};
@@ -31,13 +31,15 @@ impl Peer {
     pub(crate) fn new(config: &HealthConfig, clock: Clock) -> Self {
         let told = Told::default();
         let listener = Arc::clone(&told);
-        let sink = move |_: &(), generation, kind| {
-            listener.lock().unwrap_or_else(PoisonError::into_inner).push((generation, kind));
+        let sink = move |_: &Seat<()>, said| {
+            if let Said::Event(generation, kind) = said {
+                listener.lock().unwrap_or_else(PoisonError::into_inner).push((generation, kind));
+            }
         };
         let rules = Arc::new(config.check().expect("a sound configuration"));
         let shared = Arc::new(Shared::new(Env::new(clock, rules), Box::new(sink), false));
         let tracker = Tracker::new(Arc::new(Core::new(0)), SALT, 0);
-        Self { seat: Arc::new(Seat { tracker, shared, key: () }), told }
+        Self { seat: Arc::new(Seat::new(tracker, shared, ())), told }
     }
 
     pub(crate) fn core(&self) -> Seen {
@@ -63,7 +65,7 @@ impl Peer {
     /// What was ever counted, before a removal and after it.
     pub(crate) fn totals(&self) -> PeerTotals {
         let mut totals = self.seat.shared.ledger.totals().permits;
-        totals.add(self.seat.tracker.totals(&self.core().health));
+        totals.add(self.seat.totals(&self.core().health));
         totals
     }
 
@@ -86,7 +88,7 @@ impl Peer {
 
     /// Ends the tracker as a registry does: what it had counted is kept.
     pub(crate) fn remove(&self) -> bool {
-        let (totals, turns) = self.seat.tracker.remove(&self.seat.shared.env);
+        let (totals, turns) = self.seat.remove();
         self.seat.tell(&turns);
         totals.map(|totals| self.seat.shared.ledger.add(totals)).is_some()
     }

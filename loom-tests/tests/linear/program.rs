@@ -29,6 +29,8 @@ pub(crate) enum Act {
     Report(Ending),
     Configure(usize),
     Remove,
+    NoteReachable,
+    EndWait,
 }
 
 /// How a call ended.
@@ -69,6 +71,7 @@ pub(crate) enum Answer {
     NextAdmission(NextAdmission),
     IsCircuitOpen(bool),
     Report(Reply, u32),
+    MayBeProbed(bool),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -210,7 +213,7 @@ impl Program {
 
 impl Move {
     fn random(mix: Mix, rng: &mut impl Rng) -> Self {
-        let kinds = if mix == Mix::All { 120 } else { 82 };
+        let kinds = if mix == Mix::All { 132 } else { 82 };
         match rng.gen_range(0..kinds) {
             0..20 => Self::Acquire,
             20..34 => Self::Settle(Ending::Success),
@@ -233,7 +236,9 @@ impl Move {
                 Self::Do(Act::Report(Ending::Failure(Arc::new(Failure::local("ours, reported")))))
             }
             113..118 => Self::Do(Act::Configure(rng.gen_range(0..3))),
-            _ => Self::Do(Act::Remove),
+            118..120 => Self::Do(Act::Remove),
+            120..130 => Self::Do(Act::NoteReachable),
+            _ => Self::Do(Act::EndWait),
         }
     }
 }

@@ -49,6 +49,13 @@ pub(crate) fn apply(core: &Core, entry: &Entry, rules: &Arc<Rules>) -> Option<(C
             steps(core, core.control(*control, 0), |done| Answer::Done(done.is_some()))
         }
         (Act::Remove, _) => steps(core, core.remove(), |ended| Answer::Done(ended.is_some())),
+        (Act::NoteReachable, None) => {
+            steps(core, core.note_reachable(at(Tick(0))), Answer::MayBeProbed)
+        }
+        (Act::NoteReachable, Some(now)) => {
+            steps(core, core.note_reachable(at(now)), Answer::MayBeProbed)
+        }
+        (Act::EndWait, Some(now)) => steps(core, core.end_wait(now), Answer::MayBeProbed),
         (Act::Look, _) => stays(Answer::Look(Look::at(core))),
         (Act::Inspect, _) => stays(Answer::Inspect(print(core))),
         (Act::NextAdmission, Some(now)) => {

@@ -48,6 +48,7 @@ mod sync;
 mod budgets;
 mod late;
 mod leases;
+mod news;
 mod order;
 mod outages;
 mod peers;

@@ -10,7 +10,7 @@ use crate::config::{HealthConfig, Window};
 use crate::error::SyncError;
 use crate::event::EventKind;
 use crate::permit::Permit;
-use crate::seat::{Seat, Shared};
+use crate::seat::{Said, Seat, Shared};
 use crate::stage::{OPEN, both, config, failure, is_told_rightly, two, two_bounded};
 use crate::sync::{Arc, settings_change};
 use crate::time::{Clock, ManualClock, Tick};
@@ -31,12 +31,14 @@ impl Place {
         let env = Env::new(clock, Arc::new(config.check().unwrap()));
         let told = std::sync::Arc::new(Mutex::new(Vec::new()));
         let log = told.clone();
-        let sink = move |_: &u8, generation, kind| {
-            log.lock().unwrap_or_else(PoisonError::into_inner).push((generation, kind));
+        let sink = move |_: &Seat<u8>, said| {
+            if let Said::Event(generation, kind) = said {
+                log.lock().unwrap_or_else(PoisonError::into_inner).push((generation, kind));
+            }
         };
         let shared = Arc::new(Shared::new(env, Box::new(sink), false));
         let tracker = Tracker::new(Arc::new(Core::new(0)), 0, 0);
-        Self { seat: Arc::new(Seat { tracker, shared, key: 7 }), clock: hand, told }
+        Self { seat: Arc::new(Seat::new(tracker, shared, 7)), clock: hand, told }
     }
 
     fn half_open(config: &HealthConfig) -> (Self, Ticket) {

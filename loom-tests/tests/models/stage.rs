@@ -118,6 +118,8 @@ pub(crate) fn config(failures: u32, successes: u32) -> HealthConfig {
         .with_failure_window(Duration::ZERO)
         .with_success_threshold(successes)
         .with_open_timeout(Duration::from_nanos(OPEN))
+        .with_open_multiplier(1.0)
+        .with_open_jitter(0.0)
         .with_probe_lease(Duration::from_nanos(LEASE))
 }
 
@@ -300,7 +302,15 @@ impl Hand {
     }
 
     pub(crate) fn end_wait(&self) -> bool {
-        self.tracker.end_wait(&self.env)
+        let (may_be_probed, turns) = self.tracker.end_wait(&self.env);
+        self.tell(turns);
+        may_be_probed
+    }
+
+    pub(crate) fn note_reachable(&self) -> bool {
+        let (may_be_probed, turns) = self.tracker.note_reachable(&self.env);
+        self.tell(turns);
+        may_be_probed
     }
 
     pub(crate) fn remove(&self) -> Option<PeerTotals> {
@@ -319,7 +329,9 @@ impl Hand {
 
     fn tell(&self, turns: Turns) {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        told.extend(turns.into_iter().flatten());
+        // What is no transition has the generation of another.
+        let transition = |(_, turn): &(u64, Turn)| *turn != Turn::Freed;
+        told.extend(turns.into_iter().flatten().filter(transition));
     }
 }
 

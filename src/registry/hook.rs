@@ -1,0 +1,121 @@
+//! What a coordinator is told by the registry, and how it sees a peer: what it needs in order to
+//! follow the circuits instead of asking them again and again.
+//!
+//! A hook is told after the listeners, by the thread that made the step, while no lock is held. It
+//! hears more than they do: a probe that ended without deciding, a wait that was cut short, a new
+//! configuration. A success of a healthy peer tells nobody anything.
+
+use std::time::Duration;
+
+use super::audience::{Audience, Stop, tell_each};
+use super::{HealthRegistry, PeerKey, log};
+use crate::answer::Refused;
+use crate::circuit::Phase;
+use crate::sync::Arc;
+use crate::time::Tick;
+
+/// What a hook is told.
+pub(crate) enum Told<'a, K> {
+    /// A step was made by which the peer may be admitted earlier than it seemed, or stands
+    /// otherwise.
+    Peer(&'a K),
+    /// The peer's tracker is gone, evicted or removed; whether a success was ever recorded in it.
+    Gone { peer: &'a K, answered: bool },
+    /// The configuration was replaced.
+    Configured,
+}
+
+impl<K> Clone for Told<'_, K> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<K> Copy for Told<'_, K> {}
+
+type Hook<K> = Box<dyn Fn(Told<'_, K>) + Send + Sync>;
+
+pub(super) struct Hooks<K>(Audience<Hook<K>>);
+
+impl<K> Default for Hooks<K> {
+    fn default() -> Self {
+        Self(Audience::new(None))
+    }
+}
+
+impl<K> Hooks<K> {
+    pub(super) fn tell(&self, told: Told<'_, K>) {
+        let list = self.0.now();
+        if !list.is_empty() {
+            tell_each(list, |hook| hook(told), log::lost_by_hook);
+        }
+    }
+}
+
+/// A hook that was added: it is told until this is dropped.
+#[must_use = "the hook is removed when this is dropped"]
+pub(crate) struct Hooked {
+    _stop: Stop,
+}
+
+/// How a peer stands, at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Standing {
+    /// Whether a success was recorded in its tracker, by a permit or a report.
+    pub(crate) answered: bool,
+    /// Whether a streak is running, or the circuit is open or half-open; under an override, not.
+    pub(crate) troubled: bool,
+    /// What `acquire` would answer now; `None` if it would admit.
+    pub(crate) refused: Option<Refused>,
+    /// Where the probes are out: how long until time alone frees a slot, by a lease that runs out or
+    /// by the age of the phase; `None` if it never does. Zero if the phase is as old as it may get, and
+    /// opens as soon as somebody asks, which is then refused as `refused` says.
+    pub(crate) look_again: Option<Duration>,
+    pub(crate) opened_at: Option<Tick>,
+}
+
+impl<K: PeerKey> HealthRegistry<K> {
+    /// Adds a hook: told of each step that is made from now on. Whoever looks at a peer after this
+    /// misses none: each was made before the look, or is told.
+    pub(crate) fn hook(&self, hook: impl Fn(Told<'_, K>) + Send + Sync + 'static) -> Hooked {
+        let hooks = Arc::clone(&self.inner.hooks);
+        let hook: Arc<Hook<K>> = Arc::new(Box::new(hook));
+        hooks.0.add(&hook);
+        Hooked { _stop: Stop(Box::new(move || hooks.0.remove(&hook))) }
+    }
+
+    /// How a peer stands. Asks for no admission: no refusal is counted, and it is no use of the
+    /// peer. An unknown peer stands as a new one.
+    pub(crate) fn standing(&self, peer: &K) -> Standing {
+        let Some(seat) = self.known(peer) else { return Standing::default() };
+        let (env, core) = (&self.shared().env, seat.tracker.core());
+        // Of a peer that admits all, nobody asks the time.
+        let now = if core.admits_all() { Tick::default() } else { env.clock.now() };
+        let refused = seat.tracker.refusal(&core, env, now);
+        let look_again = match &core.phase {
+            Phase::HalfOpen(trial) if refused.is_some() => {
+                trial.frees_at(env.rules().half_open_max)
+            }
+            _ => None,
+        };
+        let troubled = match &core.phase {
+            Phase::Closed(_) => core.health.streak > 0,
+            phase => matches!(phase, Phase::Open(_) | Phase::HalfOpen(_)),
+        };
+        Standing {
+            answered: seat.tracker.successes() > 0,
+            troubled,
+            refused,
+            look_again: look_again.map(|at| Duration::from_nanos(at.since(now))),
+            opened_at: core.opened_at(),
+        }
+    }
+
+    /// The registry's time.
+    pub(crate) fn now(&self) -> Tick {
+        self.shared().env.clock.now()
+    }
+}
+
+#[cfg(all(test, feature = "tokio"))]
+mod tests;

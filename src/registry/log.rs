@@ -1,0 +1,73 @@
+//! What is logged (R31): few lines, however many peers fail and however long.
+//!
+//! - A circuit that opens for the first time since it was closed, of a peer that answered before, is
+//!   a warning; that it closed again, information. So are an outage of our own and its end.
+//! - Strangers, reopenings, half-open phases, overrides and resets are for debugging: there may be as
+//!   many as there are peers, and hours.
+//! - That a peer is forgotten is for tracing.
+
+use super::key::PeerKey;
+#[cfg(feature = "tracing")]
+use super::short;
+use crate::event::{Event, EventKind};
+use crate::seat::Seat;
+
+#[cfg(feature = "tracing")]
+pub(super) fn transition<K: PeerKey>(seat: &Seat<K>, generation: u64, kind: EventKind) {
+    use EventKind as Kind;
+    use tracing::{debug, info, trace, warn};
+    let peer = || short(&seat.key);
+    match kind {
+        Kind::Opened { retry_after, reopened: false } if seat.tracker.successes() > 0 => {
+            let core = seat.tracker.core();
+            let error = core.health.last_error.as_ref().map(|(_, failure)| failure.error());
+            let error = error.map(tracing::field::display);
+            warn!(target: "peer_health", peer = peer(), generation, ?retry_after, error, "circuit opened");
+        }
+        Kind::Opened { retry_after, reopened } => {
+            debug!(target: "peer_health", peer = peer(), generation, ?retry_after, reopened, "circuit opened");
+        }
+        Kind::HalfOpened => {
+            debug!(target: "peer_health", peer = peer(), generation, "circuit half-open");
+        }
+        Kind::Closed => {
+            info!(target: "peer_health", peer = peer(), generation, "circuit closed");
+        }
+        Kind::Overridden(status) => {
+            debug!(target: "peer_health", peer = peer(), generation, ?status, "circuit overridden");
+        }
+        Kind::Reset => {
+            debug!(target: "peer_health", peer = peer(), generation, "circuit reset");
+        }
+        Kind::LocalOutage => {
+            warn!(target: "peer_health", peer = peer(), generation, "outage of our own: trip held back");
+        }
+        Kind::LocalRecovered => {
+            info!(target: "peer_health", peer = peer(), generation, "outage of our own is over");
+        }
+        Kind::Evicted | Kind::Removed => {
+            trace!(target: "peer_health", peer = peer(), generation, ?kind, "peer forgotten");
+        }
+    }
+}
+
+#[cfg(not(feature = "tracing"))]
+pub(super) fn transition<K: PeerKey>(_: &Seat<K>, _: u64, _: EventKind) {}
+
+#[cfg(feature = "tracing")]
+pub(super) fn lost<K: PeerKey>(event: &Event<K>) {
+    let (peer, generation) = (short(&event.peer), event.generation);
+    tracing::error!(target: "peer_health", peer, generation, kind = ?event.kind, "listener panicked");
+}
+
+#[cfg(not(feature = "tracing"))]
+pub(super) fn lost<K>(_: &Event<K>) {}
+
+/// A hook is the library's own, but what it does is not all ours.
+#[cfg(feature = "tracing")]
+pub(super) fn lost_by_hook() {
+    tracing::error!(target: "peer_health", "hook panicked");
+}
+
+#[cfg(not(feature = "tracing"))]
+pub(super) fn lost_by_hook() {}

@@ -1,0 +1,132 @@
+//! What is logged, and at which level (R31), as a subscriber sees it.
+#![cfg(feature = "tracing")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use std::fmt::{self, Write as _};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use peer_health::{Clock, HealthConfig, HealthRegistry, ManualClock, SyncError};
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
+
+/// Keeps what is logged: the level, then message and fields as they come.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<(&'static str, String)>>>);
+
+struct Text(String);
+
+impl tracing::field::Visit for Text {
+    fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn fmt::Debug) {
+        write!(self.0, "{field}={value:?} ").unwrap();
+    }
+}
+
+impl<S: tracing::Subscriber> Layer<S> for Lines {
+    fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
+        let mut text = Text(String::new());
+        event.record(&mut text);
+        assert_eq!(event.metadata().target(), "peer_health");
+        self.0.lock().unwrap().push((event.metadata().level().as_str(), text.0));
+    }
+}
+
+impl Lines {
+    fn levels(&self) -> Vec<&'static str> {
+        std::mem::take(&mut *self.0.lock().unwrap()).into_iter().map(|(level, _)| level).collect()
+    }
+}
+
+/// A registry in which one failure opens for a second, and one success closes.
+fn registry(config: HealthConfig) -> (HealthRegistry<u32>, ManualClock) {
+    let config = config
+        .with_failure_threshold(1)
+        .with_success_threshold(1)
+        .with_open_timeout(Duration::from_secs(1))
+        .with_open_multiplier(1.0);
+    let (clock, hand) = Clock::manual();
+    (HealthRegistry::builder().config(config).clock(clock).build().unwrap(), hand)
+}
+
+fn fail(registry: &HealthRegistry<u32>, peer: u32) {
+    registry.acquire(&peer).unwrap().failure(SyncError::Network("no answer".into()));
+}
+
+/// Does it while everything is logged.
+fn logged(run: impl FnOnce(&Lines)) {
+    let lines = Lines::default();
+    let subscriber = tracing_subscriber::registry().with(lines.clone());
+    tracing::subscriber::with_default(subscriber, || run(&lines));
+}
+
+#[test]
+fn the_first_trip_of_a_peer_that_answered_is_a_warning_with_its_error_and_its_end_is_told() {
+    logged(|lines| {
+        let (registry, hand) = registry(HealthConfig::default());
+        registry.acquire(&7).unwrap().success();
+        fail(&registry, 7);
+        let (level, text) = lines.0.lock().unwrap().pop().unwrap();
+        assert_eq!(level, "WARN");
+        assert!(text.contains("circuit opened") && text.contains("no answer"), "{text}");
+        for _ in 0..3 {
+            hand.advance(Duration::from_secs(1));
+            fail(&registry, 7);
+        }
+        assert_eq!(lines.levels(), ["DEBUG"; 6], "half-open and open again, three times");
+        hand.advance(Duration::from_secs(1));
+        registry.acquire(&7).unwrap().success();
+        assert_eq!(lines.levels(), ["DEBUG", "INFO"]);
+        fail(&registry, 7);
+        assert_eq!(lines.levels(), ["WARN"], "the first since it was closed");
+    });
+}
+
+#[test]
+fn a_stranger_that_opens_is_for_debugging_until_it_has_answered() {
+    logged(|lines| {
+        let (registry, hand) = registry(HealthConfig::default());
+        fail(&registry, 7);
+        hand.advance(Duration::from_secs(1));
+        fail(&registry, 7);
+        assert_eq!(lines.levels(), ["DEBUG"; 3]);
+        hand.advance(Duration::from_secs(1));
+        registry.acquire(&7).unwrap().success();
+        fail(&registry, 7);
+        assert_eq!(lines.levels(), ["DEBUG", "INFO", "WARN"]);
+    });
+}
+
+#[test]
+fn overrides_and_resets_are_for_debugging_and_who_is_forgotten_for_tracing() {
+    logged(|lines| {
+        let (registry, _) = registry(HealthConfig::default().with_max_peers(1));
+        registry.force_open(&7).unwrap();
+        registry.reset(&7);
+        registry.acquire(&8).unwrap().success();
+        registry.remove(&8);
+        assert_eq!(lines.levels(), ["DEBUG", "DEBUG", "TRACE", "TRACE"]);
+    });
+}
+
+#[test]
+fn an_outage_of_our_own_is_a_warning_and_its_end_is_told() {
+    logged(|lines| {
+        let (registry, _) = registry(HealthConfig::default().with_outage_guard(true));
+        let calls: Vec<_> = (0..4).map(|peer| registry.acquire(&peer).unwrap()).collect();
+        for call in calls {
+            call.failure(SyncError::Network("no route".into()));
+        }
+        registry.acquire(&3).unwrap().success();
+        assert_eq!(lines.levels(), ["DEBUG", "DEBUG", "WARN", "INFO"]);
+    });
+}
+
+#[test]
+fn refusals_are_not_logged() {
+    logged(|lines| {
+        let (registry, _) = registry(HealthConfig::default());
+        fail(&registry, 7);
+        lines.levels();
+        (0..5).for_each(|_| drop(registry.acquire(&7)));
+        assert_eq!(lines.levels(), [""; 0]);
+    });
+}

@@ -58,6 +58,10 @@ pub struct Snapshot {
     /// measures for its own use: probes, and all calls where `slow_call` is set. `None` before the
     /// first. A reset leaves it as it is.
     ///
+    /// It ages (D13): what it says counts half as much, beside the next sample, for every five
+    /// minutes without one, and after fifteen it is `None` again. With 24 binary digits, and to a
+    /// tenth of a second of age.
+    ///
     /// [`with_latency`]: crate::Permit::with_latency
     pub latency: Option<Duration>,
     /// All-time counts.

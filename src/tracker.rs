@@ -22,10 +22,12 @@ use crate::time::Tick;
 
 mod counts;
 mod env;
+mod latency;
 mod outage;
 mod query;
 
 pub(crate) use env::Env;
+use latency::Latency;
 use outage::{answers, opened, place, relieved};
 
 /// One peer.
@@ -42,8 +44,8 @@ pub(crate) struct Tracker {
     neutral: AtomicU64,
     abandoned: AtomicU64,
     late: AtomicU64,
-    /// The average latency of successes in nanoseconds, as far as known; zero if none is.
-    latency: AtomicU64,
+    /// How long successes take, as far as known.
+    latency: Latency,
     reported_successes: AtomicU64,
     /// When the peer was last used while it was in trouble (R26).
     used_at: AtomicU64,
@@ -91,7 +93,7 @@ impl Tracker {
             neutral: zero(),
             abandoned: zero(),
             late: zero(),
-            latency: zero(),
+            latency: Latency::unknown(),
             reported_successes: zero(),
             used_at: zero(),
             salt,
@@ -255,7 +257,9 @@ impl Tracker {
         stated: Option<u64>,
     ) -> (Recorded, Turns) {
         if verdict == Verdict::Success && self.clear(env, ticket) {
-            self.average(stated);
+            if let Some(latency) = stated {
+                self.latency.sample(latency, env.clock.now());
+            }
             return (Recorded::Counted, [None; 2]);
         }
         let now = env.clock.now();
@@ -280,8 +284,9 @@ impl Tracker {
         };
         // Relaxed: pairs with nothing; a total, counted once, after the step.
         counter.fetch_add(1, Ordering::Relaxed);
-        if verdict == Verdict::Success && !matches!(recorded, Recorded::Late | Recorded::Neutral) {
-            self.average(latency);
+        let counted = !matches!(recorded, Recorded::Late | Recorded::Neutral);
+        if let (Verdict::Success, true, Some(latency)) = (verdict, counted, latency) {
+            self.latency.sample(latency, now);
         }
         (recorded, turns)
     }

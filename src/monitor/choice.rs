@@ -4,12 +4,14 @@ use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 
 use super::HealthMonitor;
-use super::standing::{Standing, fastest};
+use super::standing::{Standing, median};
 use crate::registry::PeerKey;
 use crate::sync::Ordering;
 
-/// So many pairs are drawn before all candidates are looked at.
+/// So often candidates are drawn before all of them are looked at.
 const DRAWS: usize = 4;
+/// One choice in so many is left to chance.
+const TO_CHANCE: u32 = 32;
 
 impl<K: PeerKey> HealthMonitor<K> {
     /// Orders candidates, the best first:
@@ -19,9 +21,9 @@ impl<K: PeerKey> HealthMonitor<K> {
     /// 2. Those that may not: the half-open whose probes are out, then the open, by how long they
     ///    still are, then the forced open.
     /// 3. Where that makes no difference, by what a call is expected to cost: the
-    ///    [latency](crate::Snapshot::latency) times one more than the streak of failures. A peer
-    ///    whose latency is unknown counts as the fastest whose is known, and comes before it until
-    ///    one of its calls has succeeded: it is tried, and then it is known, if calls are timed.
+    ///    [latency](crate::Snapshot::latency) times one more than the streak of failures. A latency
+    ///    that is unknown, or has been for fifteen minutes without a sample, counts as the median
+    ///    of those that are known; of an even number of them the mean of the two in the middle.
     /// 4. Then in the order in which they were given.
     ///
     /// An unknown peer is as a healthy one whose latency is unknown. To be asked is no use of a
@@ -40,33 +42,39 @@ impl<K: PeerKey> HealthMonitor<K> {
     /// registry.force_open(&"banned")?;
     /// let monitor = HealthMonitor::new(registry);
     /// let ranked = monitor.rank(&["banned", "far", "near", "new"]);
-    /// assert_eq!(ranked, [&"new", &"near", &"far", &"banned"]);
+    /// assert_eq!(ranked, [&"near", &"new", &"far", &"banned"]);
     /// # Ok::<(), peer_health::Untracked>(())
     /// ```
     pub fn rank<'a>(&self, peers: impl IntoIterator<Item = &'a K>) -> Vec<&'a K> {
         let standing = |peer| (Standing::of(self.registry(), peer), peer);
         let mut all: Vec<(Standing, &K)> = peers.into_iter().map(standing).collect();
-        let fastest = fastest(all.iter().map(|(standing, _)| standing));
-        all.sort_by_key(|(standing, _)| standing.key(fastest));
+        let median = median(all.iter().map(|(standing, _)| standing));
+        all.sort_by_key(|(standing, _)| standing.key(median));
         all.into_iter().map(|(_, peer)| peer).collect()
     }
 
     /// The better of two candidates that are drawn at random; `None` if none may be called now.
     ///
     /// Drawn are two different places of `peers`, each pair as likely as any other, of those that
-    /// may be called now: of the healthy if there are any, else of the half-open with a free slot,
+    /// may be called now: of the closed if there are any, else of the half-open with a free slot,
     /// else of the open whose wait is over. Of the two the one is chosen that costs less, as in
-    /// [`rank`](Self::rank); of equals either. If there is one only, it is chosen.
+    /// [`rank`](Self::rank); of equals either, and of two of which one's latency is unknown. If
+    /// there is one only, it is chosen. A peer that is disabled, or that is only measured, is as a
+    /// closed one.
     ///
     /// Callers who all choose the best peer are upon it together, until it is the worst; those who
     /// choose at random are not, and call the worst as often as the best. The better of two random
     /// ones is nearly as good as the best, and spreads nearly as well as chance (Mitzenmacher, "The
     /// Power of Two Choices in Randomized Load Balancing", IEEE Transactions on Parallel and
-    /// Distributed Systems 12(10), 2001). The slowest of n is never chosen unless it is drawn with
-    /// its equal.
+    /// Distributed Systems 12(10), 2001).
     ///
-    /// Open peers get no probe by this while others are healthy: somebody else has to ask now and
-    /// then. Where most candidates are healthy it looks at two of them, otherwise at all.
+    /// The slower of two would never be called again, and never be found out to be faster by now.
+    /// So one choice in 32 is left to chance: any of those, one as likely as another. And what has
+    /// not been measured for fifteen minutes is not held against anybody: at a call a second
+    /// and ten candidates each is chosen within the hour, whatever its first call took.
+    ///
+    /// Open peers get no probe by this while others are closed: somebody else has to ask now and
+    /// then. Where most candidates are closed it looks at two of them, otherwise at all.
     ///
     /// ```
     /// use peer_health::{HealthMonitor, HealthRegistry};
@@ -80,6 +88,7 @@ impl<K: PeerKey> HealthMonitor<K> {
         // Relaxed: pairs with itself in other threads; each choice has a number of its own.
         let number = self.inner.choices.fetch_add(1, Ordering::Relaxed);
         let mut random = SmallRng::seed_from_u64(self.inner.seed.wrapping_add(number));
+        let to_chance = random.random_ratio(1, TO_CHANCE);
         let standing = |peer| (Standing::of(self.registry(), peer), peer);
         if peers.len() > 1 {
             for _ in 0..DRAWS {
@@ -88,7 +97,7 @@ impl<K: PeerKey> HealthMonitor<K> {
                 let second = (first + second) % peers.len();
                 let two = [first, second].map(|place| standing(&peers[place]));
                 if two.iter().all(|(standing, _)| standing.class.is_healthy()) {
-                    return Some(better(two));
+                    return Some(if to_chance { two[0].1 } else { better(two) });
                 }
             }
         }
@@ -97,7 +106,7 @@ impl<K: PeerKey> HealthMonitor<K> {
         let best = all.iter().map(|(standing, _)| standing.class).min()?;
         all.retain(|(standing, _)| standing.class == best);
         let first = all.swap_remove(random.random_range(0..all.len()));
-        if all.is_empty() {
+        if to_chance || all.is_empty() {
             return Some(first.1);
         }
         let second = all.swap_remove(random.random_range(0..all.len()));
@@ -107,7 +116,7 @@ impl<K: PeerKey> HealthMonitor<K> {
 
 /// Of two that were drawn in random order: the first of equals is either.
 fn better<K>(two: [(Standing, &K); 2]) -> &K {
-    let fastest = fastest(two.iter().map(|(standing, _)| standing));
+    let median = median(two.iter().map(|(standing, _)| standing));
     let [first, second] = two;
-    if second.0.key(fastest) < first.0.key(fastest) { second.1 } else { first.1 }
+    if second.0.key(median) < first.0.key(median) { second.1 } else { first.1 }
 }

@@ -10,8 +10,6 @@ use crate::registry::{HealthRegistry, PeerKey};
 pub(super) struct Standing {
     pub(super) class: Class,
     latency: Option<u64>,
-    /// Whether a call has succeeded. If that has made no latency known, nobody times the calls.
-    tried: bool,
     streak: u32,
 }
 
@@ -45,7 +43,7 @@ impl Class {
 impl Standing {
     pub(super) fn of<K: PeerKey>(registry: &HealthRegistry<K>, peer: &K) -> Self {
         let Some(seat) = registry.known(peer) else {
-            return Self { class: Class::Healthy, latency: None, tried: false, streak: 0 };
+            return Self { class: Class::Healthy, latency: None, streak: 0 };
         };
         let (env, core) = (&registry.shared().env, seat.tracker.core());
         // Of a peer that admits all, nobody asks the time.
@@ -61,25 +59,27 @@ impl Standing {
             (Status::ForcedOpen, NextAdmission::Unknown) => Class::Banned,
             (_, NextAdmission::Unknown) => Class::Probed,
         };
-        let (latency, tried) = (seat.tracker.latency(), seat.tracker.successes() > 0);
-        Self { class, latency, tried, streak: core.health.streak }
+        let latency = seat.tracker.latency(|| env.clock.now());
+        Self { class, latency, streak: core.health.streak }
     }
 
-    /// What a call is expected to cost: the latency, once more for each failure of the streak. Of
-    /// a peer whose latency is unknown it is that of the fastest.
-    pub(super) fn cost(&self, fastest: u64) -> u64 {
-        let latency = self.latency.unwrap_or(fastest);
-        latency.saturating_mul(u64::from(self.streak) + 1)
-    }
-
-    /// The order in which candidates are called, the best first. Of two that are equal otherwise
-    /// the one that was not tried comes first, so that its latency becomes known.
-    pub(super) fn key(&self, fastest: u64) -> (Class, u64, bool) {
-        (self.class, self.cost(fastest), self.latency.is_some() || self.tried)
+    /// The order in which candidates are called, the best first: by what a call is expected to
+    /// cost, which is the latency, once more for each failure of the streak. A latency that is
+    /// unknown is taken for this median: neither better nor worse than what is known (D13).
+    pub(super) fn key(&self, median: u64) -> (Class, u64) {
+        let latency = self.latency.unwrap_or(median);
+        (self.class, latency.saturating_mul(u64::from(self.streak).saturating_add(1)))
     }
 }
 
-/// The lowest latency that is known of these.
-pub(super) fn fastest<'a>(all: impl IntoIterator<Item = &'a Standing>) -> u64 {
-    all.into_iter().filter_map(|standing| standing.latency).min().unwrap_or(1)
+/// The median of the latencies that are known of these; of an even number the mean of the two in
+/// the middle. Any will do where none is known.
+pub(super) fn median<'a>(all: impl IntoIterator<Item = &'a Standing>) -> u64 {
+    let mut known: Vec<u64> = all.into_iter().filter_map(|standing| standing.latency).collect();
+    known.sort_unstable();
+    let (upper, even) = (known.len() / 2, known.len().is_multiple_of(2));
+    match (known.get(upper), upper.checked_sub(1).and_then(|lower| known.get(lower))) {
+        (Some(upper), Some(lower)) if even => lower.midpoint(*upper),
+        (middle, _) => middle.copied().unwrap_or(1),
+    }
 }

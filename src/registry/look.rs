@@ -186,7 +186,7 @@ impl<K> Inner<K> {
             errors: health.errors,
             retry_attempt: health.retry_attempt,
             consecutive_successes: seat.tracker.successes_since(health),
-            latency: seat.tracker.latency().map(Duration::from_nanos),
+            latency: seat.tracker.latency(|| env.clock.now()).map(Duration::from_nanos),
             totals: seat.totals(health),
         }
     }

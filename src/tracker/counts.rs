@@ -52,21 +52,10 @@ impl Tracker {
         }
     }
 
-    /// Takes the latency of a success, if it is known, into the average.
-    pub(super) fn average(&self, sample: Option<u64>) {
-        let Some(sample) = sample else { return };
-        let next = |average| Some(smoothed(average, sample));
-        // Relaxed, twice: pairs with itself in other threads and with `latency`. Of
-        // read-modify-writes of one word each begins with what the one before has left: no sample
-        // vanishes.
-        let folded = self.latency.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next);
-        debug_assert!(folded.is_ok());
-    }
-
-    /// The average latency of successes in nanoseconds, if any is known.
-    pub(crate) fn latency(&self) -> Option<u64> {
-        // Relaxed: pairs with `average`; nothing else is read by it.
-        Some(self.latency.load(Ordering::Relaxed)).filter(|nanos| *nanos > 0)
+    /// The average latency of successes in nanoseconds, if any is known. Asks for the time only if
+    /// one was: a peer whose calls nobody times needs no clock (R1).
+    pub(crate) fn latency(&self, now: impl FnOnce() -> Tick) -> Option<u64> {
+        self.latency.known(now)
     }
 
     /// Notes the use of a peer in trouble.
@@ -103,41 +92,5 @@ impl Tracker {
             Phase::HalfOpen(trial) => Some(used.max(trial.since)),
             _ => None,
         }
-    }
-}
-
-/// The smoothed round-trip time of RFC 6298, section 2: the first sample as it is, each later one
-/// with a weight of 1/8. Zero means none, so no average is.
-fn smoothed(average: u64, sample: u64) -> u64 {
-    if average == 0 {
-        return sample.max(1);
-    }
-    let sum = u128::from(average) * 7 + u128::from(sample);
-    u64::try_from(sum / 8).unwrap_or(u64::MAX).max(1)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::smoothed;
-
-    #[test]
-    fn the_first_sample_counts_whole_and_each_later_one_by_an_eighth() {
-        assert_eq!(smoothed(0, 800), 800);
-        assert_eq!(smoothed(800, 1600), 900);
-        assert_eq!(smoothed(900, 100), 800);
-    }
-
-    #[test]
-    fn an_average_is_never_zero_and_never_overflows() {
-        assert_eq!((smoothed(0, 0), smoothed(1, 0)), (1, 1));
-        assert_eq!(smoothed(u64::MAX, u64::MAX), u64::MAX);
-        assert_eq!(smoothed(u64::MAX, 0), u64::MAX / 8 * 7 + 6);
-    }
-
-    #[test]
-    fn an_average_arrives_where_its_samples_are() {
-        let after = |from| (0..500).fold(from, |average, _| smoothed(average, 1_000_000));
-        assert!((999_990..=1_000_000).contains(&after(1)));
-        assert_eq!(after(1_000_000_000), 1_000_000);
     }
 }

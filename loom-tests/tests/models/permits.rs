@@ -257,7 +257,7 @@ fn r08_of_two_latencies_none_vanishes() {
             move || a.with_latency(Duration::from_nanos(800)).success(),
             || b.with_latency(Duration::from_nanos(16_000)).success(),
         );
-        let average = place.seat.tracker.latency();
+        let average = place.seat.tracker.latency(Tick::default);
         // 8000 -> 7100 -> 8212, or 8000 -> 9000 -> 7975.
         assert!(matches!(average, Some(8212 | 7975)), "{average:?}");
         place.finish(3);

@@ -1,0 +1,171 @@
+//! How long a peer's successful calls take, as far as that is known, and known lately (D13).
+//!
+//! The average is the smoothed round-trip time of RFC 6298, section 2: the first sample as it is,
+//! each later one with a weight of 1/8. What it says of the past fades: its weight halves every
+//! five minutes that go by without a sample, so a sample after such a time a has a weight of
+//! 1 - 7/8 * 2^(-a / 5 min); after fifteen minutes nothing is known. A peer that was slow once is
+//! not slow for ever.
+//!
+//! The average and the time of its last sample are one word, so that no reader sees the one of a
+//! sample and the other of the next, and that of samples which come side by side none vanishes.
+
+use crate::sync::{AtomicU64, Ordering};
+use crate::time::Tick;
+
+/// What time is counted in here: a tenth of a second, so that 33 bits last for 27 years.
+const UNIT: u64 = 100_000_000;
+/// The last time that can be noted; from then on nothing ages.
+const LATEST: u64 = (1 << 33) - 1;
+/// Without a sample an average counts half as much after so many units: five minutes.
+const HALF_LIFE: f64 = 3000.0;
+/// After so many, fifteen minutes, it is unknown.
+const UNKNOWN: u64 = 9000;
+/// What the average keeps of its weight beside a sample that comes at once.
+const KEPT: f64 = 7.0 / 8.0;
+
+/// A peer's latency, as several threads sample it.
+#[derive(Debug)]
+pub(super) struct Latency(AtomicU64);
+
+/// What the word says: the average, at least a nanosecond, and the time of the latest sample.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Average {
+    /// With 24 binary digits: exact to a nanosecond up to 16 ms, to a ten-millionth beyond.
+    nanos: f32,
+    units: u64,
+}
+
+impl Latency {
+    pub(super) fn unknown() -> Self {
+        Self(AtomicU64::new(0))
+    }
+
+    /// Takes a sample into the average.
+    pub(super) fn sample(&self, nanos: u64, now: Tick) {
+        let fold = |word| Some(Average::folded(Average::unpack(word), nanos, units(now)).pack());
+        // Relaxed, twice: pairs with itself in other threads and with `known`. Of
+        // read-modify-writes of one word each begins with what the one before has left: no sample
+        // vanishes.
+        let folded = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fold);
+        debug_assert!(folded.is_ok());
+    }
+
+    /// The average in nanoseconds, if any is known. Asks for the time only if one was.
+    pub(super) fn known(&self, now: impl FnOnce() -> Tick) -> Option<u64> {
+        // Relaxed: pairs with `sample`; nothing else is read by it.
+        let average = Average::unpack(self.0.load(Ordering::Relaxed))?;
+        average.weight(units(now())).map(|_| average.rounded())
+    }
+}
+
+fn units(now: Tick) -> u64 {
+    (now.0 / UNIT).min(LATEST)
+}
+
+impl Average {
+    /// Zero is no average: none is less than a nanosecond.
+    fn unpack(word: u64) -> Option<Self> {
+        #[allow(clippy::cast_possible_truncation, reason = "the low half, less its sign")]
+        let nanos = f32::from_bits((word as u32) & (u32::MAX >> 1));
+        (word != 0).then_some(Self { nanos, units: word >> 31 })
+    }
+
+    fn pack(self) -> u64 {
+        self.units << 31 | u64::from(self.nanos.to_bits())
+    }
+
+    /// How much this counts beside a sample: `None` if it is forgotten. Time that steps back stands
+    /// still.
+    fn weight(self, now: u64) -> Option<f64> {
+        let age = now.saturating_sub(self.units);
+        (age < UNKNOWN).then(|| KEPT * (-(age as f64) / HALF_LIFE).exp2())
+    }
+
+    fn folded(old: Option<Self>, sample: u64, now: u64) -> Self {
+        let (sample, mut nanos, mut units) = (sample as f64, sample as f64, now);
+        if let Some(old) = old {
+            units = units.max(old.units);
+            if let Some(weight) = old.weight(now) {
+                nanos = f64::from(old.nanos) * weight + sample * (1.0 - weight);
+            }
+        }
+        #[allow(clippy::cast_possible_truncation, reason = "an average needs no more digits")]
+        let nanos = nanos.max(1.0) as f32;
+        Self { nanos, units }
+    }
+
+    fn rounded(self) -> u64 {
+        #[allow(clippy::cast_possible_truncation, reason = "what is more than fits is the most")]
+        let nanos = self.nanos as u64;
+        nanos
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MINUTE: u64 = 60_000_000_000;
+
+    /// What is known after samples, each of so many nanoseconds at its time.
+    fn after(samples: &[(u64, u64)]) -> impl Fn(u64) -> Option<u64> {
+        let latency = Latency::unknown();
+        samples.iter().for_each(|(at, nanos)| latency.sample(*nanos, Tick(*at)));
+        move |now| latency.known(|| Tick(now))
+    }
+
+    #[test]
+    fn the_first_sample_counts_whole_and_each_later_one_by_an_eighth() {
+        assert_eq!(after(&[])(0), None);
+        assert_eq!(after(&[(0, 800)])(0), Some(800));
+        assert_eq!(after(&[(0, 800), (0, 1600)])(0), Some(900));
+        assert_eq!(after(&[(0, 800), (0, 1600), (0, 100)])(0), Some(800));
+    }
+
+    #[test]
+    fn an_average_loses_half_of_its_weight_every_five_minutes() {
+        let second = |at| after(&[(7 * MINUTE, 16_000), (7 * MINUTE + at, 0)])(7 * MINUTE + at);
+        assert_eq!(second(0), Some(14_000));
+        assert_eq!(second(5 * MINUTE), Some(7000));
+        assert_eq!(second(10 * MINUTE), Some(3500));
+        let root_of_a_half = std::f64::consts::FRAC_1_SQRT_2;
+        assert_eq!(second(MINUTE * 5 / 2), Some((14_000.0 * root_of_a_half) as u64));
+    }
+
+    #[test]
+    fn what_is_fifteen_minutes_old_is_unknown_and_a_sample_then_counts_whole() {
+        let known = after(&[(MINUTE, 800)]);
+        assert_eq!((known(16 * MINUTE - 1), known(16 * MINUTE)), (Some(800), None));
+        let known = after(&[(MINUTE, 800), (16 * MINUTE, 0)]);
+        assert_eq!((known(16 * MINUTE), known(31 * MINUTE)), (Some(1), None));
+        let renewed = after(&[(MINUTE, 800), (15 * MINUTE, 800)]);
+        assert_eq!(renewed(30 * MINUTE - 1), Some(800), "from its last sample on");
+    }
+
+    #[test]
+    fn an_average_is_never_zero_and_nothing_overflows() {
+        assert_eq!(after(&[(0, 0)])(0), Some(1));
+        assert_eq!(after(&[(0, 1), (0, 0)])(0), Some(1));
+        assert_eq!(after(&[(0, u64::MAX); 3])(0), Some(u64::MAX));
+        assert_eq!(after(&[(u64::MAX, u64::MAX), (u64::MAX, 0)])(u64::MAX), Some(7 << 61));
+        assert_eq!(after(&[(0, u64::MAX), (u64::MAX, 5)])(u64::MAX), Some(5));
+        assert_eq!(after(&[(0, 5)])(u64::MAX), None);
+    }
+
+    #[test]
+    fn time_that_steps_back_neither_ages_an_average_nor_makes_it_younger() {
+        let known = after(&[(20 * MINUTE, 800), (MINUTE, 1600)]);
+        assert_eq!((known(0), known(35 * MINUTE - 1), known(35 * MINUTE)), {
+            (Some(900), Some(900), None)
+        });
+    }
+
+    #[test]
+    fn an_average_arrives_where_its_samples_are() {
+        for first in [1, 1_000_000_000] {
+            let samples: Vec<_> = [(0, first)].into_iter().chain([(0, 1_000_000); 500]).collect();
+            let known = after(&samples)(0).unwrap();
+            assert!(known.abs_diff(1_000_000) <= 1, "{known}");
+        }
+    }
+}

@@ -2,16 +2,29 @@
 //!
 //! Backoff alone does not bound them: when everything fails, every operation is made as often as
 //! its policy allows, and a network that is down sees several times its usual load when it comes
-//! back. A budget lets retries be a fraction of what succeeds: each failure takes a token, each
-//! success gives a part of one back, and retries are made while more than half of them are there.
-//! The arithmetic is that of gRPC's retry throttling (gRFC A6), in whole thousandths.
+//! back. A budget lets retries be a fraction of what succeeds: a failure takes a token, a success
+//! gives a part of one back, and retries are made while more than half of them are there. The
+//! arithmetic is that of gRPC's retry throttling (gRFC A6), in whole thousandths.
+//!
+//! What successes alone give back is nothing while nothing succeeds, so tokens come back with time
+//! too (D7). Nobody adds them up: the one word that changes says how much must have come back for
+//! the budget to be full, as the theoretical arrival time of the generic cell rate algorithm does
+//! (ITU-T I.371). So no interval of time is granted twice, none is lost, and a budget at which
+//! nobody looks costs nothing.
 
 use std::fmt;
 
 use crate::config::ConfigError;
 use crate::sync::{AtomicU64, Ordering};
+use crate::time::{Clock, Tick};
 
 const MILLI: u64 = 1000;
+/// What `rate` counts in: so many are a token.
+const NANO: f64 = 1e9;
+/// So many nanoseconds, at a rate of one, make a thousandth of a token.
+const NANOS_OF_A_MILLI: u128 = 1_000_000_000_000_000;
+/// Ten times what a machine could spend; the arithmetic has room for it for 584 years.
+const MOST_PER_SECOND: f64 = 1_000_000.0;
 
 /// How many retries may be made: a token bucket that failures empty and successes fill.
 ///
@@ -27,10 +40,17 @@ const MILLI: u64 = 1000;
 /// # Ok::<(), peer_health::ConfigError>(())
 /// ```
 pub struct RetryBudget {
-    /// In thousandths of a token, like the rest.
+    /// In thousandths of a token, as all amounts are.
     max: u64,
     gain: u64,
-    tokens: AtomicU64,
+    /// What comes back with time: billionths of a token a second.
+    rate: u64,
+    /// The time, and when it began to count.
+    clock: Option<(Clock, Tick)>,
+    /// The latest time that was read: a clock that steps back takes no token.
+    latest: AtomicU64,
+    /// It is full when so much has come back with time. What is missing until then is missing.
+    full_when: AtomicU64,
 }
 
 impl RetryBudget {
@@ -56,12 +76,72 @@ impl RetryBudget {
         let max = u64::from(max_tokens) * MILLI;
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "1 to 1000")]
         let gain = (token_ratio * MILLI as f64).round() as u64;
-        Ok(Self { max, gain, tokens: AtomicU64::new(max) })
+        Ok(Self::full(max, gain, 0))
+    }
+
+    fn full(max: u64, gain: u64, rate: u64) -> Self {
+        let (latest, full_when) = (AtomicU64::new(0), AtomicU64::new(0));
+        Self { max, gain, rate, clock: None, latest, full_when }
+    }
+
+    /// So many tokens, or such a part of one, come back each second, whatever fails or succeeds: by
+    /// the clock of the coordinator's registry. Outside a coordinator nothing comes back with time.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] if it is not between 0 and a million.
+    ///
+    /// ```
+    /// use peer_health::{Clock, HealthRegistry, RetryBudget, SyncCoordinator};
+    ///
+    /// let budget = RetryBudget::new(10, 0.1)?.with_refill(0.5)?;
+    /// let registry = HealthRegistry::<u32>::new();
+    /// let coordinator = SyncCoordinator::builder(registry).budget(budget).build()?;
+    /// assert!(coordinator.budget().allows_retry());
+    ///
+    /// let error = RetryBudget::new(10, 0.1)?.with_refill(f64::INFINITY).unwrap_err();
+    /// assert_eq!(error.field(), "per_second");
+    /// # Ok::<(), peer_health::ConfigError>(())
+    /// ```
+    pub fn with_refill(self, per_second: f64) -> Result<Self, ConfigError> {
+        if !(0.0..=MOST_PER_SECOND).contains(&per_second) {
+            let rule = "must be from 0 to 1000000";
+            return Err(ConfigError::fraction("per_second", per_second, rule));
+        }
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to 10^15")]
+        let rate = (per_second * NANO).round() as u64;
+        Ok(Self { rate, ..self })
+    }
+
+    /// Counts time by this clock, from now on.
+    #[allow(dead_code, reason = "the coordinator gives its budgets the registry's clock")]
+    pub(crate) fn with_clock(self, clock: Clock) -> Self {
+        let missing = self.missing(self.now());
+        let clock = Some((clock.clone(), clock.now()));
+        let (latest, full_when) = (AtomicU64::new(0), AtomicU64::new(missing));
+        Self { clock, latest, full_when, ..self }
     }
 
     /// The same, full again.
     pub(crate) fn fresh(&self) -> Self {
-        Self { max: self.max, gain: self.gain, tokens: AtomicU64::new(self.max) }
+        Self { clock: self.clock.clone(), ..Self::full(self.max, self.gain, self.rate) }
+    }
+
+    /// The time since this began to count it. Not to be asked for while a lock is held: the clock
+    /// is not ours (R25).
+    pub(crate) fn now(&self) -> Tick {
+        let Some((clock, began)) = self.clock.as_ref().filter(|_| self.rate > 0) else {
+            return Tick::default();
+        };
+        let now = clock.now().since(*began);
+        // Relaxed: pairs with itself in other threads; nothing else is read by it.
+        Tick(self.latest.fetch_max(now, Ordering::Relaxed).max(now))
+    }
+
+    /// What has come back with time, as if there were no bounds.
+    fn returned(&self, now: Tick) -> u64 {
+        let returned = u128::from(now.0) * u128::from(self.rate) / NANOS_OF_A_MILLI;
+        u64::try_from(returned).unwrap_or(u64::MAX)
     }
 
     /// A call failed: takes a token, if there is one.
@@ -74,7 +154,13 @@ impl RetryBudget {
     /// # Ok::<(), peer_health::ConfigError>(())
     /// ```
     pub fn failed(&self) {
-        self.change(|tokens| tokens.saturating_sub(MILLI));
+        self.failed_at(self.now());
+    }
+
+    /// The same, at a time that [`Self::now`] told.
+    pub(crate) fn failed_at(&self, now: Tick) {
+        // One that brings an earlier time than another has brought does not undo what that took.
+        self.change(now, |missing| missing.saturating_add(MILLI).min(self.max), u64::max);
     }
 
     /// A call succeeded: gives a part of a token back, up to the most there can be.
@@ -86,15 +172,31 @@ impl RetryBudget {
     /// # Ok::<(), peer_health::ConfigError>(())
     /// ```
     pub fn succeeded(&self) {
-        self.change(|tokens| (tokens + self.gain).min(self.max));
+        self.succeeded_at(self.now());
     }
 
-    fn change(&self, change: impl Fn(u64) -> u64) {
-        // Relaxed, twice: pairs with itself in other threads and with `milli_tokens`. One word,
-        // and nothing else is read by it; a read-modify-write loses none of several changes.
+    /// The same, at a time that [`Self::now`] told.
+    pub(crate) fn succeeded_at(&self, now: Tick) {
+        self.change(now, |missing| missing.saturating_sub(self.gain), u64::min);
+    }
+
+    /// Changes what is missing, one way only: to the more or to the less.
+    fn change(&self, now: Tick, change: impl Fn(u64) -> u64, way: fn(u64, u64) -> u64) {
+        let returned = self.returned(now);
+        let next = |full_when: u64| {
+            let missing = change(full_when.saturating_sub(returned));
+            Some(way(full_when, returned.saturating_add(missing)))
+        };
+        // Relaxed, twice: pairs with itself in other threads and with `missing`. One word, and
+        // nothing else is read by it; a read-modify-write loses none of several changes.
         let relaxed = Ordering::Relaxed;
         // It fails only where a change is declined: none is.
-        let _ = self.tokens.fetch_update(relaxed, relaxed, |tokens| Some(change(tokens)));
+        let _ = self.full_when.fetch_update(relaxed, relaxed, next);
+    }
+
+    fn missing(&self, now: Tick) -> u64 {
+        // Relaxed: pairs with `change`.
+        self.full_when.load(Ordering::Relaxed).saturating_sub(self.returned(now))
     }
 
     /// Whether a retry may be made: more than half of the tokens are there.
@@ -104,7 +206,12 @@ impl RetryBudget {
     /// # Ok::<(), peer_health::ConfigError>(())
     /// ```
     pub fn allows_retry(&self) -> bool {
-        2 * self.milli_tokens() > self.max
+        self.allows_retry_at(self.now())
+    }
+
+    /// The same, at a time that [`Self::now`] told.
+    pub(crate) fn allows_retry_at(&self, now: Tick) -> bool {
+        2 * self.milli_tokens_at(now) > self.max
     }
 
     /// What is left, in thousandths of a token.
@@ -114,22 +221,29 @@ impl RetryBudget {
     /// # Ok::<(), peer_health::ConfigError>(())
     /// ```
     pub fn milli_tokens(&self) -> u64 {
-        // Relaxed: pairs with `change`.
-        self.tokens.load(Ordering::Relaxed)
+        self.milli_tokens_at(self.now())
+    }
+
+    fn milli_tokens_at(&self, now: Tick) -> u64 {
+        self.max.saturating_sub(self.missing(now))
     }
 
     /// Whether nothing is to be remembered of it: a new one would be the same.
     pub(crate) fn is_full(&self) -> bool {
-        self.milli_tokens() == self.max
+        self.is_full_at(self.now())
+    }
+
+    /// The same, at a time that [`Self::now`] told.
+    pub(crate) fn is_full_at(&self, now: Tick) -> bool {
+        self.missing(now) == 0
     }
 }
 
-/// A thousand tokens, a tenth of one back for each success: five hundred failures more than a tenth
-/// of the successes stop the retries.
+/// As a coordinator has it that is given none: a thousand tokens, a tenth of one back for each
+/// success, and one a second. Retries stop when five hundred more have failed than that.
 impl Default for RetryBudget {
     fn default() -> Self {
-        let max = 1000 * MILLI;
-        Self { max, gain: MILLI / 10, tokens: AtomicU64::new(max) }
+        Self::full(1000 * MILLI, MILLI / 10, 1_000_000_000)
     }
 }
 
@@ -140,37 +254,4 @@ impl fmt::Debug for RetryBudget {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn retries_stop_at_half_and_tokens_stay_within_their_bounds() {
-        let budget = RetryBudget::new(10, 0.1).unwrap();
-        budget.succeeded();
-        assert_eq!(budget.milli_tokens(), 10_000, "never above what it began with");
-        (0..4).for_each(|_| budget.failed());
-        assert!(budget.allows_retry());
-        budget.failed();
-        assert_eq!((budget.milli_tokens(), budget.allows_retry()), (5000, false));
-        budget.succeeded();
-        assert_eq!((budget.milli_tokens(), budget.allows_retry()), (5100, true));
-        (0..20).for_each(|_| budget.failed());
-        assert_eq!(budget.milli_tokens(), 0, "never below zero");
-        budget.succeeded();
-        assert_eq!(budget.milli_tokens(), 100, "what was not there is not owed");
-    }
-
-    #[test]
-    fn the_largest_and_the_smallest_budget_can_be_made() {
-        let largest = RetryBudget::new(u32::MAX, 1.0).unwrap();
-        largest.succeeded();
-        assert_eq!(largest.milli_tokens(), u64::from(u32::MAX) * 1000);
-        let smallest = RetryBudget::new(1, 0.001).unwrap();
-        smallest.failed();
-        smallest.succeeded();
-        assert_eq!((smallest.milli_tokens(), smallest.is_full()), (1, false));
-        for ratio in [0.0, 1.1, -1.0, f64::NAN, f64::INFINITY] {
-            assert_eq!(RetryBudget::new(1, ratio).unwrap_err().field(), "token_ratio");
-        }
-    }
-}
+mod tests;

@@ -1,9 +1,12 @@
-//! The budget for retries: tokens that several threads take and give back are neither lost nor
-//! doubled, and never fewer than none or more than there can be.
+//! The budget for retries: tokens that several threads take and give back, and that come back with
+//! time, are neither lost nor doubled, and never fewer than none or more than there can be.
+
+use std::time::Duration;
 
 use crate::budget::RetryBudget;
 use crate::stage::{both, two};
 use crate::sync::Arc;
+use crate::time::{Clock, ManualClock};
 
 fn spent(tokens: u32, failures: usize) -> Arc<RetryBudget> {
     let budget = RetryBudget::new(tokens, 0.1).unwrap();
@@ -53,5 +56,76 @@ fn a_budget_stays_within_its_bounds() {
         // The success came before both failures, between them, or after them.
         let left = budget.milli_tokens();
         assert!([0, 100].contains(&left), "{left}");
+    });
+}
+
+/// A budget of one token a second that has none left, and the hand of its clock.
+fn emptied(tokens: u32) -> (Arc<RetryBudget>, ManualClock) {
+    let (clock, hand) = Clock::manual();
+    let budget = RetryBudget::new(tokens, 0.1).unwrap().with_refill(1.0).unwrap();
+    let budget = budget.with_clock(clock);
+    (0..tokens).for_each(|_| budget.failed());
+    (Arc::new(budget), hand)
+}
+
+/// Each second gives its token once, whoever asks, and in whatever order: none is lost in a change
+/// that is made at the same time.
+#[test]
+fn what_comes_back_with_time_comes_once() {
+    two([500, 1800], || {
+        let (budget, hand) = emptied(4);
+        let (other, other_hand) = (Arc::clone(&budget), hand.clone());
+        both(
+            move || {
+                other_hand.advance(Duration::from_secs(1));
+                other.failed();
+            },
+            || {
+                hand.advance(Duration::from_secs(2));
+                budget.succeeded();
+            },
+        );
+        assert_eq!(budget.milli_tokens(), 3000 - 1000 + 100);
+    });
+}
+
+/// Who asked for the time before another did, and comes after it, does not undo what that took:
+/// there was half a token, and one of them has it.
+#[test]
+fn a_failure_that_was_overtaken_gives_nothing_back() {
+    two([140, 440], || {
+        let (budget, hand) = emptied(1);
+        let other = Arc::clone(&budget);
+        both(
+            move || other.failed(),
+            || {
+                hand.advance(Duration::from_millis(500));
+                budget.failed();
+            },
+        );
+        assert_eq!(budget.milli_tokens(), 0);
+    });
+}
+
+/// What comes back beyond the most is gone: it is no credit for what is taken later.
+#[test]
+fn no_more_comes_back_than_there_can_be() {
+    two([500, 1900], || {
+        let (budget, hand) = emptied(1);
+        let other = Arc::clone(&budget);
+        both(
+            move || {
+                other.failed();
+                other.failed();
+            },
+            || {
+                hand.advance(Duration::from_secs(60));
+                let seen = budget.milli_tokens();
+                assert!([0, 1000].contains(&seen), "{seen}");
+            },
+        );
+        // Both failures came before the minute, or one at least after it.
+        let left = budget.milli_tokens();
+        assert!([0, 1000].contains(&left), "{left}");
     });
 }

@@ -249,7 +249,7 @@ fn p13_a_window_that_was_seen_is_fed() {
 /// the other make of it.
 #[test]
 fn r08_of_two_latencies_none_vanishes() {
-    two([46, 10_900], || {
+    two([46, 32_000], || {
         let place = Place::new(&config(3, 1));
         place.permit().with_latency(Duration::from_nanos(8000)).success();
         let (a, b) = (place.permit(), place.permit());

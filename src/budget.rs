@@ -114,7 +114,6 @@ impl RetryBudget {
     }
 
     /// Counts time by this clock, from now on.
-    #[allow(dead_code, reason = "the coordinator gives its budgets the registry's clock")]
     pub(crate) fn with_clock(self, clock: Clock) -> Self {
         let missing = self.missing(self.now());
         let clock = Some((clock.clone(), clock.now()));

@@ -28,12 +28,23 @@ const DEFAULT_FAILURE_WINDOW: Duration = Duration::from_secs(5);
 /// assert_eq!(error.to_string(), "success_threshold is 0: must be from 1 to 64");
 /// ```
 #[derive(Debug, Clone, PartialEq, Error)]
-#[error("{field} is {value}: {rule}")]
+#[error("{field} is {value}: {rule}{other}")]
 #[non_exhaustive]
 pub struct ConfigError {
     field: &'static str,
     value: Value,
     rule: &'static str,
+    /// The value of another field that the rule names last.
+    other: Other,
+}
+
+#[derive(Debug, Clone, PartialEq, Default)]
+struct Other(Option<Duration>);
+
+impl fmt::Display for Other {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.map_or(Ok(()), |time| write!(f, ", which is {time:?}"))
+    }
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -71,19 +82,25 @@ impl ConfigError {
     }
 
     pub(crate) fn number(field: &'static str, value: impl Into<u64>, rule: &'static str) -> Self {
-        Self { field, value: Value::Number(value.into()), rule }
+        Self { field, value: Value::Number(value.into()), rule, other: Other::default() }
     }
 
     pub(crate) fn fraction(field: &'static str, value: f64, rule: &'static str) -> Self {
-        Self { field, value: Value::Fraction(value), rule }
+        Self { field, value: Value::Fraction(value), rule, other: Other::default() }
     }
 
     pub(crate) fn time(field: &'static str, value: Duration, rule: &'static str) -> Self {
-        Self { field, value: Value::Time(value), rule }
+        Self { field, value: Value::Time(value), rule, other: Other::default() }
     }
 
     pub(crate) fn missing(field: &'static str, rule: &'static str) -> Self {
-        Self { field, value: Value::None, rule }
+        Self { field, value: Value::None, rule, other: Other::default() }
+    }
+
+    /// Says what the value is of the other field that the rule names last.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn beside(self, other: Duration) -> Self {
+        Self { other: Other(Some(other)), ..self }
     }
 }
 
@@ -125,7 +142,8 @@ impl CircuitBreakerConfig {
             let text = raw.to_string_lossy();
             text.parse().ok().filter(|n| *n <= most).unwrap_or_else(|| {
                 let value = Value::Text(text.as_ref().into());
-                problems.push(ConfigError { field: name, value, rule: "must be a whole number" });
+                let (rule, other) = ("must be a whole number", Other::default());
+                problems.push(ConfigError { field: name, value, rule, other });
                 default
             })
         };

@@ -1,10 +1,14 @@
 //! The driver that honours the registry: asks before it calls, ends what hangs, waits as long as it
 //! is told, and gives up in time (feature `tokio`).
 //!
-//! An operation is made in attempts. Each attempt takes a slot first and the permit second, runs
-//! under a deadline inside the permit, and reports what became of it. Between attempts it holds
-//! nothing. Attempts are the operation's own: ten tasks that fail with one peer do not use up each
-//! other's.
+//! An operation is made in attempts. Each attempt takes a slot with its peer and a place first and
+//! the permit last, runs under a deadline inside the permit, and reports what became of it. Between
+//! attempts it holds nothing. Attempts are the operation's own: ten tasks that fail with one peer do
+//! not use up each other's.
+//!
+//! Places are few, and what is dead takes them for the whole deadline: so peers that never answered,
+//! and peers in trouble, hold no more than half of them (D4). For as long as it lives the coordinator
+//! remembers who has answered.
 //!
 //! What is whose fault:
 //!
@@ -18,32 +22,44 @@
 //! there: no queue is in it.
 
 use std::fmt;
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::answer::{Reason, Recorded};
+use crate::answer::{Reason, Recorded, Refused};
 use crate::backoff::RetryPolicy;
 use crate::budget::RetryBudget;
 use crate::error::{ErrorSeverity, Failure, Fault, SyncError};
 use crate::permit::OwnedPermit;
+use crate::registry::hook::{Hooked, Told};
 use crate::registry::{HealthRegistry, PeerKey};
-use crate::sync::Arc;
+use crate::sync::{Arc, Weak};
+use crate::time::Tick;
 
-mod agenda;
 mod all;
+mod answered;
 mod builder;
 mod driver;
 mod error;
-mod slots;
+mod limits;
+mod local_outage;
+mod places;
+mod runtime;
+mod schedule;
+mod state;
+mod stats;
 mod task;
-mod trouble;
-mod work;
 
 pub use builder::CoordinatorBuilder;
-pub use driver::{DriverStats, SyncDriver};
+pub use driver::SyncDriver;
 pub use error::SyncFailed;
-use slots::Slots;
+use limits::{Asked, Limits, Slot};
+use places::Class;
+pub use runtime::DriveError;
+use state::DriverState;
+pub use stats::{DriverStats, WaitReason, Waiting};
 
 /// Makes calls to peers as the registry allows: see [`sync`](Self::sync) for one operation,
 /// [`sync_all`](Self::sync_all) for many, [`drive`](Self::drive) for as long as the program runs.
@@ -62,24 +78,36 @@ use slots::Slots;
 /// # });
 /// # Ok::<(), std::io::Error>(())
 /// ```
-pub struct SyncCoordinator<K> {
+pub struct SyncCoordinator<K: PeerKey> {
     inner: Arc<Inner<K>>,
 }
 
-struct Inner<K> {
+struct Inner<K: PeerKey> {
     registry: HealthRegistry<K>,
     retry: RetryPolicy,
     deadline: Duration,
+    /// Whether it was said that probes get a shorter one.
+    shortened: OnceLock<()>,
+    stable_after: Duration,
     budget: RetryBudget,
-    slots: Arc<Slots<K>>,
+    limits: Arc<Limits<K>>,
     seed: Option<u64>,
+    /// Told of what the registry tells.
+    drivers: Mutex<Arc<Vec<Weak<DriverState<K>>>>>,
+    /// Until the last who has the coordinator lets it go.
+    hooked: OnceLock<Hooked>,
 }
 
 /// An attempt that failed.
 struct Failed {
     failure: Arc<Failure>,
     recorded: Recorded,
+    /// Whether the budgets allow another attempt.
+    allowed: bool,
 }
+
+/// How soon a circuit is asked again that somebody else probes, at the soonest and at the latest.
+const PROBED: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
 
 impl<K: PeerKey> SyncCoordinator<K> {
     /// A coordinator with the defaults: see [`builder`](Self::builder).
@@ -93,9 +121,10 @@ impl<K: PeerKey> SyncCoordinator<K> {
         Self::builder(registry).with_defaults()
     }
 
-    /// Chooses how operations are made. Defaults: [`RetryPolicy::default`], 10 s for an attempt, 64
-    /// operations at a time and one with each peer, a budget of 1000 tokens of which each success
-    /// gives back a tenth of one, none for each peer.
+    /// Chooses how operations are made. Defaults: [`RetryPolicy::default`], 10 s for an attempt or
+    /// half of the `probe_lease` if that is shorter, 64 operations at a time and one with each peer, a
+    /// budget of 1000 tokens of which each success gives back a tenth of one and each second one,
+    /// none for each peer.
     ///
     /// ```
     /// use peer_health::{HealthRegistry, SyncCoordinator};
@@ -139,11 +168,15 @@ impl<K: PeerKey> SyncCoordinator<K> {
 
     /// Makes one operation: attempts until one succeeds, is not worth another, or none is allowed.
     ///
-    /// If the peer may not be called at first, that is the answer, as soon as the operation has its
-    /// place: the caller learns when to come back. Another attempt is worth it after an error that
-    /// may pass by itself, and after a severe one if the peer has said when to come back. Between
-    /// attempts it waits, also for the circuit to let it through, as long as the policy says, the
-    /// peer asks, and the circuit stays open.
+    /// If the peer may not be called at first, that is the answer: the caller learns when to come
+    /// back. Another attempt is worth it after an error that may pass by itself, and after a severe
+    /// one if the peer has said when to come back. Between attempts it waits as long as the policy
+    /// says, the peer asks, and the circuit stays open or is probed by others, which takes none of
+    /// its attempts; and it holds nothing meanwhile. It gives up if the circuit refuses it as often in
+    /// a row as attempts may be made.
+    ///
+    /// A place is had in the order of asking. Peers that never answered and peers in trouble hold no
+    /// more than half of the places: see [`max_concurrent`](CoordinatorBuilder::max_concurrent).
     ///
     /// What a success is, is for `op` to say. An Automerge document that has a history takes
     /// messages whose changes are broken without an error: an `op` that makes no progress should
@@ -151,7 +184,8 @@ impl<K: PeerKey> SyncCoordinator<K> {
     ///
     /// # Errors
     ///
-    /// [`SyncFailed`] says why and after how many attempts.
+    /// [`SyncFailed`] says why and after how many attempts; without a tokio runtime that has timers,
+    /// that there is none.
     ///
     /// # Cancel safety
     ///
@@ -183,53 +217,64 @@ impl<K: PeerKey> SyncCoordinator<K> {
         Call: Future<Output = Result<T, E>>,
         E: Into<Failure>,
     {
+        runtime::with_timers()?;
         let inner = &self.inner;
         let mut backoff = inner.retry.backoff();
         if let Some(seed) = inner.seed {
             backoff = backoff.with_seed(seed);
         }
         let mut last: Option<Arc<Failure>> = None;
-        let mut attempts = 0;
+        let (mut attempts, mut refusals) = (0, 0);
         loop {
-            let slot = inner.slots.take(peer).await;
-            let failed = match (inner.registry.acquire(peer), last) {
-                (Ok(permit), _) => {
-                    let began = Instant::now();
-                    let call = op(peer.clone());
-                    match inner.attempt(permit, peer, began, call).await {
-                        Ok(value) => return Ok(value),
-                        Err(failed) => failed,
+            let refused = match inner.slot(peer).await {
+                Ok(mut slot) => match inner.registry.acquire(peer) {
+                    Ok(permit) => {
+                        let made = inner.attempt(&mut slot, permit, attempts > 0, &op).await;
+                        drop(slot);
+                        let failed = match made {
+                            Ok((value, _)) => return Ok(value),
+                            Err(failed) => failed,
+                        };
+                        (attempts, refusals) = (attempts + 1, 0);
+                        backoff = backoff.retry_severe(failed.is_worth_another());
+                        let Failed { failure, recorded, allowed } = failed;
+                        let Some(delay) = backoff.next(&failure, recorded) else {
+                            return Err(SyncFailed::GaveUp { attempts, failure });
+                        };
+                        if !allowed {
+                            return Err(SyncFailed::BudgetSpent { attempts, failure });
+                        }
+                        sleep(delay.min(inner.longest_wait())).await;
+                        last = Some(failure);
+                        continue;
                     }
-                }
-                (Err(refused), None) => return Err(SyncFailed::Refused(refused)),
-                (Err(refused), Some(failure)) if refused.reason == Reason::ForcedOpen => {
-                    return Err(SyncFailed::GaveUp { attempts, failure });
-                }
-                // Others have opened the circuit, or probe it.
-                (Err(refused), Some(failure)) => {
-                    drop(slot);
-                    let Some(delay) = backoff.next_delay() else {
-                        return Err(SyncFailed::GaveUp { attempts, failure });
-                    };
-                    sleep(delay.max(refused.retry_after.unwrap_or_default())).await;
-                    last = Some(failure);
-                    continue;
-                }
+                    Err(refused) => refused,
+                },
+                Err(refused) => refused,
             };
-            attempts += 1;
-            backoff = backoff.retry_severe(failed.is_worth_another());
-            let Failed { failure, recorded } = failed;
-            let Some(delay) = backoff.next(&failure, recorded) else {
-                return Err(SyncFailed::GaveUp { attempts, failure });
-            };
-            let delay = delay.min(inner.longest_wait());
-            if !inner.allows_retry(peer) {
-                return Err(SyncFailed::BudgetSpent { attempts, failure });
+            let Some(failure) = &last else { return Err(SyncFailed::Refused(refused)) };
+            refusals += 1;
+            if refused.reason == Reason::ForcedOpen || !inner.retry.should_retry(refusals) {
+                return Err(SyncFailed::GaveUp { attempts, failure: Arc::clone(failure) });
             }
-            drop(slot);
-            sleep(delay).await;
-            last = Some(failure);
+            // Others have opened the circuit, or probe it.
+            let (soon, late) = PROBED;
+            let probed = || inner.retry.initial_delay.clamp(soon, late);
+            sleep(refused.retry_after.unwrap_or_else(probed)).await;
         }
+    }
+}
+
+/// Takes back what was asked for, if nobody waits for it any more.
+struct Asking<'a, K: PeerKey> {
+    limits: &'a Arc<Limits<K>>,
+    peer: &'a K,
+    asked: Asked,
+}
+
+impl<K: PeerKey> Drop for Asking<'_, K> {
+    fn drop(&mut self) {
+        self.limits.take_back(self.peer, self.asked);
     }
 }
 
@@ -242,12 +287,15 @@ impl Failed {
         error.is_retryable() || asked && error.severity() == ErrorSeverity::Severe
     }
 
-    /// Whether this node is in trouble. A refusal of our own circuit, or by a quota of ours, is
-    /// none: others may still be called.
-    fn is_local(&self) -> bool {
+    /// Whether a call was made, and not refused by our own circuit or a quota of ours.
+    fn was_made(&self) -> bool {
         use SyncError::{BandwidthExhausted, CircuitBreakerOpen};
-        let refused = matches!(self.failure.error(), CircuitBreakerOpen | BandwidthExhausted(_));
-        self.failure.fault() == Fault::Local && !refused
+        !matches!(self.failure.error(), CircuitBreakerOpen | BandwidthExhausted(_))
+    }
+
+    /// Whether this node is in trouble: not if no call was made, others may still be called.
+    fn is_local(&self) -> bool {
+        self.failure.fault() == Fault::Local && self.was_made()
     }
 }
 
@@ -267,42 +315,157 @@ impl<K: PeerKey> Inner<K> {
         Duration::from_nanos(self.registry.rules().open_max).max(self.retry.max_delay)
     }
 
-    /// One attempt, inside its permit, which was begun then.
-    async fn attempt<T, E: Into<Failure>>(
+    /// A slot with the peer, when there is one: at once the refusal, if the circuit refuses it.
+    async fn slot(&self, peer: &K) -> Result<Slot<K>, Refused> {
+        let standing = self.registry.standing(peer);
+        if standing.refused.is_some() {
+            // Asked for the sake of the totals; a circuit that admits by now does so again.
+            self.registry.acquire(peer)?.neutral();
+        }
+        let class = self.limits.class(peer, standing.answered, standing.troubled);
+        loop {
+            let (given, slot) = oneshot::channel();
+            let give = move |slot| drop(given.send(slot));
+            let asked = self.limits.ask(peer, class, self.registry.now(), give);
+            let _asking = Asking { limits: &self.limits, peer, asked };
+            // What was asked for is given once, unless it was taken back.
+            if let Ok(slot) = slot.await {
+                return Ok(slot);
+            }
+        }
+    }
+
+    /// One attempt, inside its permit and its slot; whether it was a probe.
+    async fn attempt<Call, T, E: Into<Failure>>(
         &self,
+        slot: &mut Slot<K>,
         permit: OwnedPermit<K>,
-        peer: &K,
-        began: Instant,
-        call: impl Future<Output = Result<T, E>>,
-    ) -> Result<T, Failed> {
-        let ended = timeout(self.deadline, call).await;
+        retry: bool,
+        op: impl Fn(K) -> Call,
+    ) -> Result<(T, bool), Failed>
+    where
+        Call: Future<Output = Result<T, E>>,
+    {
+        let (peer, probe) = (slot.peer().clone(), permit.is_probe());
+        let began = Instant::now();
+        let ended = timeout(self.deadline(probe), op(peer.clone())).await;
         let permit = permit.with_latency(began.elapsed());
         let failure = match ended {
             Ok(Ok(value)) => {
                 permit.success();
-                self.budget.succeeded();
-                self.slots.budget(peer, RetryBudget::succeeded);
-                return Ok(value);
+                self.served(&peer);
+                slot.now = Some(self.class(&peer));
+                return Ok((value, probe));
             }
             Ok(Err(error)) => error.into(),
             Err(elapsed) => Failure::from(elapsed),
         };
         let recorded = permit.failure(&failure);
-        if failure.counts() {
+        let standing = self.registry.standing(&peer);
+        let class = self.limits.class(&peer, standing.answered, standing.troubled);
+        slot.now = Some(class);
+        // Probes and strangers take no token, and need none (D7).
+        let limited = class != Class::Stranger;
+        if limited && retry && !probe && failure.counts() {
             self.budget.failed();
-            self.slots.budget(peer, RetryBudget::failed);
+            self.limits.budget(&peer, RetryBudget::failed);
         }
-        Err(Failed { failure: Arc::new(failure), recorded })
+        let closed = standing.opened_at.is_none();
+        let allowed = !(limited && closed) || self.allows_retry(&peer);
+        Err(Failed { failure: Arc::new(failure), recorded, allowed })
+    }
+
+    /// How long an attempt may take: what a probe says after its lease counts no more (D12).
+    fn deadline(&self, probe: bool) -> Duration {
+        let lease = self.registry.rules().lease.filter(|_| probe).map(Duration::from_nanos);
+        let Some(lease) = lease.filter(|lease| *lease <= self.deadline) else {
+            return self.deadline;
+        };
+        if self.shortened.set(()).is_ok() {
+            warn(self.deadline, lease);
+        }
+        lease / 2
+    }
+
+    fn served(&self, peer: &K) {
+        let most = self.registry.rules().max_peers;
+        self.limits.served(peer, self.registry.now(), most);
+        self.budget.succeeded();
+        self.limits.budget(peer, RetryBudget::succeeded);
+    }
+
+    /// What the peer is now.
+    fn class(&self, peer: &K) -> Class {
+        let standing = self.registry.standing(peer);
+        self.limits.class(peer, standing.answered, standing.troubled)
+    }
+
+    /// From when on the peer may be called, as far as its sessions go (D5).
+    fn not_before(&self, peer: &K) -> Option<Tick> {
+        self.limits.answered(|answered| answered.not_before(peer))
+    }
+
+    fn session_began(&self, peer: &K) {
+        let now = self.registry.now();
+        self.limits.answered(|answered| answered.session_began(peer, now));
+    }
+
+    fn session_lost(&self, peer: &K) {
+        let (now, rules) = (self.registry.now(), self.registry.rules());
+        let stable = crate::time::nanos(self.stable_after);
+        let wait = |short| rules.grown(short);
+        self.limits.answered(|answered| answered.session_lost(peer, now, stable, wait));
     }
 
     /// Whether another attempt may be made, by both budgets.
     fn allows_retry(&self, peer: &K) -> bool {
         self.budget.allows_retry()
-            && self.slots.budget(peer, RetryBudget::allows_retry).unwrap_or(true)
+            && self.limits.budget(peer, RetryBudget::allows_retry).unwrap_or(true)
+    }
+
+    /// Takes what the registry tells, for the drivers.
+    fn hear(&self, told: Told<'_, K>) {
+        match told {
+            Told::Peer(peer) => {
+                let drivers =
+                    Arc::clone(&self.drivers.lock().unwrap_or_else(PoisonError::into_inner));
+                drivers.iter().filter_map(Weak::upgrade).for_each(|driver| driver.stir(peer));
+            }
+            // Who answered is no stranger when its tracker is gone.
+            Told::Gone { peer, answered } => {
+                if answered {
+                    let most = self.registry.rules().max_peers;
+                    self.limits.served(peer, self.registry.now(), most);
+                }
+                self.hear(Told::Peer(peer));
+            }
+            // A circuit that others probe is looked at each second.
+            Told::Configured => {}
+        }
+    }
+
+    /// Adds a driver, and forgets those that are gone.
+    fn add(&self, driver: &Arc<DriverState<K>>) {
+        let mut drivers = self.drivers.lock().unwrap_or_else(PoisonError::into_inner);
+        let alive = drivers.iter().filter(|driver| driver.strong_count() > 0).cloned();
+        *drivers = Arc::new(alive.chain([Arc::downgrade(driver)]).collect());
     }
 }
 
-impl<K> Clone for SyncCoordinator<K> {
+#[cfg(feature = "tracing")]
+fn warn(deadline: Duration, lease: Duration) {
+    tracing::warn!(
+        target: "peer_health",
+        ?deadline,
+        ?lease,
+        "attempt_deadline is not below probe_lease: probes get half of the lease"
+    );
+}
+
+#[cfg(not(feature = "tracing"))]
+fn warn(_: Duration, _: Duration) {}
+
+impl<K: PeerKey> Clone for SyncCoordinator<K> {
     fn clone(&self) -> Self {
         Self { inner: Arc::clone(&self.inner) }
     }

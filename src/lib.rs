@@ -89,7 +89,10 @@ pub use backoff::{Jitter, RetryPolicy};
 pub use budget::RetryBudget;
 pub use config::{CircuitBreakerConfig, ConfigError, HalfOpenMode, HealthConfig, Window};
 #[cfg(feature = "tokio")]
-pub use coordinator::{CoordinatorBuilder, DriverStats, SyncCoordinator, SyncDriver, SyncFailed};
+pub use coordinator::{
+    CoordinatorBuilder, DriveError, DriverStats, SyncCoordinator, SyncDriver, SyncFailed,
+    WaitReason, Waiting,
+};
 pub use error::{ErrorSeverity, Failure, Fault, SyncError};
 pub use event::{Event, EventKind};
 pub use handler::ErrorHandler;

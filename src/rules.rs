@@ -194,6 +194,16 @@ impl Rules {
         matches!((self.slow_call, latency), (Some(slow), Some(took)) if took >= slow)
     }
 
+    /// min(open_timeout * multiplier^n, open_max) (R16, D5, D6).
+    pub(crate) fn grown(&self, n: u32) -> u64 {
+        let exponent = i32::try_from(n).unwrap_or(i32::MAX);
+        let grown = match self.multiplier {
+            1.0 => self.open,
+            multiplier => whole(self.open as f64 * multiplier.powi(exponent)),
+        };
+        grown.min(self.open_max)
+    }
+
     /// Whether these counts of a window open a circuit (R15).
     pub(crate) fn trips(&self, counts: WindowCounts) -> bool {
         counts.total >= self.min_calls.into() && self.rate_reached(counts)
@@ -206,4 +216,10 @@ impl Rules {
         };
         reaches(counts.failures, self.failure_rate) || reaches(counts.slow, self.slow_rate)
     }
+}
+
+/// The whole part; what is too large becomes the largest, what is no number zero.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]
+pub(crate) fn whole(x: f64) -> u64 {
+    x as u64
 }

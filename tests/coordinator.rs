@@ -12,7 +12,8 @@ use std::pin::pin;
 use std::time::Duration;
 
 use coordination::{
-    Answer, Peers, coordinator, even, ms, network, panics, pass, poll_once, registry, touchy,
+    Answer, Peers, answer, coordinator, even, ms, network, panics, pass, poll_once, registry,
+    touchy,
 };
 use futures_util::StreamExt;
 use peer_health::{
@@ -155,6 +156,7 @@ async fn one_probe_goes_out_however_many_operations_wait() {
 async fn no_more_operations_run_than_the_limits_and_a_busy_peer_holds_up_no_other() {
     let (registry, peers) = (registry(HealthConfig::default()), Peers::new());
     peers.tell_all(Answer::Takes(ms(100)));
+    answer(&registry, 0..=6);
     let coordinator = coordinator(&registry).max_concurrent(4).build().unwrap();
     let op = |peer| peers.call(peer);
     let whom = std::iter::repeat_n(0, 6).chain(1..=6);
@@ -205,11 +207,15 @@ async fn retries_are_refused_when_the_budget_is_spent_and_say_so() {
     let budget = RetryBudget::new(10, 0.1).unwrap();
     let coordinator = coordinator(&registry).budget(budget).build().unwrap();
     peers.tell_all(Answer::Fails(network().into()));
+    answer(&registry, [1, 2]);
     let failed = coordinator.sync(&1, |peer| peers.call(peer)).await.unwrap_err();
     assert!(matches!(failed, SyncFailed::GaveUp { attempts: 5, .. }));
-    assert_eq!(coordinator.budget().milli_tokens(), 5000);
+    assert_eq!(coordinator.budget().milli_tokens(), 6000, "the first was no retry");
     let failed = coordinator.sync(&2, |peer| peers.call(peer)).await.unwrap_err();
-    assert!(matches!(failed, SyncFailed::BudgetSpent { attempts: 1, .. }));
+    assert!(matches!(failed, SyncFailed::BudgetSpent { attempts: 2, .. }));
+    let failed = coordinator.sync(&3, |peer| peers.call(peer)).await.unwrap_err();
+    assert!(matches!(failed, SyncFailed::GaveUp { attempts: 5, .. }), "a stranger needs no token");
+    let failed = coordinator.sync(&2, |peer| peers.call(peer)).await.unwrap_err();
     assert_eq!(failed.to_string(), "no budget for a retry after 1 attempts");
 }
 
@@ -218,10 +224,11 @@ async fn a_peers_budget_is_its_own() {
     let (registry, peers) = (registry(HealthConfig::default()), Peers::new());
     let budget = RetryBudget::new(4, 0.1).unwrap();
     let coordinator = coordinator(&registry).budget_per_peer(budget).build().unwrap();
+    answer(&registry, [1, 2]);
     peers.tell(1, fails(9));
     peers.tell(2, fails(1));
     let failed = coordinator.sync(&1, |peer| peers.call(peer)).await.unwrap_err();
-    assert!(matches!(failed, SyncFailed::BudgetSpent { attempts: 2, .. }), "{failed:?}");
+    assert!(matches!(failed, SyncFailed::BudgetSpent { attempts: 3, .. }), "{failed:?}");
     assert!(coordinator.sync(&2, |peer| peers.call(peer)).await.is_ok());
 }
 
@@ -250,7 +257,15 @@ fn what_makes_no_sense_is_refused_by_name() {
     );
     let upside_down = RetryPolicy { max_delay: Duration::ZERO, ..even() };
     assert_eq!(field(builder().retry(upside_down)).as_deref(), Some("initial_delay"));
-    assert_eq!(field(builder().attempt_deadline(Duration::MAX)), None);
+    let minute = Duration::from_secs(60);
+    assert_eq!(field(builder().attempt_deadline(minute)).as_deref(), Some("attempt_deadline"));
+    let error = builder().attempt_deadline(minute).build().err().unwrap().to_string();
+    assert_eq!(error, "attempt_deadline is 60s: must be below probe_lease, which is 60s");
+    assert_eq!(field(builder().attempt_deadline(Duration::from_nanos(59_999_999_999))), None);
+    let config = HealthConfig::default().with_probe_lease(None);
+    let unleased = HealthRegistry::<u32>::builder().config(config).build().unwrap();
+    let builder = SyncCoordinator::builder(unleased);
+    assert_eq!(field(builder.attempt_deadline(Duration::MAX)), None);
 }
 
 /// An operation with several awaits.

@@ -3,18 +3,26 @@
 #![cfg(feature = "tokio")]
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+#[path = "coordination/circuits.rs"]
+mod circuits;
 mod coordination;
 #[path = "coordination/endings.rs"]
 mod endings;
+#[path = "coordination/keys.rs"]
+mod keys;
 #[path = "coordination/many.rs"]
 mod many;
 #[path = "coordination/news.rs"]
 mod news;
+#[path = "coordination/ours.rs"]
+mod ours;
+#[path = "coordination/places.rs"]
+mod places;
 
 use std::time::Duration;
 
 use coordination::{
-    Answer, Peers, coordinator, ms, network, ours, pass, registry, request, touchy,
+    Answer, Peers, answer, coordinator, ms, network, ours, pass, registry, request, touchy,
 };
 use peer_health::{Failure, Fault, HealthConfig, RetryBudget, Status, SyncError};
 
@@ -242,12 +250,15 @@ async fn retries_are_refused_without_budget_and_said_to_be() {
     let budget = RetryBudget::new(10, 0.1).unwrap();
     let driver = peers.drive(&coordinator(&registry).budget(budget).build().unwrap());
     peers.tell_all(Answer::Fails(network().into()));
+    answer(&registry, 0..10);
     request(&driver, 0..10);
+    request(&driver, 20..30);
     pass(Duration::from_secs(600)).await;
     let stats = driver.stats();
-    // Four failures leave six tokens of ten: so many may be tried again.
-    assert_eq!((stats.started, stats.failed), (14, 14));
-    assert_eq!((stats.given_up, stats.retries_refused), (10, 10));
+    // First attempts take no token, and all may be tried again; of the ten second attempts that
+    // fail, five take half of the tokens. Strangers take none, and need none: five attempts each.
+    assert_eq!((stats.started, stats.failed), (10 + 10 + 4 + 50, 10 + 10 + 4 + 50));
+    assert_eq!((stats.given_up, stats.retries_refused), (20, 10));
 }
 
 #[tokio::test(start_paused = true)]

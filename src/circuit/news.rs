@@ -36,7 +36,7 @@ impl News {
     fn heeded_at(&self, at: At<'_>) -> Tick {
         match self.failed {
             0 => at.now,
-            n => self.began.plus(at.grown(n).min(at.rules.open_max)),
+            n => self.began.plus(at.rules.grown(n)),
         }
     }
 }

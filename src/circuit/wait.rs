@@ -1,24 +1,15 @@
 //! How long an open circuit waits before it is probed (R16).
 
 use super::At;
+use crate::rules::whole;
 
 impl At<'_> {
     /// R16: min(max(open_timeout * multiplier^n, what the peer asked), open_max), less jitter.
     pub(super) fn wait(&self, failed_trials: u32, asked: Option<u64>, generation: u64) -> u64 {
         let rules = self.rules;
-        let wait = self.grown(failed_trials).max(asked.unwrap_or(0)).min(rules.open_max);
+        let wait = rules.grown(failed_trials).max(asked.unwrap_or(0)).min(rules.open_max);
         let cut = wait as f64 * rules.jitter * unit(self.salt, generation);
         wait.saturating_sub(whole(cut))
-    }
-
-    /// open_timeout * multiplier^n.
-    pub(super) fn grown(&self, n: u32) -> u64 {
-        let rules = self.rules;
-        if n == 0 || rules.multiplier == 1.0 {
-            return rules.open;
-        }
-        let exponent = i32::try_from(n).unwrap_or(i32::MAX);
-        whole(rules.open as f64 * rules.multiplier.powi(exponent))
     }
 }
 
@@ -30,10 +21,4 @@ fn unit(salt: u64, generation: u64) -> f64 {
     x = (x ^ (x >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
     x ^= x >> 31;
     (x >> 11) as f64 / (1u64 << 53) as f64
-}
-
-/// The whole part; what is too large becomes the largest, what is no number zero.
-#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]
-fn whole(x: f64) -> u64 {
-    x as u64
 }

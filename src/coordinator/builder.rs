@@ -1,17 +1,22 @@
 //! How a coordinator makes its operations.
 
 use std::fmt;
+use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
-use super::slots::Slots;
+use super::limits::Limits;
 use super::{Inner, SyncCoordinator};
 use crate::backoff::RetryPolicy;
 use crate::budget::RetryBudget;
 use crate::config::ConfigError;
 use crate::registry::{HealthRegistry, PeerKey};
 use crate::sync::Arc;
+
+/// How long an attempt may take if nothing else is said, and if the lease is next to nothing.
+const DEADLINE: Duration = Duration::from_secs(10);
+const LEAST: Duration = Duration::from_nanos(1);
 
 /// Makes a [`SyncCoordinator`]: see [`SyncCoordinator::builder`] for the defaults.
 ///
@@ -35,7 +40,8 @@ use crate::sync::Arc;
 pub struct CoordinatorBuilder<K> {
     registry: HealthRegistry<K>,
     retry: RetryPolicy,
-    attempt_deadline: Duration,
+    attempt_deadline: Option<Duration>,
+    stable_after: Duration,
     max_concurrent: usize,
     max_per_peer: usize,
     budget: RetryBudget,
@@ -48,7 +54,8 @@ impl<K: PeerKey> CoordinatorBuilder<K> {
         Self {
             registry,
             retry: RetryPolicy::default(),
-            attempt_deadline: Duration::from_secs(10),
+            attempt_deadline: None,
+            stable_after: Duration::from_secs(10),
             max_concurrent: 64,
             max_per_peer: 1,
             budget: RetryBudget::default(),
@@ -71,9 +78,12 @@ impl<K: PeerKey> CoordinatorBuilder<K> {
         self
     }
 
-    /// How long one attempt may take; past it, it has failed. Default 10 s. Nothing in QUIC fails
-    /// this fast by itself: a dial to a peer that is gone takes 30 s. Keep it below `probe_lease`:
-    /// what a probe says after its lease counts no more.
+    /// How long one attempt may take; past it, it has failed. Nothing in QUIC fails this fast by
+    /// itself: a dial to a peer that is gone takes 30 s. Default: 10 s, or half of the registry's
+    /// `probe_lease` if that is shorter.
+    ///
+    /// It must be below the `probe_lease`: what a probe says after its lease counts no more. Should a
+    /// later [`set_config`](HealthRegistry::set_config) make it too long, probes get half of the lease.
     ///
     /// ```
     /// use peer_health::{HealthRegistry, SyncCoordinator};
@@ -83,11 +93,33 @@ impl<K: PeerKey> CoordinatorBuilder<K> {
     /// assert_eq!(error.field(), "attempt_deadline");
     /// ```
     pub fn attempt_deadline(mut self, deadline: Duration) -> Self {
-        self.attempt_deadline = deadline;
+        self.attempt_deadline = Some(deadline);
         self
     }
 
-    /// How many attempts may be made at the same time, over all peers. Default 64.
+    /// A session that is lost within this of the call that began it was no good, though the call
+    /// succeeded: after n of them in a row the driver's next call waits
+    /// `open_timeout * open_multiplier^(n - 1)`, at most `open_max`. A session that lasts longer ends
+    /// the count. Lost is a session when [`note_lost`](crate::SyncDriver::note_lost) says so, with a
+    /// failure that counts. Default 10 s; zero switches this off.
+    ///
+    /// ```
+    /// use peer_health::{HealthRegistry, SyncCoordinator};
+    /// use std::time::Duration;
+    /// let builder = SyncCoordinator::builder(HealthRegistry::<u32>::new());
+    /// assert!(builder.stable_after(Duration::from_secs(30)).build().is_ok());
+    /// ```
+    pub fn stable_after(mut self, session: Duration) -> Self {
+        self.stable_after = session;
+        self
+    }
+
+    /// How many attempts may be made at the same time, over all peers: the places. Default 64.
+    ///
+    /// Once any peer has answered, peers that never did and peers in trouble (a streak is running,
+    /// or the circuit is not closed) hold at most half of the places, at least one, whether others
+    /// wait or not. In that half those that never answered hold at most half, at least one, and while
+    /// one of them waits, that part is theirs.
     ///
     /// ```
     /// use peer_health::{HealthRegistry, SyncCoordinator};
@@ -112,7 +144,10 @@ impl<K: PeerKey> CoordinatorBuilder<K> {
         self
     }
 
-    /// What retries may cost, over all peers. Default 1000 tokens, a tenth back for each success.
+    /// What retries may cost, over all peers. Default 1000 tokens; a tenth of one comes back with each
+    /// success, and one with each second by the registry's clock. Tokens are taken by retries that
+    /// fail, of peers that answered before and whose circuit is closed: probes are bounded by the
+    /// circuit, and strangers by their share of the places.
     ///
     /// ```
     /// use peer_health::{HealthRegistry, RetryBudget, SyncCoordinator};
@@ -165,9 +200,15 @@ impl<K: PeerKey> CoordinatorBuilder<K> {
     /// ```
     pub fn build(self) -> Result<SyncCoordinator<K>, ConfigError> {
         self.retry.check()?;
-        if self.attempt_deadline.is_zero() {
-            let rule = "must be above zero";
-            return Err(ConfigError::time("attempt_deadline", self.attempt_deadline, rule));
+        if let Some(deadline) = self.attempt_deadline {
+            let lease = self.registry.rules().lease.map(Duration::from_nanos);
+            if deadline.is_zero() {
+                return Err(ConfigError::time("attempt_deadline", deadline, "must be above zero"));
+            }
+            if let Some(lease) = lease.filter(|lease| deadline >= *lease) {
+                let rule = "must be below probe_lease";
+                return Err(ConfigError::time("attempt_deadline", deadline, rule).beside(lease));
+            }
         }
         for (field, value) in
             [("max_concurrent", self.max_concurrent), ("max_per_peer", self.max_per_peer)]
@@ -185,17 +226,31 @@ impl<K: PeerKey> CoordinatorBuilder<K> {
 
     /// Without a check, which the defaults pass.
     pub(super) fn with_defaults(self) -> SyncCoordinator<K> {
-        let slots = Slots::new(self.max_concurrent, self.max_per_peer, self.budget_per_peer);
-        SyncCoordinator {
-            inner: Arc::new(Inner {
-                registry: self.registry,
-                retry: self.retry,
-                deadline: self.attempt_deadline,
-                budget: self.budget,
-                slots: Arc::new(slots),
-                seed: self.seed,
-            }),
-        }
+        let clock = self.registry.clock();
+        let half_lease = self.registry.rules().lease.map(|lease| Duration::from_nanos(lease / 2));
+        let deadline = half_lease.map_or(DEADLINE, |half| half.clamp(LEAST, DEADLINE));
+        let budget_per_peer = self.budget_per_peer.map(|budget| budget.with_clock(clock.clone()));
+        let limits = Limits::new(self.max_concurrent, self.max_per_peer, budget_per_peer);
+        let inner = Arc::new(Inner {
+            registry: self.registry,
+            retry: self.retry,
+            deadline: self.attempt_deadline.unwrap_or(deadline),
+            shortened: OnceLock::new(),
+            stable_after: self.stable_after,
+            budget: self.budget.with_clock(clock),
+            limits: Arc::new(limits),
+            seed: self.seed,
+            drivers: Mutex::default(),
+            hooked: OnceLock::new(),
+        });
+        let hears = Arc::downgrade(&inner);
+        let hooked = inner.registry.hook(move |told| {
+            if let Some(inner) = hears.upgrade() {
+                inner.hear(told);
+            }
+        });
+        inner.hooked.get_or_init(|| hooked);
+        SyncCoordinator { inner }
     }
 }
 

@@ -4,12 +4,12 @@
 use std::fmt;
 use std::time::Duration;
 
-use tokio::runtime::{Handle, TryCurrentError};
 use tokio::task::AbortHandle;
 
-use super::agenda::FIRST;
+use super::runtime::{self, DriveError};
+use super::state::DriverState;
+use super::stats::{DriverStats, Waiting};
 use super::task::drive;
-use super::work::Work;
 use super::{Inner, SyncCoordinator};
 use crate::circuit::Verdict;
 use crate::error::Failure;
@@ -19,15 +19,19 @@ use crate::time::nanos;
 
 /// Syncs with peers on request, for as long as it lives.
 ///
-/// A peer that is requested is called as soon as there is a place; however often it is requested
-/// before that, once. If it is requested while it is being called, it is called once more
-/// afterwards. A call that fails is tried again as the policy, the peer and its circuit say, if
-/// there is budget for it; then it is given up, until the next request or
-/// [good news](Self::note_reachable).
+/// A peer that is requested is called as soon as there is a place that it may have, and its circuit
+/// admits it; however often it is requested before that, once. If it is requested while it is being
+/// called, it is called once more afterwards. A call that fails is tried again as the policy, the peer
+/// and its circuit say, if there is budget for it; then it is given up, until the next request or
+/// [good news](Self::note_reachable). When a circuit is half-open after a good probe, the next follows
+/// by itself until it is decided.
+///
+/// The schedule follows the circuits: whatever makes one admit earlier, by whomever, is seen at once.
+/// Waits go by the registry's clock, which is looked at once a minute whatever tokio's timers say.
 ///
 /// There is one task for the driver and one for each call that is being made, none for a peer that
 /// waits: nobody is looked at before it is due. A peer that waits takes its key, twice, and some
-/// hundred bytes.
+/// hundred bytes. At most `max_peers` peers wait that never answered.
 ///
 /// # What ends a call
 ///
@@ -37,10 +41,11 @@ use crate::time::nanos;
 /// - [`remove`](Self::remove), and the end of the driver: abandoned.
 /// - Its own end; a failure that is [ours](crate::Fault::Local), such as an endpoint that is closed
 ///   or descriptors that are used up, is no attempt and counts against no peer. After one no call
-///   is begun for a tenth of a second, then a single one, which tells whether it is over; if it
-///   fails for such a reason too, none for twice as long, up to half a minute. Calls that were
-///   begun before go on. An operation that was refused by a circuit
-///   ([`CircuitBreakerOpen`](crate::SyncError::CircuitBreakerOpen)) is no such trouble.
+///   is begun for a tenth of a second, then a single one is tried; if it fails for such a reason too,
+///   none for twice as long, up to half a minute. The first call begun since that ends otherwise ends
+///   this. One peer that alone fails so, again and again, holds nobody up. An operation that was
+///   refused by a circuit ([`CircuitBreakerOpen`](crate::SyncError::CircuitBreakerOpen)) is no such
+///   trouble.
 ///
 /// A peer that an operator has [forced open](crate::HealthRegistry::force_open) is given up: request
 /// it again after the reset.
@@ -70,48 +75,9 @@ use crate::time::nanos;
 /// # }).unwrap();
 /// # Ok::<(), std::io::Error>(())
 /// ```
-pub struct SyncDriver<K> {
-    work: Arc<Work<K>>,
+pub struct SyncDriver<K: PeerKey> {
+    driver: Arc<DriverState<K>>,
     _task: Arc<Task>,
-}
-
-/// What a [`SyncDriver`] has done, and what there is to do.
-///
-/// ```
-/// use peer_health::{HealthRegistry, SyncCoordinator, SyncError};
-/// # tokio::runtime::Builder::new_current_thread().enable_time().build()?.block_on(async {
-/// let coordinator = SyncCoordinator::new(HealthRegistry::<u32>::new());
-/// let driver = coordinator.drive(async |_| Ok::<_, SyncError>(()))?;
-/// driver.pause();
-/// driver.request(&7);
-/// let stats = driver.stats();
-/// assert_eq!((stats.waiting, stats.started, stats.paused), (1, 0, true));
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// # }).unwrap();
-/// # Ok::<(), std::io::Error>(())
-/// ```
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct DriverStats {
-    /// Peers that wait to be called.
-    pub waiting: usize,
-    /// Peers that are being called.
-    pub running: usize,
-    /// Calls that were begun.
-    pub started: u64,
-    /// Calls that succeeded.
-    pub succeeded: u64,
-    /// Calls that failed, ran past their deadline, or panicked.
-    pub failed: u64,
-    /// Operations that were given up: not worth another attempt, no attempt left, no budget for it,
-    /// or the peer is forced open.
-    pub given_up: u64,
-    /// Those of them that would have been tried again if there had been budget for it.
-    pub retries_refused: u64,
-    /// Whether it was [paused](SyncDriver::pause).
-    pub paused: bool,
-    /// Whether calls fail for a reason of our own, and only one is made now and then.
-    pub local_trouble: bool,
 }
 
 /// Ends the driver when the last handle goes.
@@ -128,30 +94,33 @@ impl<K: PeerKey> SyncCoordinator<K> {
     ///
     /// # Errors
     ///
-    /// [`TryCurrentError`] where there is no tokio runtime to run it.
+    /// [`DriveError`] where there is no tokio runtime to run it, or one without timers.
     ///
     /// ```
     /// use peer_health::{HealthRegistry, SyncCoordinator, SyncError};
     /// let coordinator = SyncCoordinator::new(HealthRegistry::<u32>::new());
     /// assert!(coordinator.drive(async |_| Ok::<_, SyncError>(())).is_err(), "no runtime here");
     /// ```
-    pub fn drive<Op, Call, T, E>(&self, op: Op) -> Result<SyncDriver<K>, TryCurrentError>
+    pub fn drive<Op, Call, T, E>(&self, op: Op) -> Result<SyncDriver<K>, DriveError>
     where
         Op: Fn(K) -> Call + Send + Sync + 'static,
         Call: Future<Output = Result<T, E>> + Send + 'static,
         T: Send + 'static,
         E: Into<Failure> + Send + 'static,
     {
-        let runtime = Handle::try_current()?;
-        let (work, alive) = Work::new(Arc::clone(&self.inner));
-        let task = runtime.spawn(drive(Arc::clone(&work), Arc::new(op), alive));
-        Ok(SyncDriver { work, _task: Arc::new(Task(task.abort_handle())) })
+        let runtime = runtime::with_timers()?;
+        let (driver, guard) = DriverState::new(Arc::clone(&self.inner));
+        self.inner.add(&driver);
+        let task = runtime.spawn(drive(Arc::clone(&driver), Arc::new(op), guard));
+        Ok(SyncDriver { driver, _task: Arc::new(Task(task.abort_handle())) })
     }
 }
 
 impl<K: PeerKey> SyncDriver<K> {
     /// Asks for the peer to be called: as soon as there is a place, and the registry lets it.
-    /// `true` if that is news; `false` if the peer waits already, or the driver was shut down.
+    /// `true` if that is news; `false` if the peer waits already, the driver was shut down, or the
+    /// peer never answered and `max_peers` such peers wait (counted as
+    /// [`strangers_refused`](DriverStats::strangers_refused)).
     ///
     /// ```
     /// use peer_health::{HealthRegistry, SyncCoordinator, SyncError};
@@ -164,12 +133,12 @@ impl<K: PeerKey> SyncDriver<K> {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn request(&self, peer: &K) -> bool {
-        self.work.change(|state, now| !state.closing && state.agenda.request(peer, now))
+        self.driver.request(peer)
     }
 
-    /// Calls a peer that waits next, without the rest of its wait: of a retry, and of its circuit,
-    /// which admits a probe as it would have later. No more probes go out than otherwise. `false`
-    /// if the peer does not wait.
+    /// Calls a peer that waits next, without the rest of its wait: of a retry, of sessions that end
+    /// too soon, and of its circuit, which admits a probe as it would have later. No more probes go
+    /// out than otherwise. `false` if the peer does not wait.
     ///
     /// ```
     /// use peer_health::{HealthRegistry, SyncCoordinator, SyncError};
@@ -182,19 +151,51 @@ impl<K: PeerKey> SyncDriver<K> {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn kick(&self, peer: &K) -> bool {
-        self.work.change(|state, _| !state.closing && state.agenda.bring_forward(peer, FIRST))
+        self.driver.kick(peer)
     }
 
-    /// Good news: the peer is there, for it has called us or its address is known anew. Its waits
-    /// end, and it is called, whether or not it was requested, after those who were due before:
-    /// through the same limits, and as a probe if its circuit is open. If it is being called at the
-    /// moment, that is enough, unless that call fails: it began before the news, and the operation
-    /// begins anew.
+    /// Lets everything that waits be called now, one after the other within 5 s, within places and
+    /// probe limits: for a wake-up, or a change of network. Waits of retries, of sessions that end too
+    /// soon and of circuits that opened before are over; calls that are being made are made again at
+    /// once if they fail; trouble of our own is taken for over. Peers that answered before come
+    /// first.
+    ///
+    /// Its work is proportional to the number of peers that wait.
+    ///
+    /// ```
+    /// use peer_health::{HealthRegistry, SyncCoordinator, SyncError};
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build()?.block_on(async {
+    /// let coordinator = SyncCoordinator::new(HealthRegistry::<u32>::new());
+    /// let (tell, mut called) = tokio::sync::mpsc::unbounded_channel();
+    /// let driver = coordinator.drive(move |peer| {
+    ///     let failed = tell.send(peer).is_ok();
+    ///     async move { if failed { Err(SyncError::Network("asleep".into())) } else { Ok(()) } }
+    /// })?;
+    /// driver.request(&7);
+    /// assert_eq!(called.recv().await, Some(7));
+    /// driver.kick_all(); // the lid was opened
+    /// assert_eq!(called.recv().await, Some(7));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).unwrap();
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn kick_all(&self) {
+        self.driver.kick_all();
+    }
+
+    /// Good news: the peer is there, for it has called us or its address is known anew. It is called,
+    /// whether or not it was requested, through the same limits, and as a probe if its circuit is
+    /// open: the registry [ends the wait](crate::HealthRegistry::note_reachable), or makes it shorter
+    /// if probes after such news have failed before. If it is being called at the moment, that is
+    /// enough, unless that call fails: it began before the news, and the operation begins anew.
+    ///
+    /// A peer in trouble that answered before goes first, and may use any place. For any other it is
+    /// a request: after those who were due before; while `max_peers` peers that never answered wait,
+    /// news of one more is for the registry alone.
     ///
     /// Not sooner after the peer's last failure than the policy's `initial_delay`, or two nodes that
-    /// fail each other would call each other back as fast as the network lets them. And since anybody
-    /// may call us: while `max_peers` peers wait, news of one that was not requested is for the
-    /// registry alone.
+    /// fail each other would call each other back as fast as the network lets them. The delay of
+    /// [sessions that end too soon](crate::CoordinatorBuilder::stable_after) is not shortened.
     ///
     /// ```
     /// use peer_health::{HealthRegistry, SyncCoordinator, SyncError};
@@ -208,24 +209,10 @@ impl<K: PeerKey> SyncDriver<K> {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn note_reachable(&self, peer: &K) {
-        let Inner { registry, retry, .. } = &*self.work.inner;
-        registry.end_wait(peer);
+        let Inner { registry, retry, .. } = &*self.driver.inner;
+        registry.note_reachable(peer);
         let failed = registry.since_last_error(peer).unwrap_or(Duration::MAX);
-        let soon = nanos(retry.initial_delay.saturating_sub(failed));
-        let room = registry.rules().max_peers;
-        self.work.change(|state, now| {
-            // Somebody has come through to us: if we were in trouble, it may be over.
-            if let Some(trouble) = &mut state.trouble {
-                trouble.hope();
-            }
-            if state.closing || state.agenda.heard(peer) {
-                return;
-            }
-            if state.agenda.count().waiting < room {
-                state.agenda.request(peer, now.plus(soon));
-            }
-            state.agenda.bring_forward(peer, now.plus(soon));
-        });
+        self.driver.hear(peer, nanos(retry.initial_delay.saturating_sub(failed)));
     }
 
     /// Bad news: the peer is gone, though nobody called it, as when an idle connection is lost; a
@@ -233,7 +220,9 @@ impl<K: PeerKey> SyncDriver<K> {
     /// failure without a permit: one that is not the peer's fault counts against nobody. An old
     /// connection that times out after the peer has come back on another is no such news. What it
     /// means for calls is for the circuit to say: one that is being made goes on. A disconnect that
-    /// was planned is no failure: [`remove`](Self::remove) the peer.
+    /// was planned is no failure: [`remove`](Self::remove) the peer. A peer whose sessions are lost
+    /// as soon as they begin is called ever more seldom: see
+    /// [`stable_after`](crate::CoordinatorBuilder::stable_after).
     ///
     /// ```
     /// use peer_health::{HealthRegistry, SyncCoordinator, SyncError};
@@ -249,7 +238,10 @@ impl<K: PeerKey> SyncDriver<K> {
     pub fn note_lost(&self, peer: &K, failure: impl Into<Failure>) {
         let failure = Arc::new(failure.into());
         let verdict = if failure.counts() { Verdict::Failure } else { Verdict::Neutral };
-        self.work.inner.registry.report(peer, verdict, Some(&failure));
+        if verdict == Verdict::Failure {
+            self.driver.inner.session_lost(peer);
+        }
+        self.driver.inner.registry.report(peer, verdict, Some(&failure));
     }
 
     /// Calls the peer no more, until it is requested again: it has said goodbye, or is of no
@@ -268,7 +260,7 @@ impl<K: PeerKey> SyncDriver<K> {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn remove(&self, peer: &K) -> bool {
-        self.work.remove(peer)
+        self.driver.remove(peer)
     }
 
     /// Begins no call until [`resume`](Self::resume). Those that are being made go on, requests are
@@ -288,11 +280,11 @@ impl<K: PeerKey> SyncDriver<K> {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn pause(&self) {
-        self.work.change(|state, _| state.stats.paused = true);
+        self.driver.pause();
     }
 
-    /// Ends a [`pause`](Self::pause), and takes trouble of our own for over: whoever is due is
-    /// called.
+    /// Ends a [`pause`](Self::pause), as [`kick_all`](Self::kick_all) does: whoever waits is called.
+    /// Without a pause, it takes trouble of our own for over.
     ///
     /// ```
     /// use peer_health::{HealthRegistry, SyncCoordinator, SyncError};
@@ -306,10 +298,7 @@ impl<K: PeerKey> SyncDriver<K> {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn resume(&self) {
-        self.work.change(|state, _| {
-            state.stats.paused = false;
-            state.trouble = None;
-        });
+        self.driver.resume();
     }
 
     /// What was done, and what there is to do.
@@ -325,7 +314,43 @@ impl<K: PeerKey> SyncDriver<K> {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn stats(&self) -> DriverStats {
-        self.work.stats()
+        self.driver.stats()
+    }
+
+    /// Whom it waits for, until when and why, in no order. Its work is proportional to their number.
+    ///
+    /// ```
+    /// use peer_health::{HealthRegistry, SyncCoordinator, SyncError, WaitReason};
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build()?.block_on(async {
+    /// let coordinator = SyncCoordinator::new(HealthRegistry::<u32>::new());
+    /// let driver = coordinator.drive(async |_| Ok::<_, SyncError>(()))?;
+    /// driver.request(&7);
+    /// assert_eq!(driver.waiting()[0].reason, WaitReason::Place);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).unwrap();
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn waiting(&self) -> Vec<Waiting<K>> {
+        self.driver.waiting()
+    }
+
+    /// Whether the driver has ended: it was shut down and its calls have ended, or its runtime is
+    /// gone. It calls nobody any more.
+    ///
+    /// ```
+    /// use peer_health::{HealthRegistry, SyncCoordinator, SyncError};
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build()?.block_on(async {
+    /// let coordinator = SyncCoordinator::new(HealthRegistry::<u32>::new());
+    /// let driver = coordinator.drive(async |_| Ok::<_, SyncError>(()))?;
+    /// assert!(!driver.is_finished());
+    /// driver.shutdown().await;
+    /// assert!(driver.is_finished());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).unwrap();
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn is_finished(&self) -> bool {
+        self.driver.stats().finished
     }
 
     /// Begins no further call, and waits until those that are being made have ended, each at its
@@ -350,16 +375,16 @@ impl<K: PeerKey> SyncDriver<K> {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn shutdown(&self) -> impl Future<Output = ()> + Send + use<K> {
-        self.work.change(|state, _| state.closing = true);
-        let mut over = self.work.over();
+        self.driver.close();
+        let mut over = self.driver.over();
         // Nothing is ever sent: it ends when the driver does.
         async move { while over.changed().await.is_ok() {} }
     }
 }
 
-impl<K> Clone for SyncDriver<K> {
+impl<K: PeerKey> Clone for SyncDriver<K> {
     fn clone(&self) -> Self {
-        Self { work: Arc::clone(&self.work), _task: Arc::clone(&self._task) }
+        Self { driver: Arc::clone(&self.driver), _task: Arc::clone(&self._task) }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use thiserror::Error;
 
+use super::runtime::DriveError;
 use crate::answer::Refused;
 use crate::error::Failure;
 use crate::sync::Arc;
@@ -46,6 +47,22 @@ pub enum SyncFailed {
         #[source]
         failure: Arc<Failure>,
     },
+    /// The future was polled outside of a tokio runtime: nothing was done.
+    #[error("no tokio runtime to run in")]
+    NoRuntime,
+    /// The runtime has no timers, and an attempt no deadline therefore: nothing was done. Build the
+    /// runtime with `enable_time` or `enable_all`.
+    #[error("the tokio runtime has no timers")]
+    NoTimers,
+}
+
+impl From<DriveError> for SyncFailed {
+    fn from(error: DriveError) -> Self {
+        match error {
+            DriveError::NoRuntime => Self::NoRuntime,
+            DriveError::NoTimers => Self::NoTimers,
+        }
+    }
 }
 
 impl SyncFailed {
@@ -65,7 +82,7 @@ impl SyncFailed {
     /// ```
     pub fn attempts(&self) -> u32 {
         match self {
-            Self::Refused(_) => 0,
+            Self::Refused(_) | Self::NoRuntime | Self::NoTimers => 0,
             Self::GaveUp { attempts, .. } | Self::BudgetSpent { attempts, .. } => *attempts,
         }
     }
@@ -85,7 +102,7 @@ impl SyncFailed {
     /// ```
     pub fn failure(&self) -> Option<&Failure> {
         match self {
-            Self::Refused(_) => None,
+            Self::Refused(_) | Self::NoRuntime | Self::NoTimers => None,
             Self::GaveUp { failure, .. } | Self::BudgetSpent { failure, .. } => Some(failure),
         }
     }

@@ -12,7 +12,7 @@ use super::{HealthRegistry, PeerKey, log};
 use crate::answer::Refused;
 use crate::circuit::Phase;
 use crate::sync::Arc;
-use crate::time::Tick;
+use crate::time::{Clock, Tick};
 
 /// What a hook is told.
 pub(crate) enum Told<'a, K> {
@@ -109,6 +109,11 @@ impl<K: PeerKey> HealthRegistry<K> {
             look_again: look_again.map(|at| Duration::from_nanos(at.since(now))),
             opened_at: core.opened_at(),
         }
+    }
+
+    /// The registry's clock.
+    pub(crate) fn clock(&self) -> Clock {
+        self.shared().env.clock.clone()
     }
 
     /// The registry's time.

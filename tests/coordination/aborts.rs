@@ -66,6 +66,8 @@ impl World {
         let all_there = Arc::new(Barrier::new(SLOTS));
         let mut tasks = JoinSet::new();
         for peer in 0..SLOTS as u64 {
+            // No stranger: those leave places free.
+            self.registry.acquire(&(PEERS + peer)).unwrap().success();
             let (coordinator, all_there) = (self.coordinator.clone(), Arc::clone(&all_there));
             tasks.spawn(async move {
                 let wait = |_| async { Ok::<_, SyncError>(all_there.wait().await) };

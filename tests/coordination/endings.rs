@@ -7,7 +7,8 @@ use peer_health::{HealthRegistry, Status, SyncCoordinator, SyncError};
 use tokio::task::yield_now;
 
 use crate::coordination::{
-    Answer, Peers, coordinator, ms, network, ours, pass, poll_once, registry, request, touchy,
+    Answer, Peers, answer, coordinator, ms, network, ours, pass, poll_once, registry, request,
+    touchy,
 };
 
 fn world() -> (HealthRegistry<u32>, SyncCoordinator<u32>, Peers) {
@@ -18,6 +19,7 @@ fn world() -> (HealthRegistry<u32>, SyncCoordinator<u32>, Peers) {
 
 /// Both slots can be had at once.
 async fn slots_are_free(coordinator: &SyncCoordinator<u32>) {
+    answer(coordinator.registry(), [100, 101]);
     let both = std::sync::Arc::new(tokio::sync::Barrier::new(2));
     let op = |_| {
         let both = std::sync::Arc::clone(&both);

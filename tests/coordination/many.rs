@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use peer_health::{HealthRegistry, SyncCoordinator, SyncDriver, SyncError};
+use peer_health::{HealthConfig, HealthRegistry, SyncCoordinator, SyncDriver, SyncError};
 
 use crate::coordination::{pass, scramble};
 
@@ -20,7 +20,9 @@ fn key(n: u64) -> Key {
 
 /// A driver for which all of them wait.
 fn waited_for() -> SyncDriver<Key> {
-    let coordinator = SyncCoordinator::new(HealthRegistry::new());
+    let config = HealthConfig::default().with_max_peers(2 * PEERS as usize);
+    let registry = HealthRegistry::builder().config(config).build().unwrap();
+    let coordinator = SyncCoordinator::new(registry);
     let driver = coordinator.drive(async |_| Ok::<_, SyncError>(())).unwrap();
     driver.pause();
     assert!((0..PEERS).all(|n| driver.request(&key(n))));

@@ -156,6 +156,13 @@ pub(crate) fn request(driver: &SyncDriver<u32>, peers: impl IntoIterator<Item = 
     }
 }
 
+/// Makes these peers ones that have answered before.
+pub(crate) fn answer(registry: &HealthRegistry<u32>, peers: impl IntoIterator<Item = u32>) {
+    for peer in peers {
+        registry.acquire(&peer).unwrap().success();
+    }
+}
+
 /// Lets time go by, and whatever happens meanwhile.
 pub(crate) async fn pass(time: Duration) {
     sleep(time).await;

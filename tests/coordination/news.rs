@@ -50,19 +50,22 @@ async fn good_news_outlives_the_failure_of_the_call_that_began_before_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn peers_that_call_each_other_back_do_so_at_the_pace_of_the_policy() {
-    let (registry, peers) = (registry(touchy()), Peers::new());
+async fn peers_that_call_each_other_back_and_fail_do_so_at_the_pace_of_their_circuits() {
+    let config = touchy().with_open_multiplier(2.0);
+    let (registry, peers) = (registry(config), Peers::new());
     let driver = peers.drive(&coordinator(&registry).build().unwrap());
     // Worth another attempt or not.
-    for error in [network(), SyncError::Protocol("another version".into())] {
+    for (peer, error) in [(7, network()), (8, SyncError::Protocol("another version".into()))] {
         peers.tell_all(Answer::Fails(error.into()));
-        let before = peers.calls().len();
-        for _ in 0..1000 {
-            driver.note_reachable(&7);
-            pass(ms(1)).await;
+        let began = peers.calls().last().map_or(0, |(_, at)| *at);
+        for _ in 0..3600 {
+            driver.note_reachable(&peer);
+            pass(Duration::from_secs(1)).await;
         }
-        let calls = peers.calls().len() - before;
-        assert!((8..=11).contains(&calls), "{calls} calls in a second");
+        let times = peers.times(peer);
+        // At once, and as soon again as the policy says; then after 120, 240 and ever 300 seconds.
+        assert!((12..=16).contains(&times.len()), "{times:?}");
+        assert!(times[1] - times[0] <= 1000 && times[2] - times[1] >= 120_000, "{times:?} {began}");
     }
 }
 
@@ -90,8 +93,14 @@ async fn strangers_who_call_fill_no_more_than_the_table_would_hold() {
     driver.pause();
     (0..100).for_each(|stranger| driver.note_reachable(&stranger));
     assert_eq!(driver.stats().waiting, 4);
-    assert!(driver.request(&200), "who is asked for is not limited by them");
-    assert_eq!(driver.stats().waiting, 5);
+    for stranger in 200..204 {
+        assert!(driver.request(&stranger), "who is asked for goes before who only called");
+        assert_eq!(driver.stats().waiting, 4);
+    }
+    assert!(!driver.request(&204), "there is no room for one more");
+    assert_eq!((driver.stats().waiting, driver.stats().strangers_refused), (4, 1));
+    answer(&registry, [300]);
+    assert!(driver.request(&300), "it is no stranger");
 }
 
 #[tokio::test(start_paused = true)]

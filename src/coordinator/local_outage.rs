@@ -1,0 +1,144 @@
+//! Trouble of our own: when calls fail for a reason that is this node's, no peer is to blame and no
+//! peer can be reached (D2). Then one call is tried now and then, until one ends otherwise.
+//!
+//! Calls that were begun before the trouble say nothing: sixty-four that fail together are one
+//! trouble, and one that was lucky ends none. Of those that were begun since, the first that ends
+//! otherwise ends it, whichever it is and however long it took.
+
+use std::time::Duration;
+
+use crate::backoff::{Jitter, RetryPolicy};
+use crate::time::{Tick, nanos};
+
+/// No call is begun until then, and one after that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct LocalOutage {
+    /// Attempts with a higher number were begun since.
+    since: u64,
+    until: Tick,
+    /// Tries that failed for a reason of our own, and the failure with which it began.
+    failures: u32,
+    /// The last try, and when it began.
+    tried: Option<(u64, Tick)>,
+}
+
+/// How long a try may take before another is made beside it: what fails for a reason of our own
+/// fails soon, and a peer that is silent says nothing.
+const SOON: u64 = 1_000_000_000;
+
+/// How long no call is begun after so many that failed in a row for a reason of our own, with `u`
+/// from [0, 1) for the jitter: a tenth of a second, doubled with each up to half a minute, whatever
+/// the peers' own policy is.
+pub(super) fn pause(failures: u32, u: f64) -> Duration {
+    let policy =
+        RetryPolicy::new(Duration::from_millis(100), Duration::from_secs(30), u32::MAX, 2.0);
+    policy.delay(failures, Jitter::Factor, Duration::ZERO, u)
+}
+
+impl LocalOutage {
+    /// Begins after the attempt with the highest number so far.
+    pub(super) fn begin(latest: u64, now: Tick, u: f64) -> Self {
+        Self { since: latest, until: now.plus(nanos(pause(1, u))), failures: 1, tried: None }
+    }
+
+    /// When a peer may be called that is due at that time.
+    pub(super) fn not_before(&self, due: Tick) -> Tick {
+        due.max(self.until)
+    }
+
+    /// Whether this attempt is the try that may be made.
+    pub(super) fn is_tried_by(&self, attempt: u64) -> bool {
+        self.tried.is_some_and(|(tried, _)| tried == attempt)
+    }
+
+    /// This attempt is the try; the next is made when it has ended, or after a while if it does not.
+    pub(super) fn tried_by(&mut self, attempt: u64, now: Tick) {
+        self.tried = Some((attempt, now));
+        self.until = now.plus(nanos(pause(self.failures, 0.0)).max(SOON));
+    }
+
+    /// This attempt is not made, or was taken back: another may be tried at once.
+    pub(super) fn not_tried_by(&mut self, attempt: u64) {
+        if self.is_tried_by(attempt) {
+            self.tried = None;
+            self.until = Tick::default();
+        }
+    }
+
+    /// There is good news: a call may be tried at once, though not within a second of the last try.
+    pub(super) fn retry_now(&mut self) {
+        let earliest = self.tried.map_or(Tick::default(), |(_, began)| began.plus(SOON));
+        self.until = self.until.min(earliest);
+    }
+
+    /// This attempt has failed for a reason of our own.
+    pub(super) fn failed(&mut self, attempt: u64, now: Tick, u: f64) {
+        if attempt > self.since {
+            self.failures = self.failures.saturating_add(1);
+            self.until = now.plus(nanos(pause(self.failures, u)));
+        }
+    }
+
+    /// Whether it is over, now that this attempt has ended otherwise.
+    pub(super) fn is_ended_by(&self, attempt: u64) -> bool {
+        attempt > self.since
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: u64 = 1_000_000;
+
+    fn begun() -> LocalOutage {
+        LocalOutage::begin(64, Tick(0), 0.0)
+    }
+
+    #[test]
+    fn calls_that_fail_together_are_one_trouble() {
+        let mut outage = begun();
+        assert_eq!(outage.not_before(Tick(0)), Tick(100 * MS));
+        for attempt in 1..=64 {
+            outage.failed(attempt, Tick(50 * MS), 0.0);
+            assert!(outage == begun() && !outage.is_ended_by(attempt));
+        }
+    }
+
+    #[test]
+    fn pauses_grow_with_each_try_and_any_call_that_was_begun_since_ends_it() {
+        let mut outage = begun();
+        for (attempt, wait) in [(70, 200), (71, 400), (72, 800), (73, 1600)] {
+            outage.tried_by(attempt, Tick(5));
+            assert!(outage.is_tried_by(attempt) && !outage.is_tried_by(attempt - 1));
+            assert_eq!(outage.not_before(Tick(0)), Tick(SOON + 5), "one at a time, if it ends");
+            outage.failed(attempt, Tick(0), 0.0);
+            assert_eq!(outage.not_before(Tick(0)), Tick(wait * MS));
+        }
+        outage.tried_by(74, Tick(5));
+        assert_eq!(outage.not_before(Tick(0)), Tick(1600 * MS + 5), "the pause, if it is longer");
+        assert!(outage.is_ended_by(70) && outage.is_ended_by(74) && !outage.is_ended_by(64));
+        assert_eq!(pause(u32::MAX, 0.9).as_secs(), 29);
+    }
+
+    #[test]
+    fn a_call_that_was_taken_back_leaves_it_to_another() {
+        let mut outage = begun();
+        outage.tried_by(65, Tick(0));
+        outage.not_tried_by(64);
+        assert_eq!(outage.not_before(Tick(0)), Tick(SOON));
+        outage.not_tried_by(65);
+        assert_eq!(outage.not_before(Tick(3)), Tick(3));
+    }
+
+    #[test]
+    fn good_news_makes_one_try_a_second_at_most() {
+        let mut outage = begun();
+        outage.retry_now();
+        assert_eq!(outage.not_before(Tick(3)), Tick(3));
+        outage.tried_by(65, Tick(10));
+        (0..20).for_each(|_| outage.failed(65, Tick(11), 0.0));
+        outage.retry_now();
+        assert_eq!(outage.not_before(Tick(3)), Tick(SOON + 10));
+    }
+}

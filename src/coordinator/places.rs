@@ -1,0 +1,203 @@
+//! Who gets the next place: the share of the living, of peers in trouble, and of strangers (D4).
+//!
+//! Pure arithmetic on counts. From the first answer of any peer on:
+//!
+//! 1. Strangers and peers in trouble hold at most half of the places, at least one; what is dead
+//!    can take no more from the living, whether the living wait or not.
+//! 2. In that half strangers hold at most half, at least one. While a stranger waits, peers in
+//!    trouble leave it to them.
+//! 3. Good news of a peer that answered before goes first and may use any place.
+//! 4. Of the groups that have less than their part, the one goes next that got a place longest ago.
+//!    So a group whose part is a fraction of a place gets that fraction in turn.
+//!
+//! Before the first answer there is nobody to be kept free for, and who is due first goes first.
+
+use crate::time::Tick;
+
+/// What a peer is when it asks for a place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Class {
+    /// A peer that answered before, of which there was good news (D6).
+    News,
+    /// A peer that answered before and is well.
+    Healthy,
+    /// A peer that answered before: its streak is running, its circuit is open or being probed.
+    Troubled,
+    /// A peer of which no success was recorded.
+    Stranger,
+}
+
+/// All classes, in the order of [`Class::index`].
+pub(super) const CLASSES: [Class; 4] =
+    [Class::News, Class::Healthy, Class::Troubled, Class::Stranger];
+
+impl Class {
+    pub(super) fn index(self) -> usize {
+        self as usize
+    }
+}
+
+/// The places, and who holds how many of them.
+#[derive(Debug)]
+pub(super) struct Places {
+    all: usize,
+    held: [usize; 4],
+    /// When a place was last given to each class, by number.
+    given: [u64; 4],
+    gifts: u64,
+    /// Whether any peer has answered.
+    answered: bool,
+}
+
+impl Places {
+    pub(super) fn new(all: usize) -> Self {
+        Self { all, held: [0; 4], given: [0; 4], gifts: 0, answered: false }
+    }
+
+    /// A peer has answered: from now on the dead hold no more than half.
+    pub(super) fn note_answer(&mut self) {
+        self.answered = true;
+    }
+
+    fn held(&self, class: Class) -> usize {
+        self.held[class.index()]
+    }
+
+    /// The class that gets the next place, if there is one for any of those who wait: `waiting` has
+    /// since when the first of each class is due.
+    pub(super) fn next(&self, waiting: [Option<Tick>; 4]) -> Option<Class> {
+        let due = |class: Class| waiting[class.index()];
+        let waits = |class: &Class| due(*class).is_some();
+        if self.held.iter().sum::<usize>() >= self.all {
+            return None;
+        }
+        if waits(&Class::News) {
+            return Some(Class::News);
+        }
+        if !self.answered {
+            return CLASSES.into_iter().filter(waits).min_by_key(|class| due(*class));
+        }
+        let half = (self.all / 2).max(1);
+        let share = (half / 2).max(1);
+        let rest = if waits(&Class::Stranger) { (half - share).max(1) } else { half };
+        let room = self.held(Class::Troubled) + self.held(Class::Stranger) < half;
+        let living = self.held(Class::News) + self.held(Class::Healthy);
+        let has_less_than_its_part = |class: &Class| match class {
+            Class::News | Class::Healthy => living < (self.all - half).max(1),
+            Class::Troubled => room && self.held(Class::Troubled) < rest,
+            Class::Stranger => room && self.held(Class::Stranger) < share,
+        };
+        let next = CLASSES.into_iter().filter(waits).filter(has_less_than_its_part);
+        let next = next.min_by_key(|class| self.given[class.index()]);
+        // What others have no right to, or no use for, is for the living.
+        next.or(Some(Class::Healthy).filter(waits))
+    }
+
+    /// Gives a place to this class, which was [`next`](Self::next).
+    pub(super) fn give(&mut self, class: Class) {
+        self.gifts += 1;
+        self.given[class.index()] = self.gifts;
+        self.held[class.index()] += 1;
+    }
+
+    /// Takes a place back that was given to this class.
+    pub(super) fn take_back(&mut self, class: Class) {
+        let held = &mut self.held[class.index()];
+        *held = held.saturating_sub(1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Class::{Healthy, News, Stranger, Troubled};
+
+    /// Those of whom there is no end.
+    fn endless(classes: &[Class]) -> [Option<Tick>; 4] {
+        CLASSES.map(|class| classes.contains(&class).then_some(Tick(1)))
+    }
+
+    /// Gives all places that these may have.
+    fn fill(places: &mut Places, classes: &[Class]) -> [usize; 4] {
+        while let Some(class) = places.next(endless(classes)) {
+            places.give(class);
+        }
+        places.held
+    }
+
+    fn answered(all: usize) -> Places {
+        let mut places = Places::new(all);
+        places.note_answer();
+        places
+    }
+
+    #[test]
+    fn before_the_first_answer_who_is_due_first_goes_first() {
+        let mut places = Places::new(3);
+        assert_eq!(fill(&mut places, &[Stranger]), [0, 0, 0, 3]);
+        let places = Places::new(3);
+        let next = places.next([None, Some(Tick(3)), Some(Tick(2)), Some(Tick(1))]);
+        assert_eq!(next, Some(Stranger));
+    }
+
+    #[test]
+    fn the_dead_hold_at_most_half_and_strangers_half_of_that_whoever_waits() {
+        assert_eq!(fill(&mut answered(64), &[Stranger]), [0, 0, 0, 16]);
+        assert_eq!(fill(&mut answered(64), &[Troubled]), [0, 0, 32, 0]);
+        assert_eq!(fill(&mut answered(64), &[Troubled, Stranger]), [0, 0, 16, 16]);
+        assert_eq!(fill(&mut answered(64), &[Healthy, Troubled, Stranger]), [0, 32, 16, 16]);
+        assert_eq!(fill(&mut answered(64), &[Healthy]), [0, 64, 0, 0]);
+        assert_eq!(fill(&mut answered(64), &[News, Healthy, Stranger]), [64, 0, 0, 0]);
+        for (all, held) in [(1, 1), (2, 1), (3, 1), (4, 1), (5, 1), (8, 2)] {
+            assert_eq!(fill(&mut answered(all), &[Stranger])[3], held, "{all}");
+        }
+    }
+
+    #[test]
+    fn the_share_of_strangers_is_lent_to_peers_in_trouble_while_none_waits() {
+        let mut places = answered(64);
+        assert_eq!(fill(&mut places, &[Troubled]), [0, 0, 32, 0]);
+        assert_eq!(places.next(endless(&[Troubled, Stranger])), None, "the half is taken");
+        for _ in 0..16 {
+            places.take_back(Troubled);
+        }
+        assert_eq!(fill(&mut places, &[Troubled, Stranger]), [0, 0, 16, 16], "and given back");
+    }
+
+    #[test]
+    fn a_few_places_go_round_so_that_nobody_waits_for_ever() {
+        for all in [1, 2, 3, 4, 7] {
+            let (mut places, mut given) = (answered(all), [0; 4]);
+            let everybody = [Healthy, Troubled, Stranger];
+            fill(&mut places, &everybody);
+            // Calls end in the order in which they began.
+            let mut running: std::collections::VecDeque<Class> = CLASSES
+                .into_iter()
+                .flat_map(|class| std::iter::repeat_n(class, places.held(class)))
+                .collect();
+            for _ in 0..1200 {
+                places.take_back(running.pop_front().unwrap());
+                while let Some(class) = places.next(endless(&everybody)) {
+                    places.give(class);
+                    running.push_back(class);
+                    given[class.index()] += 1;
+                }
+            }
+            let quarter = 1200 / 4 / all;
+            assert!(given[1..].iter().all(|n| *n >= quarter), "{all} places: {given:?}");
+        }
+    }
+
+    #[test]
+    fn the_living_use_what_is_free_and_give_it_back_to_those_who_have_less_than_their_part() {
+        let mut places = answered(8);
+        assert_eq!(fill(&mut places, &[Healthy]), [0, 8, 0, 0]);
+        places.take_back(Healthy);
+        assert_eq!(places.next(endless(&[Healthy, Stranger])), Some(Stranger));
+        places.give(Stranger);
+        for _ in 0..4 {
+            places.take_back(Healthy);
+        }
+        assert_eq!(fill(&mut places, &[Healthy, Troubled, Stranger]), [0, 4, 2, 2]);
+    }
+}

@@ -1,0 +1,106 @@
+//! What makes a peer be called earlier: good news (D6), and somebody who says so (D8).
+
+use super::{Attempt, FIRST, Operation, Place, Push, Schedule};
+use crate::coordinator::stats::WaitReason;
+use crate::registry::PeerKey;
+use crate::time::Tick;
+
+impl<K: PeerKey, C> Schedule<K, C> {
+    /// There is good news of a peer: it is called from then on, or earlier if it was due earlier, in
+    /// an operation that begins anew. If it is being called, the news is kept until that has ended.
+    /// A stranger of which there is only news comes if there is room.
+    pub(in crate::coordinator) fn hear(&mut self, peer: &K, at: Tick, stranger: bool) {
+        match self.peers.get_mut(peer) {
+            Some(Place::Running { heard, .. }) => *heard = heard.and(Push::News),
+            Some(Place::Leaving { again, .. }) => *again = true,
+            Some(Place::Waiting { .. } | Place::Asking { .. }) => {
+                self.push(peer, at, Push::News);
+            }
+            None if stranger && self.strangers >= self.room => {}
+            None => {
+                self.entries += 1;
+                let uninvited = if stranger { self.entries } else { 0 };
+                let push = Push::News;
+                let operation = Operation { stranger, uninvited, push, ..Operation::default() };
+                self.enter(peer, at, WaitReason::Place, operation);
+            }
+        }
+    }
+
+    /// A peer that waits is called first, with all its attempts before it. `false` if it does not
+    /// wait.
+    pub(in crate::coordinator) fn kick(&mut self, peer: &K) -> bool {
+        self.push(peer, FIRST, Push::Kick)
+    }
+
+    /// Whoever waits for a time to come may be called soon: one after the other, `apart` from each
+    /// other, those that answered first; who is being called, again if that fails (D8).
+    pub(in crate::coordinator) fn kick_all(&mut self, now: Tick, apart: impl Fn(usize) -> u64) {
+        for place in self.peers.values_mut() {
+            match place {
+                Place::Running { heard, .. } => *heard = Push::Kick,
+                Place::Asking { stirred, operation, .. } => {
+                    (operation.push, *stirred) = (Push::Kick, true);
+                }
+                _ => {}
+            }
+        }
+        let (strangers, others): (Vec<_>, Vec<_>) =
+            self.order.split_off(&(now.plus(1), 0)).into_values().partition(|peer| {
+                let place = self.peers.get(peer);
+                matches!(place, Some(Place::Waiting { operation, .. }) if operation.stranger)
+            });
+        let apart = apart(strangers.len() + others.len());
+        let mut at = now;
+        for peer in others.into_iter().chain(strangers) {
+            self.entries += 1;
+            let next = (at, self.entries);
+            if let Some(Place::Waiting { due, reason, operation }) = self.peers.get_mut(&peer) {
+                (*due, *reason) = (next, WaitReason::Place);
+                *operation = operation.anew(Push::Kick);
+            }
+            self.order.insert(next, peer);
+            at = at.plus(apart);
+        }
+    }
+
+    /// What news there was of the peer since this attempt, which is its latest, began.
+    pub(in crate::coordinator) fn heard(&self, peer: &K, attempt: Attempt) -> Option<Push> {
+        match self.peers.get(peer)? {
+            Place::Running { number, heard, .. } => (*number == attempt.number).then_some(*heard),
+            Place::Asking { number, .. } => (*number == attempt.number).then_some(Push::None),
+            _ => None,
+        }
+    }
+
+    /// As for [`wait`](Self::wait) of an attempt that has failed while there was news: the operation
+    /// begins anew.
+    pub(in crate::coordinator) fn wait_after_news(
+        &mut self,
+        peer: &K,
+        attempt: Attempt,
+        push: Push,
+        at: Tick,
+    ) {
+        if self.heard(peer, attempt).is_none() {
+            return;
+        }
+        self.leave(peer);
+        let operation = attempt.operation.anew(push);
+        if self.make_room(operation.stranger) {
+            self.enter(peer, at, WaitReason::Place, operation);
+        }
+    }
+
+    /// A peer that waits or asks is looked at from then on, or earlier if it was due earlier.
+    fn push(&mut self, peer: &K, at: Tick, push: Push) -> bool {
+        let (due, operation) = match self.peers.get(peer) {
+            Some(Place::Waiting { due, operation, .. }) => (due.0, *operation),
+            Some(Place::Asking { due, operation, .. }) => (*due, *operation),
+            _ => return false,
+        };
+        self.leave(peer);
+        self.enter(peer, at.min(due), WaitReason::Place, operation.anew(push));
+        true
+    }
+}

@@ -1,0 +1,109 @@
+//! What a driver shows of itself: what it has done, and whom it waits for.
+
+use std::time::Duration;
+
+/// What a [`SyncDriver`](crate::SyncDriver) has done, and what there is to do.
+///
+/// ```
+/// use peer_health::{HealthRegistry, SyncCoordinator, SyncError};
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build()?.block_on(async {
+/// let coordinator = SyncCoordinator::new(HealthRegistry::<u32>::new());
+/// let driver = coordinator.drive(async |_| Ok::<_, SyncError>(()))?;
+/// driver.pause();
+/// driver.request(&7);
+/// let stats = driver.stats();
+/// assert_eq!((stats.waiting, stats.started, stats.paused), (1, 0, true));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # }).unwrap();
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DriverStats {
+    /// Peers that wait to be called.
+    pub waiting: usize,
+    /// Peers that are being called.
+    pub running: usize,
+    /// Calls that were begun.
+    pub started: u64,
+    /// Calls that succeeded.
+    pub succeeded: u64,
+    /// Calls that failed, ran past their deadline, or panicked.
+    pub failed: u64,
+    /// Operations that were given up: not worth another attempt, no attempt left, no budget for it,
+    /// or the peer is forced open.
+    pub given_up: u64,
+    /// Those of them that would have been tried again if there had been budget for it.
+    pub retries_refused: u64,
+    /// Requests of peers that never answered, refused since `max_peers` of them waited.
+    pub strangers_refused: u64,
+    /// Whether it was [paused](crate::SyncDriver::pause).
+    pub paused: bool,
+    /// Whether calls fail for a reason of our own, and only one is tried now and then.
+    pub local_trouble: bool,
+    /// Whether the driver has ended: it calls nobody any more.
+    pub finished: bool,
+}
+
+/// A peer that a [`SyncDriver`](crate::SyncDriver) waits for.
+///
+/// ```
+/// use peer_health::{HealthRegistry, SyncCoordinator, SyncError, WaitReason, Waiting};
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build()?.block_on(async {
+/// let coordinator = SyncCoordinator::new(HealthRegistry::<u32>::new());
+/// let driver = coordinator.drive(async |_| Ok::<_, SyncError>(()))?;
+/// driver.pause();
+/// driver.request(&7);
+/// let waiting: Vec<Waiting<u32>> = driver.waiting();
+/// assert_eq!((waiting[0].peer, waiting[0].reason), (7, WaitReason::Place));
+/// assert!(waiting[0].until.is_zero());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # }).unwrap();
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Waiting<K> {
+    /// Whom it waits for.
+    pub peer: K,
+    /// How long from now on the peer is left alone, by the registry's clock; zero if it is due.
+    pub until: Duration,
+    /// Why.
+    pub reason: WaitReason,
+}
+
+/// Why a [`SyncDriver`](crate::SyncDriver) does not call a peer yet.
+///
+/// ```
+/// assert_eq!(peer_health::WaitReason::Circuit.to_string(), "its circuit is open");
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+#[non_exhaustive]
+pub enum WaitReason {
+    /// The peer is due: it waits for its turn, for a place, or for the driver to be resumed.
+    #[error("it waits for a place")]
+    Place,
+    /// The last attempt failed: the policy, or the peer, says when the next is to be made.
+    #[error("its last attempt failed")]
+    Retry,
+    /// The last attempt failed for a reason of our own.
+    #[error("its last attempt failed for a reason of our own")]
+    Local,
+    /// The circuit is open.
+    #[error("its circuit is open")]
+    Circuit,
+    /// The circuit is half-open, and others probe it.
+    #[error("its circuit is being probed")]
+    Probes,
+    /// The peer's sessions end as soon as they begin: see
+    /// [`stable_after`](crate::CoordinatorBuilder::stable_after).
+    #[error("its sessions end too soon")]
+    Session,
+}
+
+impl WaitReason {
+    /// Whether a step of the circuit may end it.
+    pub(super) fn is_for_the_circuit(self) -> bool {
+        matches!(self, Self::Circuit | Self::Probes)
+    }
+}

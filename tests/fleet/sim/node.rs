@@ -1,0 +1,155 @@
+//! The node: this library's registry, coordinator, driver and monitor, as a program uses them; and
+//! what the simulation asks of any design in its place.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use peer_health::{
+    Clock, HealthConfig, HealthMonitor, HealthRegistry, Listening, Status, SyncCoordinator,
+    SyncDriver, SyncError,
+};
+use tokio::time::Instant;
+
+use super::cell::{Cell, Happening};
+use super::network::Network;
+
+/// A design, and what the simulation asks of it. What a design has no notion of, does nothing.
+pub(crate) trait Node {
+    fn request(&self, peer: u32);
+    fn is_open(&self, peer: u32) -> bool;
+    fn note_reachable(&self, _peer: u32) {}
+    fn note_lost(&self, _peer: u32, _error: SyncError) {}
+    /// Whether its driver waits for the peer.
+    fn waits(&self, _peer: u32) -> bool {
+        false
+    }
+    fn kick_all(&self) {}
+    fn pause(&self) {}
+    fn resume(&self) {}
+    fn set_config(&self, _config: HealthConfig) {}
+    fn jump(&self, _by: i64) {}
+    /// How many peers are tracked, and how many wait.
+    fn held(&self) -> (usize, usize) {
+        (0, 0)
+    }
+    fn allows_retry(&self) -> bool {
+        true
+    }
+}
+
+/// This library.
+pub(crate) struct Ours {
+    registry: HealthRegistry<u32>,
+    coordinator: SyncCoordinator<u32>,
+    driver: SyncDriver<u32>,
+    monitor: HealthMonitor<u32>,
+    known: u32,
+    /// By how many milliseconds the registry's clock is ahead of tokio's; it starts a day ahead, so
+    /// that it can be set back.
+    ahead: Arc<AtomicU64>,
+    _listening: Listening,
+}
+
+const DAY: u64 = 24 * super::cell::HOUR;
+
+impl Ours {
+    pub(crate) fn new(cell: &Cell, network: &Arc<Network>) -> Self {
+        let (seed, settings) = (cell.seed, &cell.settings);
+        let (start, ahead) = (Instant::now(), Arc::new(AtomicU64::new(DAY)));
+        let offset = Arc::clone(&ahead);
+        let jumps = cell.happenings.iter().any(|(_, h)| matches!(h, Happening::Jump(_)));
+        let clock = match jumps {
+            false => Clock::tokio(),
+            true => Clock::from_fn(move || {
+                start.elapsed() + Duration::from_millis(offset.load(Ordering::Relaxed))
+            }),
+        };
+        let registry = HealthRegistry::builder().config(settings.health.clone()).clock(clock);
+        let registry = registry.seed(seed).build().expect("a sound configuration");
+        let monitor = HealthMonitor::builder(registry.clone()).seed(seed).build();
+        let mut coordinator = SyncCoordinator::builder(registry.clone()).seed(seed);
+        if let (Some(places), _) = settings.limits() {
+            coordinator = coordinator.max_concurrent(places);
+        }
+        if let (_, Some(deadline)) = settings.limits() {
+            coordinator = coordinator.attempt_deadline(Duration::from_millis(deadline));
+        }
+        if let Some(retry) = &settings.retry {
+            coordinator = coordinator.retry(retry.clone());
+        }
+        if let Some(budget) = settings.budget() {
+            coordinator = coordinator.budget(budget);
+        }
+        let coordinator = coordinator.build().expect("sound settings");
+        let (op, asked, told) = (Arc::clone(network), registry.clone(), Arc::clone(network));
+        network.ask(move |peer| asked.status(&peer) == Status::Closed);
+        let listening = registry.listen(move |event| told.heard(event));
+        let driver = coordinator.drive(move |peer| Arc::clone(&op).call(peer));
+        Self {
+            monitor: monitor.expect("a sound monitor"),
+            driver: driver.expect("a runtime with timers"),
+            registry,
+            coordinator,
+            known: cell.count(),
+            ahead,
+            _listening: listening,
+        }
+    }
+}
+
+impl Node for Ours {
+    fn request(&self, peer: u32) {
+        self.driver.request(&peer);
+    }
+
+    fn is_open(&self, peer: u32) -> bool {
+        self.registry.status(&peer) == Status::Open
+    }
+
+    fn note_reachable(&self, peer: u32) {
+        self.driver.note_reachable(&peer);
+    }
+
+    fn note_lost(&self, peer: u32, error: SyncError) {
+        self.driver.note_lost(&peer, error);
+    }
+
+    /// A driver that does not say for whom it waits is asked for nothing before the next request.
+    fn waits(&self, _peer: u32) -> bool {
+        false
+    }
+
+    /// A driver that cannot be told so of all peers at once is told so of each.
+    fn kick_all(&self) {
+        for peer in 0..self.known {
+            self.driver.kick(&peer);
+        }
+    }
+
+    fn pause(&self) {
+        self.driver.pause();
+    }
+
+    fn resume(&self) {
+        self.driver.resume();
+    }
+
+    fn set_config(&self, config: HealthConfig) {
+        self.registry.set_config(config).expect("a sound configuration");
+    }
+
+    fn jump(&self, by: i64) {
+        self.ahead.fetch_add(by as u64, Ordering::Relaxed);
+    }
+
+    fn held(&self) -> (usize, usize) {
+        // The monitor keeps a peer that is not closed, or was ever open.
+        let followed = self.monitor.summary().open;
+        (self.registry.len().max(followed), self.driver.stats().waiting)
+    }
+
+    fn allows_retry(&self) -> bool {
+        self.coordinator.budget().allows_retry()
+    }
+}

@@ -50,7 +50,12 @@ struct Line {
     of: fn(&Cell, &Report) -> String,
 }
 
-fn sum(cell: &Cell, report: &Report, of: fn(&Report, usize) -> u64, is: fn(Behaviour) -> bool) -> u64 {
+fn sum(
+    cell: &Cell,
+    report: &Report,
+    of: fn(&Report, usize) -> u64,
+    is: fn(Behaviour) -> bool,
+) -> u64 {
     let keys = cell.peers().enumerate().filter(|(_, (peer, _))| is(peer.behaviour));
     keys.map(|(key, _)| of(report, key)).sum()
 }
@@ -108,7 +113,10 @@ pub(crate) fn print() {
         }),
         run(&|network| Box::new(Ours::new(&cell, network))),
     ];
-    println!("| in {} hour | a plain loop | `sync_errors` | `SyncDriver` |", cell.end() / HOUR);
+    println!(
+        "| in the first {} h | a plain loop | `sync_errors` | `SyncDriver` |",
+        cell.end() / HOUR
+    );
     println!("|---|---|---|---|");
     for line in &LINES {
         let cells = reports.iter().map(|report| (line.of)(&cell, report));

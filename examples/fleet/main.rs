@@ -13,11 +13,17 @@
 //! take a second or two. The example ends with an error if a cell breaks a rule that is not
 //! expected to, or keeps all of them though it is expected not to.
 
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "what is drawn is small"
+)]
+
 mod draw;
-mod figure;
-mod options;
 #[path = "../../tests/fleet/expected.rs"]
 mod expected;
+mod figure;
+mod options;
 #[path = "../../tests/fleet/sim/mod.rs"]
 mod sim;
 
@@ -58,7 +64,9 @@ fn main() -> ExitCode {
     let done = match options.wanted {
         Wanted::Cells => return cells(&options),
         Wanted::List => {
-            options.cells().iter().for_each(|cell| println!("{}", cell.name()));
+            for cell in options.cells() {
+                println!("{:>8} requests: {}", cell.requests(), cell.name());
+            }
             Ok(())
         }
         Wanted::Draw => draw::all(&options),

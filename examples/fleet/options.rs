@@ -24,9 +24,7 @@ pub(crate) struct Options {
 }
 
 /// What is asked for; none if it was only for help.
-pub(crate) fn read(
-    mut args: impl Iterator<Item = String>,
-) -> Result<Option<Options>, String> {
+pub(crate) fn read(mut args: impl Iterator<Item = String>) -> Result<Option<Options>, String> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let mut options = Options { wanted: Wanted::Cells, third: None, only: None, threads };
     while let Some(name) = args.next() {

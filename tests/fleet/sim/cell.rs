@@ -57,7 +57,11 @@ pub(crate) enum Told {
 
 #[derive(Debug, Clone)]
 pub(crate) enum Happening {
-    Outage { lasts: u64, cut: Cut, told: Told },
+    Outage {
+        lasts: u64,
+        cut: Cut,
+        told: Told,
+    },
     /// The registry's clock jumps by so much, tokio's does not: the machine slept, or was set.
     Jump(i64),
     Replaced(Box<HealthConfig>),

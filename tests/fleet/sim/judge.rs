@@ -17,8 +17,7 @@ pub(crate) enum Rule {
     W6,
 }
 
-pub(crate) const RULES: [Rule; 6] =
-    [Rule::W1, Rule::W2, Rule::W3, Rule::W4, Rule::W5, Rule::W6];
+pub(crate) const RULES: [Rule; 6] = [Rule::W1, Rule::W2, Rule::W3, Rule::W4, Rule::W5, Rule::W6];
 
 /// A rule that was broken: by how many of those to whom it applies, and the worst figure.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,13 +42,14 @@ struct Judge<'a> {
 pub(crate) fn judge(cell: &Cell, report: &Report) -> Vec<Broken> {
     let mut judge = Judge { cell, report, broken: Vec::new() };
     judge.rounds();
+    judge.returns();
+    judge.strangers();
     judge.first_calls();
     judge.openings();
     judge.hours();
     judge.downs();
-    judge.returns();
     judge.growth();
-    judge.strangers();
+    judge.broken.sort_by_key(|broken| broken.rule);
     judge.broken
 }
 
@@ -84,7 +84,8 @@ impl Judge<'_> {
     /// Says how many of all break a rule, and by how much the worst: figure and limit.
     fn most(&mut self, rule: Rule, what: &str, all: &[(u64, u64)]) {
         let worse = all.iter().filter(|(figure, limit)| figure > limit);
-        let Some((figure, limit)) = worse.clone().max_by_key(|(figure, limit)| figure - limit) else {
+        let Some((figure, limit)) = worse.clone().max_by_key(|(figure, limit)| figure - limit)
+        else {
             return;
         };
         let share = format!("{} of {}", worse.count(), all.len());
@@ -99,7 +100,10 @@ impl Judge<'_> {
         };
         let (share, took) = (format!("{} of {}", worse.count(), all.len()), seconds(*took));
         let limit = seconds(*limit);
-        self.breaks(rule, format!("{what}: {share}, the worst {took:.1} s of {limit:.1} s allowed"));
+        self.breaks(
+            rule,
+            format!("{what}: {share}, the worst {took:.1} s of {limit:.1} s allowed"),
+        );
     }
 
     /// W1: a healthy peer that was served once is served in 95 of 100 rounds.
@@ -107,7 +111,8 @@ impl Judge<'_> {
         if !limits::can_be_held(self.cell) {
             return;
         }
-        let healthy = self.each().filter(|(behaviour, peer)| behaviour.is_healthy() && peer.rounds > 0);
+        let healthy =
+            self.each().filter(|(behaviour, peer)| behaviour.is_healthy() && peer.rounds > 0);
         let served = healthy.map(|(_, peer)| f64::from(peer.served) / f64::from(peer.rounds));
         let served: Vec<_> = served.collect();
         let worse: Vec<_> = served.iter().filter(|share| **share < 0.95).collect();
@@ -173,6 +178,7 @@ impl Judge<'_> {
         for (why, rule, what) in [
             (Why::Back, Rule::W3, "served again after"),
             (Why::News, Rule::W3, "served again, with good news, after"),
+            (Why::Awake, Rule::W3, "served again, after a suspend, after"),
             (Why::Recovered, Rule::W4, "served again, after our outage, after"),
             (Why::Kicked, Rule::W4, "served again, kicked, after"),
         ] {
@@ -213,11 +219,9 @@ impl Judge<'_> {
         }
     }
 
-    /// W6: strangers change nothing of this for peers that answered before.
+    /// W6: strangers change nothing for peers that answered before, of whom was judged by now.
     fn strangers(&mut self) {
-        let touched = |broken: &&Broken| matches!(broken.rule, Rule::W1 | Rule::W3 | Rule::W4);
-        let rules = self.broken.iter().filter(touched).map(|broken| broken.figure.clone());
-        let rules: Vec<_> = rules.collect();
+        let rules: Vec<_> = self.broken.iter().map(|broken| broken.figure.clone()).collect();
         if self.cell.strangers > 0 && !rules.is_empty() {
             self.breaks(Rule::W6, format!("beside strangers: {}", rules.join("; ")));
         }
@@ -255,7 +259,9 @@ impl Glance {
         Self {
             served: (rounds > 0).then(|| f64::from(served) / f64::from(rounds)),
             an_hour: (!calls.is_empty()).then(|| calls.iter().sum::<f64>() / calls.len() as f64),
-            last_open: last_open.and_then(|all| all.into_iter().max()).map(|ms| ms as f64 / 60_000.0),
+            last_open: last_open
+                .and_then(|all| all.into_iter().max())
+                .map(|ms| ms as f64 / 60_000.0),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use peer_health::HealthConfig;
 
-use super::cell::{Cell, HOUR, SECOND, Told};
+use super::cell::{Cell, HOUR, MINUTE, Rhythm, SECOND, Told};
 use super::peer::Behaviour;
 use super::record::Why;
 
@@ -16,6 +16,11 @@ fn millis(duration: std::time::Duration) -> u64 {
 /// The most that this is under any configuration of the cell.
 fn most(cell: &Cell, limit: impl Fn(&HealthConfig) -> u64) -> u64 {
     cell.configs().map(limit).max().unwrap_or_default()
+}
+
+/// How long a circuit stays open at most.
+pub(crate) fn longest_wait(cell: &Cell) -> u64 {
+    most(cell, |config| millis(config.open_max))
 }
 
 fn share(cell: &Cell, part: usize) -> f64 {
@@ -32,6 +37,16 @@ pub(crate) fn can_be_held(cell: &Cell) -> bool {
     let load = cell.peers().filter(|(peer, _)| !peer.behaviour.is_dead());
     let load = load.map(|(peer, rhythm)| peer.latency as f64 / rhythm.interval() as f64);
     load.sum::<f64>() <= share(cell, 2)
+}
+
+/// W1: how long a round is at least that half of the places can hold: the answers of all who are
+/// requested at the same moment, and the peer's own answer, twice.
+pub(crate) fn shortest_round(cell: &Cell) -> u64 {
+    let together = cell
+        .peers()
+        .filter(|(peer, rhythm)| !peer.behaviour.is_dead() && !matches!(rhythm, Rhythm::Every(_)));
+    let sum: u64 = together.map(|(peer, _)| peer.latency).sum();
+    (sum as f64 / share(cell, 2)) as u64
 }
 
 /// W1: when the first call of the last of so many unknown peers has begun, after its request.
@@ -74,7 +89,7 @@ pub(crate) fn calls_when_down(cell: &Cell, down: u64) -> Option<u64> {
 pub(crate) fn served_again(cell: &Cell, why: Why, in_flight: bool) -> u64 {
     let unsteady = cell.peers().filter(|(peer, _)| peer.behaviour.is_unsteady()).count();
     let unsteady = u32::try_from(unsteady).unwrap_or(u32::MAX);
-    let wait = most(cell, |config| millis(config.open_max));
+    let wait = longest_wait(cell);
     // What began before the news ends at its deadline.
     let begun = if in_flight { cell.settings.deadline() } else { 0 };
     let limit = match why {
@@ -82,6 +97,8 @@ pub(crate) fn served_again(cell: &Cell, why: Why, in_flight: bool) -> u64 {
         Why::News => SECOND + begun,
         Why::Recovered => wait + queue(cell, cell.count()),
         Why::Kicked => 30 * SECOND + begun,
+        // The driver looks at least once a minute; whoever waited is due.
+        Why::Awake => MINUTE + queue(cell, unsteady),
     };
     limit + SLACK
 }
@@ -98,12 +115,15 @@ pub(crate) fn can_be_kicked(cell: &Cell) -> bool {
     sum as f64 / share(cell, 4) <= 25_000.0
 }
 
+/// W4: by which of its two times who answered before is served after an outage of the node's own.
+pub(crate) fn after_outage(cell: &Cell, told: Told) -> Why {
+    if told != Told::Nothing && can_be_kicked(cell) { Why::Kicked } else { Why::Recovered }
+}
+
 /// W1: until when an outage of the node's own excuses a round that was not served.
 pub(crate) fn excused(cell: &Cell) -> Vec<(u64, u64)> {
-    let excuse = |(from, to, _, told)| {
-        let why = if told == Told::Nothing { Why::Recovered } else { Why::Kicked };
-        (from, to + served_again(cell, why, true))
-    };
+    let excuse =
+        |(from, to, _, told)| (from, to + served_again(cell, after_outage(cell, told), true));
     cell.outages().map(excuse).collect()
 }
 

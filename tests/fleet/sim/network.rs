@@ -28,6 +28,7 @@ pub(crate) struct Network {
     cell: Cell,
     threshold: Option<u32>,
     excused: Vec<(u64, u64)>,
+    shortest_round: u64,
     /// When a peer is to be served again: by why, and by whether it was being called.
     again: BTreeMap<(Why, bool), u64>,
     state: Mutex<State>,
@@ -68,13 +69,14 @@ impl Network {
     pub(crate) fn new(cell: &Cell, drops: UnboundedSender<u32>) -> Arc<Self> {
         let peers = cell.peers().map(|(peer, _)| (peer, Going::default())).collect::<Vec<_>>();
         let report = Report { peers: vec![Record::default(); peers.len()], ..Report::default() };
-        let all = [Why::Back, Why::News, Why::Recovered, Why::Kicked];
+        let all = [Why::Back, Why::News, Why::Recovered, Why::Kicked, Why::Awake];
         let both = all.into_iter().flat_map(|why| [(why, false), (why, true)]);
         Arc::new(Self {
             began: Instant::now(),
             cell: cell.clone(),
             threshold: limits::threshold(cell).filter(|_| !cell.settings.health.outage_guard),
             excused: limits::excused(cell),
+            shortest_round: limits::shortest_round(cell),
             again: both.map(|(w, f)| ((w, f), limits::served_again(cell, w, f))).collect(),
             state: Mutex::new(State { peers, report, cut: None, requested: 0 }),
             is_closed: OnceLock::new(),
@@ -217,7 +219,7 @@ impl Network {
         let answered = record.first_success.is_some() && peer.behaviour.is_healthy();
         if let Some((from, true, served)) = going.round.replace((now, answered, false)) {
             let excused = self.excused.iter().any(|(start, end)| from < *end && now > *start);
-            if now - from >= 2 * peer.latency && !excused {
+            if now - from >= self.shortest_round + 2 * peer.latency && !excused {
                 record.rounds += 1;
                 record.served += u32::from(served);
             }
@@ -238,6 +240,18 @@ impl Network {
             let in_flight = going.in_flight;
             let from = waits.then_some(now);
             going.back = Some(Return { why, at: now, from, in_flight });
+        }
+    }
+
+    /// The machine slept for longer than any wait: `waits` says for whom the driver waits.
+    pub(crate) fn awake(&self, waits: impl Fn(u32) -> bool) {
+        let now = self.now();
+        let is_back = |(_, going): &(Peer, Going)| going.back.is_some() && !going.in_flight;
+        let keys: Vec<_> = (0..).zip(self.state().peers.iter().map(is_back)).collect();
+        for (key, _) in keys.into_iter().filter(|(_, is_back)| *is_back) {
+            let from = waits(key).then_some(now);
+            let back = Return { why: Why::Awake, at: now, from, in_flight: false };
+            self.state().peers[key as usize].1.back = Some(back);
         }
     }
 
@@ -290,7 +304,8 @@ impl Network {
             let closed = self.is_closed.get().is_some_and(|is_closed| is_closed(key));
             report.dead_open += u32::from(peer.behaviour.is_dead() && open);
             report.dead_closed += u32::from(peer.behaviour.is_dead() && enough && closed);
-            report.healthy_open += u32::from(!peer.behaviour.is_dead() && open && peer.is_up(self.cell.end()));
+            report.healthy_open +=
+                u32::from(!peer.behaviour.is_dead() && open && peer.is_up(self.cell.end()));
         }
         report
     }

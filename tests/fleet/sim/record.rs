@@ -14,6 +14,8 @@ pub(crate) enum Why {
     Recovered,
     /// The same, and `kick_all` or `resume` was called.
     Kicked,
+    /// It was back, and then the registry's clock jumped past the longest wait: the machine slept.
+    Awake,
 }
 
 /// A peer is back, and not yet served.

@@ -15,6 +15,7 @@ use tokio::time::{Instant, sleep_until};
 use tracing_subscriber::layer::SubscriberExt;
 
 use super::cell::{Cell, HOUR, Happening, MINUTE, Rhythm, SECOND, Told};
+use super::limits;
 use super::logs::Lines;
 use super::network::Network;
 use super::node::{Node, Ours};
@@ -56,7 +57,8 @@ pub(crate) fn run_with(cell: &Cell, node: impl FnOnce(&Arc<Network>) -> Box<dyn 
             let network = Network::new(cell, drops);
             let node: Arc<dyn Node> = Arc::from(node(&network));
             let peers = cell.peers().collect();
-            let simulation = Simulation { cell, peers, network, node, lines, due: BinaryHeap::new() };
+            let simulation =
+                Simulation { cell, peers, network, node, lines, due: BinaryHeap::new() };
             simulation.run(dropped).await
         })
     })
@@ -219,6 +221,9 @@ impl Simulation<'_> {
             Happening::Jump(by) => {
                 self.network.all_kicked();
                 self.node.jump(*by);
+                if *by >= limits::longest_wait(self.cell) as i64 {
+                    self.network.awake(|key| self.node.waits(key));
+                }
             }
             Happening::Replaced(config) => self.node.set_config((**config).clone()),
             Happening::Kicked => self.kick_all(),
@@ -233,8 +238,7 @@ impl Simulation<'_> {
     fn outage_over(&mut self, n: usize) {
         let Happening::Outage { told, .. } = self.cell.happenings[n].1 else { return };
         self.network.cut(None);
-        let can = super::limits::can_be_kicked(self.cell);
-        let why = if told != Told::Nothing && can { Why::Kicked } else { Why::Recovered };
+        let why = limits::after_outage(self.cell, told);
         for key in 0..self.cell.count() {
             if self.peers[key as usize].0.behaviour.is_healthy() {
                 let waits = why == Why::Kicked || self.node.waits(key);

@@ -10,8 +10,9 @@ use Failing::{Garbage, Refuses, Silent};
 use Rhythm::{Burst, Change, Every};
 
 const HALF_MINUTE: Rhythm = Every(30 * SECOND);
-/// No cell makes more requests than this.
+/// No cell makes more requests than this, and none that could be shorter more than that.
 const LARGEST: u64 = 1_500_000;
+const QUICKLY: u64 = 400_000;
 const RHYTHMS: [Rhythm; 6] = [
     Every(SECOND),
     Every(5 * SECOND),
@@ -34,11 +35,13 @@ pub(crate) fn cells() -> Vec<Cell> {
     cells
 }
 
-/// As many hours as can be simulated, up to six; at least two, or W2 says nothing.
+/// Up to six hours, as long as that is quickly simulated; at least two, or W2 says nothing.
 fn long(cell: Cell) -> Option<Cell> {
     let slow = cell.groups.iter().any(|group| group.rhythm.interval() >= 10 * MINUTE);
-    let hours = if slow { [6, 4, 2] } else { [3, 2, 2] };
-    hours.into_iter().map(|hours| cell.clone().hours(hours)).find(|c| c.requests() <= LARGEST)
+    let hours = if slow { [6, 4] } else { [3, 3] };
+    let short = hours.map(|hours| cell.clone().hours(hours)).into_iter();
+    let short = short.filter(|cell| cell.requests() <= QUICKLY).max_by_key(|cell| cell.hours);
+    short.or_else(|| Some(cell.hours(2)).filter(|cell| cell.requests() <= LARGEST))
 }
 
 /// How many are healthy, how many are dead, how, and when they are requested.
@@ -46,7 +49,9 @@ fn cross() -> Vec<Cell> {
     let mut cells = Vec::new();
     for healthy in [10, 30, 100, 1000] {
         for dead in [0, 10, 60, 100, 300, 900, 1500, 3000, 10_000] {
-            for (how, rhythm) in [Silent, Refuses, Garbage].into_iter().flat_map(|how| RHYTHMS.map(|r| (how, r))) {
+            for (how, rhythm) in
+                [Silent, Refuses, Garbage].into_iter().flat_map(|how| RHYTHMS.map(|r| (how, r)))
+            {
                 let one_second = rhythm == Every(SECOND);
                 let sparse = how == Silent || matches!(dead, 100 | 900);
                 let size = dead <= 10 * healthy || healthy == 30 && dead == 900;
@@ -65,10 +70,13 @@ fn limits() -> Vec<Cell> {
     let mut cells = Vec::new();
     for (healthy, dead) in [(30, 60), (30, 300), (100, 900)] {
         for rhythm in [Every(5 * SECOND), HALF_MINUTE, Burst(MINUTE)] {
+            let cell = Cell::of(healthy, dead, Dead(Silent), rhythm);
+            if cell.requests() > LARGEST {
+                continue;
+            }
             for places in [8, 64, 256] {
                 for deadline in [2, 10, 30] {
-                    let cell = Cell::of(healthy, dead, Dead(Silent), rhythm);
-                    cells.extend(long(cell.places(places).deadline(deadline)));
+                    cells.extend(long(cell.clone().places(places).deadline(deadline)));
                 }
             }
         }
@@ -182,6 +190,15 @@ fn own_trouble() -> Vec<Cell> {
                 let cell = cell().map(|c| c.and(10, away, rhythm).at(70 * MINUTE, jump));
                 cells.extend(cell);
             }
+            let away = Away { how: Silent, from: HOUR, to: 2 * HOUR, news: false };
+            let slept = Happening::Jump(8 * HOUR as i64);
+            let cell_of = |c: Cell| c.and(10, away, rhythm).at(2 * HOUR + MINUTE, slept.clone());
+            let patient = peer_health::HealthConfig::default()
+                .with_open_max(std::time::Duration::from_secs(7200));
+            cells.extend(long(
+                cell_of(Cell::of(healthy, dead, Dead(Silent), rhythm))
+                    .with(Settings::of("open_max 2 h", patient)),
+            ));
             cells.extend(cell().map(|c| c.at(HOUR, quick::replaced())));
             cells.extend(cell().map(|c| c.at(HOUR, Happening::Kicked)));
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use peer_health::SyncError;
 
-use crate::sim::cell::{Cell, HOUR, MINUTE, Rhythm, SECOND};
+use crate::sim::cell::{Cell, MINUTE, Rhythm, SECOND};
 use crate::sim::network::Network;
 use crate::sim::node::{Node, Ours};
 use crate::sim::peer::{Behaviour, Failing};
@@ -113,10 +113,7 @@ pub(crate) fn print() {
         }),
         run(&|network| Box::new(Ours::new(&cell, network))),
     ];
-    println!(
-        "| in the first {} h | a plain loop | `sync_errors` | `SyncDriver` |",
-        cell.end() / HOUR
-    );
+    println!("| in the first hour | a plain loop | `sync_errors` | `SyncDriver` |");
     println!("|---|---|---|---|");
     for line in &LINES {
         let cells = reports.iter().map(|report| (line.of)(&cell, report));

@@ -2,6 +2,7 @@
 
 /// Their names.
 pub(crate) const FAILING: &[&str] = &[
+    "10 healthy + 10 silent from 1 h for 1 h, 30 s, suspend 8 h, open_max 2 h",
     "10 healthy + 20 silent, 5 s, 2 h",
     "10 healthy + 200 silent from 30 min for good + 10 silent from 30 min for 1 h, 30 s, 2 h",
     "10 healthy + 3 refusing calling us, 30 s",
@@ -15,6 +16,7 @@ pub(crate) const FAILING: &[&str] = &[
     "100 healthy + 300 silent, changes of 10 min, 4 h",
     "100 healthy + 900 silent, 10 min, 4 h",
     "100 healthy + 900 silent, 30 s, 2 h",
+    "120 healthy, 10 min, own outage (silent, 30 min)",
     "30 healthy + 10 silent, 30 s, own outage (local, 10 min), 2 h",
     "30 healthy + 10 silent, 30 s, own outage (local, 10 min, kick_all), 2 h",
     "30 healthy + 10 silent, 30 s, own outage (silent, 10 min), 2 h",

@@ -23,6 +23,16 @@ pub(crate) fn replaced() -> Happening {
     Happening::Replaced(Box::new(config))
 }
 
+/// A node that sleeps for eight hours, while ten of its peers come back that it would have called
+/// within two hours.
+pub(crate) fn slept(healthy: u32, dead: u32, rhythm: Rhythm) -> Cell {
+    let health = HealthConfig::default().with_open_max(Duration::from_secs(7200));
+    Cell::of(healthy, dead, Dead(Silent), rhythm)
+        .and(10, away(Silent, HOUR, HOUR, false), rhythm)
+        .at(2 * HOUR + MINUTE, Happening::Jump(8 * HOUR as i64))
+        .with(Settings::of("open_max 2 h", health))
+}
+
 fn away(how: Failing, from: u64, lasts: u64, news: bool) -> Behaviour {
     Away { how, from, to: from.saturating_add(lasts), news }
 }
@@ -101,6 +111,8 @@ fn own_trouble() -> Vec<Cell> {
         few().outage(HOUR, 10 * MINUTE, Cut::Silent, Told::Paused),
         few().outage(HOUR, 10 * MINUTE, Cut::Local, Told::Nothing),
         few().outage(HOUR, 10 * MINUTE, Cut::Local, Told::Kicked),
+        Cell::of(120, 0, Local, TEN_MINUTES).outage(HOUR, 30 * MINUTE, Cut::Silent, Told::Nothing),
+        slept(10, 0, HALF_MINUTE),
         jumps(HOUR as i64),
         jumps(-(HOUR as i64)),
     ]

@@ -190,15 +190,7 @@ fn own_trouble() -> Vec<Cell> {
                 let cell = cell().map(|c| c.and(10, away, rhythm).at(70 * MINUTE, jump));
                 cells.extend(cell);
             }
-            let away = Away { how: Silent, from: HOUR, to: 2 * HOUR, news: false };
-            let slept = Happening::Jump(8 * HOUR as i64);
-            let cell_of = |c: Cell| c.and(10, away, rhythm).at(2 * HOUR + MINUTE, slept.clone());
-            let patient = peer_health::HealthConfig::default()
-                .with_open_max(std::time::Duration::from_secs(7200));
-            cells.extend(long(
-                cell_of(Cell::of(healthy, dead, Dead(Silent), rhythm))
-                    .with(Settings::of("open_max 2 h", patient)),
-            ));
+            cells.push(quick::slept(healthy, dead, rhythm));
             cells.extend(cell().map(|c| c.at(HOUR, quick::replaced())));
             cells.extend(cell().map(|c| c.at(HOUR, Happening::Kicked)));
         }

@@ -5,7 +5,7 @@ mod builder;
 mod census;
 mod control;
 mod handle;
-#[cfg_attr(not(all(test, feature = "tokio")), allow(dead_code, reason = "for the coordinator"))]
+#[cfg_attr(not(feature = "tokio"), allow(dead_code, reason = "for the coordinator"))]
 pub(crate) mod hook;
 mod key;
 mod listen;

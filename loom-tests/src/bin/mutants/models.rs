@@ -1,0 +1,178 @@
+//! The copy of the library in which the bugs are made, and the models that run there.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use crate::Result;
+use crate::list::Mutant;
+
+/// What a model says that explored less than it should and found nothing: `explore` of the models.
+const FLOOR: &str = "missed its floor:";
+
+pub(crate) struct Copy {
+    pub(crate) scratch: PathBuf,
+    tree: PathBuf,
+    /// Locked while this exists: two runs in one copy would test each other's bugs.
+    _lock: fs::File,
+}
+
+/// What the models say to a mutant.
+pub(crate) enum Fate {
+    /// By these models, or by words that say how it ended.
+    Killed(Vec<String>),
+    /// These models explored less than they should.
+    Alive(Vec<String>),
+    /// It says nothing about the models.
+    Broken(String),
+}
+
+/// How a run of the models ended.
+enum End {
+    Passed,
+    Failed { wrong: Vec<String>, missed: Vec<String> },
+    Aborted,
+    Endless,
+    NotBuilt,
+}
+
+impl Copy {
+    pub(crate) fn new(root: &Path) -> Result<Self> {
+        let scratch = std::env::var_os("MUTANTS_DIR")
+            .map_or_else(|| std::env::temp_dir().join("peer-health-mutants"), PathBuf::from);
+        let tree = scratch.join("copy");
+        fs::create_dir_all(&tree)?;
+        let lock = fs::File::create(scratch.join("lock"))?;
+        lock.try_lock().map_err(|_| format!("another run works in {}", scratch.display()))?;
+        mirror(root, &tree)?;
+        Ok(Self { scratch, tree, _lock: lock })
+    }
+
+    /// How long the models may take: whether a mutant does not end is told by how long they take
+    /// here without any.
+    #[allow(clippy::disallowed_methods, reason = "says how long the models took")]
+    pub(crate) fn limit(&self, bounded: bool) -> Result<Duration> {
+        let (first, began) = (Duration::from_secs(1800), Instant::now());
+        match self.run(bounded, first)? {
+            End::Passed => {}
+            End::Failed { wrong, missed } => {
+                let failed = [wrong, missed].concat().join(" ");
+                return Err(format!("the models fail without any mutant: {failed}").into());
+            }
+            End::Aborted | End::Endless | End::NotBuilt => {
+                return Err("the models do not end well without any mutant".into());
+            }
+        }
+        let given = std::env::var("MUTANT_SECONDS").ok().and_then(|text| text.parse().ok());
+        let measured = Duration::from_secs(60) + 4 * began.elapsed();
+        Ok(given.map_or(measured, Duration::from_secs))
+    }
+
+    /// Makes the bug, runs the models, and takes it back.
+    pub(crate) fn fate(&self, mutant: &Mutant, bounded: bool, limit: Duration) -> Result<Fate> {
+        let before = mutant.apply(&self.tree)?;
+        let end = self.run(bounded, limit);
+        for (path, text) in before.into_iter().rev() {
+            fs::write(path, text)?;
+        }
+        Ok(match end? {
+            End::Passed => Fate::Alive(Vec::new()),
+            End::Failed { wrong, missed } if wrong.is_empty() => Fate::Alive(missed),
+            End::Failed { wrong, .. } => Fate::Killed(wrong),
+            End::Aborted => Fate::Killed(vec!["an abort".into()]),
+            End::Endless => Fate::Killed(vec!["a model that does not end".into()]),
+            End::NotBuilt => Fate::Broken("DOES NOT COMPILE".into()),
+        })
+    }
+
+    /// The names of all models.
+    pub(crate) fn models(&self) -> Result<BTreeSet<String>> {
+        let output = self.cargo(true, Duration::from_secs(1800)).arg("--list").output()?;
+        let listed = String::from_utf8_lossy(&output.stdout).into_owned();
+        Ok(listed.lines().filter_map(|line| line.strip_suffix(": test")).map(short).collect())
+    }
+
+    fn cargo(&self, bounded: bool, limit: Duration) -> Command {
+        // `timeout` ends what cargo has started, too.
+        let mut cargo = Command::new("timeout");
+        cargo
+            .arg(limit.as_secs().to_string())
+            .args(["cargo", "test", "--quiet", "--release", "--offline"])
+            .args(["--config", r#"profile.release.package."*".opt-level = 1"#])
+            .args(["-p", "loom-tests", "--test", "models", "--"])
+            .current_dir(&self.tree)
+            .env("CARGO_TARGET_DIR", self.scratch.join("target"))
+            .env("RUST_BACKTRACE", "0")
+            // Most of the time would go into building. Only dependencies are worth it always.
+            .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", if bounded { "0" } else { "1" })
+            .env("CARGO_PROFILE_RELEASE_INCREMENTAL", "true");
+        cargo
+    }
+
+    fn run(&self, bounded: bool, limit: Duration) -> Result<End> {
+        let mut cargo = self.cargo(bounded, limit);
+        cargo.args(["--format", "pretty"]);
+        if bounded {
+            cargo.env("MODELS_BOUNDED", "1");
+        }
+        let output = cargo.output()?;
+        let said = String::from_utf8_lossy(&output.stdout);
+        fs::write(self.scratch.join("log"), [&output.stdout[..], &output.stderr].concat())?;
+        Ok(match output.status.code() {
+            Some(0) => End::Passed,
+            _ if !said.contains("\nrunning ") => End::NotBuilt,
+            _ if said.contains("\ntest result: ") => failed(&said),
+            Some(124) => End::Endless,
+            _ => End::Aborted,
+        })
+    }
+}
+
+/// Which models failed: each has a section of what it said.
+fn failed(said: &str) -> End {
+    let (mut wrong, mut missed) = (Vec::new(), Vec::new());
+    for section in said.split("\n---- ").skip(1) {
+        let name = section.split(" stdout ----").next().unwrap_or_default();
+        if section.contains(FLOOR) { &mut missed } else { &mut wrong }.push(short(name));
+    }
+    End::Failed { wrong, missed }
+}
+
+fn short(model: &str) -> String {
+    model.rsplit("::").next().unwrap_or_default().to_owned()
+}
+
+/// Makes one file tree like another, but for what is built and hidden. Files that are alike stay as
+/// they are, so that what was built of them need not be built again.
+fn mirror(from: &Path, to: &Path) -> Result<()> {
+    let skipped = |name: &str| name == "target" || name.starts_with('.');
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(to)? {
+        let entry = entry?;
+        let gone = !from.join(entry.file_name()).exists();
+        match entry.file_type()?.is_dir() {
+            true if gone => fs::remove_dir_all(entry.path())?,
+            false if gone => fs::remove_file(entry.path())?,
+            _ => {}
+        }
+    }
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let (source, target) = (entry.path(), to.join(entry.file_name()));
+        let kind = entry.file_type()?;
+        if skipped(&entry.file_name().to_string_lossy()) {
+            continue;
+        }
+        if kind.is_dir() {
+            mirror(&source, &target)?;
+        } else if kind.is_file() {
+            let text = fs::read(&source)?;
+            if fs::read(&target).ok().as_ref() != Some(&text) {
+                fs::write(&target, text)?;
+            }
+        }
+    }
+    Ok(())
+}

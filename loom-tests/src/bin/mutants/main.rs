@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 use std::error::Error;
 use std::fs;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use list::{List, Mutant};
@@ -30,7 +30,7 @@ loom-tests/mutants/run --apply NAME
   --all       names all models, otherwise three; each must have killed one at least
   --check     builds nothing: does each mutant apply?
   --apply     makes this one in the library itself, to be looked at
-  NAME        only those whose names begin so; `ordering` are those that weaken an ordering
+  NAME        only those whose names begin with these words: `P4`, `ordering-src/window.rs`
 
 The models explore little at first, and all that they can only where that has killed nothing.
 An ordering that may be weaker (`[[ordering]]`) is tried only if it is named.";
@@ -83,20 +83,17 @@ fn run(options: &Options) -> Result<usize> {
     // Where `cargo run` was called for this package; its parent is the library.
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().ok_or("no library")?;
     let List { mut mutants, excused, complaints } = list::read(root)?;
-    let mut bad = complaints.len();
-    for complaint in complaints {
+    for complaint in &complaints {
         println!("{complaint}");
     }
-    let known = mutants.len() + excused.len();
     if options.check {
-        println!("{known} mutants, {bad} do not apply");
-        return Ok(bad);
+        println!("{} mutants, {} complaints", mutants.len() + excused.len(), complaints.len());
+        return Ok(complaints.len());
     }
 
     if !options.names.is_empty() {
         mutants.extend(excused);
-        let named = |name: &str| options.names.iter().any(|start| name.starts_with(start.as_str()));
-        mutants.retain(|mutant| named(&mutant.name));
+        mutants.retain(|mutant| options.name(&mutant.name));
     }
     if options.apply {
         let [mutant] = mutants.as_slice() else { return Err("name one mutant".into()) };
@@ -114,8 +111,8 @@ fn run(options: &Options) -> Result<usize> {
 
     let count = mutants.len();
     let copy = Copy::new(root)?;
-    let mut killers = fs::File::create(copy.scratch.join("killers"))?;
-    let mut killed_something = BTreeSet::new();
+    let mut killed = fs::File::create(copy.scratch.join("killers"))?;
+    let (mut bad, mut killers) = (complaints.len(), BTreeSet::new());
     for bounded in [true, false] {
         if mutants.is_empty() {
             break;
@@ -123,34 +120,14 @@ fn run(options: &Options) -> Result<usize> {
         let limit = copy.limit(bounded)?;
         let mut left = Vec::new();
         for mutant in mutants {
-            let name = mutant.name.clone();
-            match copy.fate(&mutant, bounded, limit)? {
-                Fate::Killed(models) => {
-                    writeln!(killers, "{name}: {}", models.join(" "))?;
-                    let shown = if options.all { models.len() } else { models.len().min(3) };
-                    println!("{name}: {}", models[..shown].join(" "));
-                    killed_something.extend(models);
-                    if mutant.excused {
-                        println!(
-                            "{name}: KILLED, though mutants.toml says that it changes nothing"
-                        );
-                        bad += 1;
-                    }
-                }
-                Fate::Broken(why) => {
-                    println!("{name}: {why}");
-                    bad += 1;
-                }
+            let fate = copy.fate(&mutant, bounded, limit)?;
+            if let Fate::Killed(models) = &fate {
+                writeln!(killed, "{}: {}", mutant.name, models.join(" "))?;
+                killers.extend(models.iter().cloned());
+            }
+            match fate {
                 Fate::Alive(_) if bounded => left.push(mutant),
-                Fate::Alive(_) if mutant.excused => println!("{name}: changes nothing, as argued"),
-                Fate::Alive(missed) => {
-                    let only = match missed.as_slice() {
-                        [] => String::new(),
-                        _ => format!(" (only explored less: {})", missed.join(" ")),
-                    };
-                    println!("{name}: NOT KILLED{only}");
-                    bad += 1;
-                }
+                fate => bad += usize::from(!tell(&mutant, &fate, options.all)),
             }
         }
         mutants = left;
@@ -158,7 +135,7 @@ fn run(options: &Options) -> Result<usize> {
 
     // Nothing shows that a model can fail if it has failed on none of all.
     if options.all && options.names.is_empty() && options.third == 0 {
-        for model in copy.models()?.difference(&killed_something) {
+        for model in copy.models()?.difference(&killers) {
             println!("{model}: HAS KILLED NOTHING");
             bad += 1;
         }
@@ -167,9 +144,39 @@ fn run(options: &Options) -> Result<usize> {
     Ok(bad)
 }
 
+/// Prints what became of a mutant; whether it is what should.
+fn tell(mutant: &Mutant, fate: &Fate, all: bool) -> bool {
+    let (good, what) = match fate {
+        Fate::Killed(models) if mutant.excused => {
+            (false, format!("KILLED, though it is said to change nothing: {}", models.join(" ")))
+        }
+        Fate::Killed(models) => {
+            (true, models[..if all { models.len() } else { models.len().min(3) }].join(" "))
+        }
+        Fate::Alive(_) if mutant.excused => (true, "changes nothing, as argued".into()),
+        Fate::Alive(missed) if missed.is_empty() => (false, "NOT KILLED".into()),
+        Fate::Alive(missed) => {
+            (false, format!("NOT KILLED, only explored less: {}", missed.join(" ")))
+        }
+        Fate::Broken => (false, "DOES NOT COMPILE".into()),
+    };
+    println!("{}: {what}", mutant.name);
+    good
+}
+
+impl Options {
+    /// Whether this was asked for: by its first words.
+    fn name(&self, name: &str) -> bool {
+        let begins = |first: &String| {
+            name.strip_prefix(first).is_some_and(|rest| !rest.starts_with(char::is_alphanumeric))
+        };
+        self.names.iter().any(begins)
+    }
+}
+
 impl Mutant {
-    /// Makes the bug in the file tree at `root`; what the files were is what `undo` takes.
-    fn apply(&self, root: &Path) -> Result<Vec<(std::path::PathBuf, String)>> {
+    /// Makes the bug in the file tree at `root`. Gives what the files were.
+    fn apply(&self, root: &Path) -> Result<Vec<(PathBuf, String)>> {
         let mut before = Vec::new();
         for edit in &self.edits {
             let path = root.join(&edit.file);

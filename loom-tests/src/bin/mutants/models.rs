@@ -25,8 +25,8 @@ pub(crate) enum Fate {
     Killed(Vec<String>),
     /// These models explored less than they should.
     Alive(Vec<String>),
-    /// It says nothing about the models.
-    Broken(String),
+    /// It does not compile, and says nothing about the models.
+    Broken,
 }
 
 /// How a run of the models ended.
@@ -83,7 +83,7 @@ impl Copy {
             End::Failed { wrong, .. } => Fate::Killed(wrong),
             End::Aborted => Fate::Killed(vec!["an abort".into()]),
             End::Endless => Fate::Killed(vec!["a model that does not end".into()]),
-            End::NotBuilt => Fate::Broken("DOES NOT COMPILE".into()),
+            End::NotBuilt => Fate::Broken,
         })
     }
 

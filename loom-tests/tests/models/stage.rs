@@ -1,6 +1,7 @@
 //! What the models share: both passes over all executions, and one peer with hands that act on it.
 
 use std::cell::Cell;
+use std::io::Write;
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -87,8 +88,11 @@ fn explore(
         "{name}: {threads} threads, preemptions {bound}, executions {counts:?}, {seconds:.2} s"
     );
     for (count, floor) in counts.into_iter().zip(floors) {
-        // By these words the mutants know that it has found nothing wrong.
-        assert!(count >= floor, "missed its floor: explored {count} executions, {floor} are known");
+        if count < floor {
+            // To the mutants, which know by this line that the model has found nothing wrong.
+            let _ = writeln!(std::io::stderr(), "{name} missed its floor");
+            panic!("explored {count} executions; {floor} are known");
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -9,8 +10,8 @@ use std::time::{Duration, Instant};
 use crate::Result;
 use crate::list::Mutant;
 
-/// What a model says that explored less than it should and found nothing: `explore` of the models.
-const FLOOR: &str = "missed its floor:";
+/// What `explore` of the models says of one that explored less than it should and found nothing.
+const FLOOR: &str = " missed its floor";
 
 pub(crate) struct Copy {
     pub(crate) scratch: PathBuf,
@@ -54,8 +55,8 @@ impl Copy {
     /// here without any.
     #[allow(clippy::disallowed_methods, reason = "says how long the models took")]
     pub(crate) fn limit(&self, bounded: bool) -> Result<Duration> {
-        let (first, began) = (Duration::from_secs(1800), Instant::now());
-        match self.run(bounded, first)? {
+        let (long, began) = (Duration::from_secs(1800), Instant::now());
+        match self.run(bounded, false, long)? {
             End::Passed => {}
             End::Failed { wrong, missed } => {
                 let failed = [wrong, missed].concat().join(" ");
@@ -70,10 +71,16 @@ impl Copy {
         Ok(given.map_or(measured, Duration::from_secs))
     }
 
-    /// Makes the bug, runs the models, and takes it back.
-    pub(crate) fn fate(&self, mutant: &Mutant, bounded: bool, limit: Duration) -> Result<Fate> {
+    /// Makes the bug, runs the models, all of them or until one has failed, and takes it back.
+    pub(crate) fn fate(
+        &self,
+        mutant: &Mutant,
+        bounded: bool,
+        all: bool,
+        limit: Duration,
+    ) -> Result<Fate> {
         let before = mutant.apply(&self.tree)?;
-        let end = self.run(bounded, limit);
+        let end = self.run(bounded, !all, limit);
         for (path, text) in before.into_iter().rev() {
             fs::write(path, text)?;
         }
@@ -111,33 +118,50 @@ impl Copy {
         cargo
     }
 
-    fn run(&self, bounded: bool, limit: Duration) -> Result<End> {
+    /// Runs the models; if `bounded`, with few preemptions; if `first`, until one has failed.
+    fn run(&self, bounded: bool, first: bool, limit: Duration) -> Result<End> {
+        let (output, end) = std::io::pipe()?;
         let mut cargo = self.cargo(bounded, limit);
-        cargo.args(["--format", "pretty"]);
+        cargo.args(["--format", "pretty"]).stdout(end.try_clone()?).stderr(end);
         if bounded {
             cargo.env("MODELS_BOUNDED", "1");
         }
-        let output = cargo.output()?;
-        let said = String::from_utf8_lossy(&output.stdout);
-        fs::write(self.scratch.join("log"), [&output.stdout[..], &output.stderr].concat())?;
-        Ok(match output.status.code() {
+        let mut child = cargo.spawn()?;
+        // It has the other end of the pipe.
+        drop(cargo);
+        let mut log = fs::File::create(self.scratch.join("log"))?;
+        let (mut built, mut ended) = (false, false);
+        let (mut wrong, mut missed) = (Vec::new(), Vec::new());
+        for line in BufReader::new(output).lines() {
+            let line = line?;
+            writeln!(log, "{line}")?;
+            let result = line.strip_prefix("test ").and_then(|test| test.split_once(" ... "));
+            built |= line.starts_with("running ");
+            ended |= line.starts_with("test result: ");
+            match (line.strip_suffix(FLOOR), result) {
+                (Some(model), _) => missed.push(short(model)),
+                (_, Some((model, "FAILED"))) if !missed.contains(&short(model)) => {
+                    wrong.push(short(model));
+                    if first {
+                        // `timeout` ends all that it has started.
+                        Command::new("sh")
+                            .args(["-c", &format!("kill {}", child.id())])
+                            .status()?;
+                        break;
+                    }
+                }
+                _ => {}
+            }
+        }
+        let code = child.wait()?.code();
+        Ok(match code {
+            _ if !built => End::NotBuilt,
             Some(0) => End::Passed,
-            _ if !said.contains("\nrunning ") => End::NotBuilt,
-            _ if said.contains("\ntest result: ") => failed(&said),
+            _ if ended || !wrong.is_empty() => End::Failed { wrong, missed },
             Some(124) => End::Endless,
             _ => End::Aborted,
         })
     }
-}
-
-/// Which models failed: each has a section of what it said.
-fn failed(said: &str) -> End {
-    let (mut wrong, mut missed) = (Vec::new(), Vec::new());
-    for section in said.split("\n---- ").skip(1) {
-        let name = section.split(" stdout ----").next().unwrap_or_default();
-        if section.contains(FLOOR) { &mut missed } else { &mut wrong }.push(short(name));
-    }
-    End::Failed { wrong, missed }
 }
 
 fn short(model: &str) -> String {

@@ -36,7 +36,7 @@ struct WrittenMutant {
 pub(crate) struct Excuse {
     pub(crate) file: String,
     pub(crate) find: String,
-    pub(crate) to: String,
+    pub(crate) to: Vec<String>,
     argument: String,
 }
 
@@ -174,7 +174,7 @@ impl Excuse {
     /// Whether it says something, and of which place.
     pub(crate) fn place(&self, text: &str) -> Result<(usize, usize)> {
         let Self { file, find, to, argument } = self;
-        let name = format!("[[ordering]] to {to} in {file}: {find}");
+        let name = format!("[[ordering]] to {} in {file}: {find}", to.join(", "));
         if argument.is_empty() {
             return Err(format!("{name}: WITHOUT AN ARGUMENT").into());
         }

@@ -23,7 +23,7 @@ pub(crate) fn add(root: &Path, excuses: &[Excuse], list: &mut List) -> Result<()
         let mut excused = Vec::new();
         for (n, excuse) in excuses.iter().enumerate().filter(|(_, excuse)| excuse.file == file) {
             match excuse.place(&text) {
-                Ok((from, to)) => excused.push((n, from..to, excuse.to.as_str())),
+                Ok((from, to)) => excused.push((n, from..to, &excuse.to)),
                 Err(error) => {
                     used[n] = true;
                     list.complaints.push(error.to_string());
@@ -36,7 +36,7 @@ pub(crate) fn add(root: &Path, excuses: &[Excuse], list: &mut List) -> Result<()
             let name = format!("ordering-{file}:{line}:{column}-{from}-to-{to}");
             let mut mutant = Mutant { name, edits: vec![edit], excused: false };
             for (n, range, excused_to) in &excused {
-                if range.contains(&at) && *excused_to == to {
+                if range.contains(&at) && excused_to.iter().any(|excused| excused == to) {
                     used[*n] = true;
                     mutant.excused = true;
                 }
@@ -46,7 +46,8 @@ pub(crate) fn add(root: &Path, excuses: &[Excuse], list: &mut List) -> Result<()
     }
     for (excuse, _) in excuses.iter().zip(used).filter(|(_, used)| !used) {
         let Excuse { file, find, to, .. } = excuse;
-        let complaint = format!("[[ordering]] to {to} in {file}: NO SUCH ORDERING in: {find}");
+        let complaint =
+            format!("[[ordering]] to {} in {file}: NO SUCH ORDERING in: {find}", to.join(", "));
         list.complaints.push(complaint);
     }
     Ok(())

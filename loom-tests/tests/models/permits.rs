@@ -1,5 +1,5 @@
 //! Permits and handles as callers hold them, with their cached reads and quiet paths: P3, P8, P9,
-//! P11, and R8.
+//! P11, P16, and R8.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -104,6 +104,21 @@ fn p03_a_quiet_success_leaves_a_streak_of_one_at_most() {
         );
         assert!(place.core().health.streak <= 1);
         place.finish(3);
+    });
+}
+
+/// P16: a success that has ended a streak says that the circuit is at rest, though somebody looks
+/// at it meanwhile: the calls after it need not read the circuit.
+#[test]
+fn p16_a_success_that_ends_a_streak_says_so() {
+    two([10, 12], || {
+        let place = Place::new(&config(3, 1));
+        fail(place.permit());
+        let permit = place.permit();
+        let (_, streak) = both(move || permit.success(), || place.core().health.streak);
+        assert!(streak <= 1);
+        assert_eq!(place.seat.tracker.rests(), Some(0), "at rest, and said so");
+        place.finish(2);
     });
 }
 

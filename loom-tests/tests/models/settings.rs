@@ -57,6 +57,23 @@ fn p13_a_lowered_threshold_is_honoured_by_the_next_failure() {
     });
 }
 
+/// P13: a streak that is longer than a lowered threshold opens with the next failure.
+#[test]
+fn p13_a_streak_beyond_a_lowered_threshold_opens() {
+    two([11, 4], || {
+        settings_change(true);
+        let peer = Peer::new(config(5, 1));
+        let a = peer.hand();
+        let (b, c) = (a.twin(), a.twin());
+        a.fail(a.admitted());
+        a.fail(a.admitted());
+        let x = a.admitted();
+        let (x, ()) = both(move || a.fail(x), || b.configure(&config(2, 1)));
+        assert!(opened(&x) || opened(&c.fail(c.admitted())), "{x:?}");
+        peer.finish();
+    });
+}
+
 /// P13: a half-open phase keeps the number of probes that it began with, and decides by it.
 #[test]
 fn p13_half_open_keeps_its_configuration() {

@@ -7,10 +7,14 @@
 //!    the registry *after* the event, so two threads that deliver side by side leave no stale state.
 //! 2. Listen first, then look: no transition falls between the two.
 //! 3. The monitor's mutexes are held for a few steps of a map, by whoever makes a transition or asks
-//!    the monitor. A call to a healthy peer makes no transition and meets none of them.
+//!    the monitor. A call to a healthy peer makes no transition and meets none of them. Under them
+//!    keys are hashed and compared, and neither cloned nor dropped; wakers are not touched (R25).
+//! 4. Whoever waits is woken by what it waits for, whatever becomes of others: a waker or a key that
+//!    panics is the loss of its own task, and what is known of the peers is found out anew.
 
-use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc as Shared, OnceLock, Weak};
+use std::{fmt, mem};
 
 use crate::event::{Event, EventKind};
 use crate::registry::{HealthRegistry, Listening, PeerKey};
@@ -18,6 +22,7 @@ use crate::sync::AtomicU64;
 
 mod builder;
 mod choice;
+mod reader;
 mod ready;
 mod standing;
 mod stream;
@@ -142,11 +147,7 @@ impl<K: PeerKey> Inner<K> {
         });
         inner.listening.get_or_init(|| listening);
         // What was so before, found now that it listens.
-        inner.registry.for_each(|peer, snapshot| {
-            if trouble::concerns(snapshot.status, snapshot.totals.opened) {
-                inner.troubles.look(&inner.registry, peer);
-            }
-        });
+        inner.troubles.look_at_all(&inner.registry);
         inner
     }
 
@@ -154,8 +155,19 @@ impl<K: PeerKey> Inner<K> {
         if matches!(event.kind, EventKind::LocalOutage | EventKind::LocalRecovered) {
             return; // no transition
         }
-        self.troubles.look(&self.registry, &event.peer);
-        self.watches.wake(&event.peer);
+        // A key that panics in the one does not keep the other from being done; who tells the
+        // event hears of the panic. A second payload may panic when it is dropped.
+        let look = || self.troubles.look(&self.registry, &event.peer);
+        let looked = catch_unwind(AssertUnwindSafe(look));
+        let woken = catch_unwind(AssertUnwindSafe(|| self.watches.wake(&event.peer)));
+        match (looked, woken) {
+            (Ok(()), Ok(())) => {}
+            (Err(payload), woken) => {
+                mem::forget(woken);
+                resume_unwind(payload);
+            }
+            (Ok(()), Err(payload)) => resume_unwind(payload),
+        }
     }
 }
 

@@ -15,8 +15,12 @@ use tokio::time::timeout;
 mod choosing;
 #[path = "monitor/counting.rs"]
 mod counting;
+#[path = "monitor/foreign.rs"]
+mod foreign;
 #[path = "monitor/waiting.rs"]
 mod waiting;
+#[path = "monitor/waking.rs"]
+mod waking;
 
 /// Longer than anything takes; what is not done by then is not coming.
 const NEVER: Duration = Duration::from_secs(20);

@@ -10,12 +10,13 @@ use std::future::poll_fn;
 use std::mem;
 use std::pin::Pin;
 use std::sync::{Arc as Shared, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, ready};
 
 use futures_core::Stream;
 use tokio::task::coop;
 
 use super::HealthMonitor;
+use super::reader::Reader;
 use crate::event::Event;
 use crate::registry::{Listening, PeerKey};
 
@@ -62,15 +63,20 @@ pub struct Events<K> {
 struct Queue<K> {
     capacity: usize,
     waiting: Mutex<Waiting<K>>,
+    reader: Reader,
 }
 
 struct Waiting<K> {
     events: VecDeque<Event<K>>,
     missed: u64,
-    reader: Option<Waker>,
 }
 
 impl<K> Queue<K> {
+    fn new(capacity: usize) -> Self {
+        let waiting = Mutex::new(Waiting { events: VecDeque::new(), missed: 0 });
+        Self { capacity, waiting, reader: Reader::default() }
+    }
+
     fn locked(&self) -> MutexGuard<'_, Waiting<K>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -82,41 +88,31 @@ impl<K> Queue<K> {
         let gone = if full { waiting.events.pop_front() } else { None };
         waiting.missed = waiting.missed.saturating_add(u64::from(full));
         waiting.events.push_back(event);
-        let reader = waiting.reader.take();
         drop(waiting);
-        if let Some(reader) = reader {
-            reader.wake();
-        }
+        self.reader.wake();
         drop(gone);
     }
 
-    /// A reader that always finds something lets other tasks have their turn.
-    fn poll_in_turn(&self, cx: &mut Context<'_>) -> Poll<Notice<K>> {
-        let turn = ready!(coop::poll_proceed(cx));
-        self.poll(cx).map(|notice| {
-            turn.made_progress();
-            notice
-        })
+    /// What is there: how many were missed before the first that was not.
+    fn pop(&self) -> Option<Notice<K>> {
+        let mut waiting = self.locked();
+        match mem::take(&mut waiting.missed) {
+            0 => waiting.events.pop_front().map(Notice::Event),
+            missed => Some(Notice::Missed(missed)),
+        }
     }
 
-    fn poll(&self, cx: &Context<'_>) -> Poll<Notice<K>> {
-        let mut waiting = self.locked();
-        if waiting.missed > 0 {
-            return Poll::Ready(Notice::Missed(mem::take(&mut waiting.missed)));
-        }
-        if let Some(event) = waiting.events.pop_front() {
-            return Poll::Ready(Notice::Event(event));
-        }
-        drop(waiting);
-        // Made, and the one before dropped, when nothing is locked: a waker is not ours.
-        let mut waker = Some(cx.waker().clone());
-        let mut waiting = self.locked();
-        if waiting.events.is_empty() {
-            mem::swap(&mut waiting.reader, &mut waker);
-            return Poll::Pending;
-        }
-        drop(waiting);
-        self.poll(cx)
+    fn poll(&self, cx: &mut Context<'_>) -> Poll<Notice<K>> {
+        // A reader that always finds something lets other tasks have their turn.
+        let turn = ready!(coop::poll_proceed(cx));
+        let found = self.pop().or_else(|| {
+            self.reader.register(cx.waker());
+            self.pop()
+        });
+        found.map_or(Poll::Pending, |notice| {
+            turn.made_progress();
+            Poll::Ready(notice)
+        })
     }
 }
 
@@ -166,9 +162,7 @@ impl<K: PeerKey> HealthMonitor<K> {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn subscribe(&self) -> Events<K> {
-        let waiting = Waiting { events: VecDeque::new(), missed: 0, reader: None };
-        let (capacity, waiting) = (self.inner.capacity, Mutex::new(waiting));
-        let queue = Shared::new(Queue { capacity, waiting });
+        let queue = Shared::new(Queue::new(self.inner.capacity));
         let end = Shared::clone(&queue);
         let listening = self.inner.registry.listen(move |event| end.push(event.clone()));
         Events { queue, _listening: listening, _monitor: self.clone() }
@@ -193,7 +187,7 @@ impl<K: PeerKey> Events<K> {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub async fn next(&mut self) -> Notice<K> {
-        poll_fn(|cx| self.queue.poll_in_turn(cx)).await
+        poll_fn(|cx| self.queue.poll(cx)).await
     }
 }
 
@@ -201,7 +195,7 @@ impl<K: PeerKey> Stream for Events<K> {
     type Item = Notice<K>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.queue.poll_in_turn(cx).map(Some)
+        self.queue.poll(cx).map(Some)
     }
 }
 

@@ -6,13 +6,18 @@
 //! are told makes no difference, nor does what the events say.
 //!
 //! A peer is kept that is not closed, or was ever open, until it is forgotten by the registry.
+//!
+//! A look that a key's own code has cut short by a panic leaves it open what is kept. Then the next
+//! who asks looks at all of them anew.
 
 use std::collections::{BTreeMap, HashMap};
+use std::mem;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::HealthMonitor;
 use crate::answer::Status;
 use crate::registry::{HealthRegistry, PeerKey};
+use crate::sync::Arc;
 
 /// The state of all peers: see [`HealthMonitor::summary`].
 ///
@@ -69,20 +74,22 @@ pub struct Offender<K> {
 }
 
 /// Whether a peer of which this is so is kept.
-pub(super) fn concerns(status: Status, openings: u64) -> bool {
+fn concerns(status: Status, openings: u64) -> bool {
     status != Status::Closed || openings > 0
 }
 
 pub(super) struct Troubles<K>(Mutex<Kept<K>>);
 
 struct Kept<K> {
-    peers: HashMap<K, Trouble>,
+    peers: HashMap<Arc<K>, Trouble>,
     /// Those that have opened, by how often: the worst are last.
-    ranks: BTreeMap<(u64, u64), K>,
+    ranks: BTreeMap<(u64, u64), Arc<K>>,
     /// How many peers are open, half-open, overridden.
     counts: [usize; 3],
     /// Tells peers apart that have opened equally often.
     next: u64,
+    /// Whether a look was cut short.
+    behind: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -102,66 +109,98 @@ fn place(status: Status) -> Option<usize> {
     }
 }
 
-impl<K> Default for Troubles<K> {
+impl<K> Default for Kept<K> {
     fn default() -> Self {
         let (peers, ranks) = (HashMap::new(), BTreeMap::new());
-        Self(Mutex::new(Kept { peers, ranks, counts: [0; 3], next: 0 }))
+        Self { peers, ranks, counts: [0; 3], next: 0, behind: false }
+    }
+}
+
+impl<K> Default for Troubles<K> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+/// Notes that a look was cut short, unless it is forgotten at the look's end.
+struct CutShort<'a, K>(&'a Troubles<K>);
+
+impl<K> Drop for CutShort<'_, K> {
+    fn drop(&mut self) {
+        self.0.locked().behind = true;
+    }
+}
+
+impl<K> Troubles<K> {
+    fn locked(&self) -> MutexGuard<'_, Kept<K>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl<K: PeerKey> Troubles<K> {
-    fn locked(&self) -> MutexGuard<'_, Kept<K>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Looks at the peer, and keeps what is found.
     pub(super) fn look(&self, registry: &HealthRegistry<K>, peer: &K) {
+        let cut_short = CutShort(self);
         // Made before, and dropped after, anything is locked (R25).
-        let keys = [peer.clone(), peer.clone()];
+        let key = Arc::new(peer.clone());
+        let mut spare = Vec::new();
         let seat;
         let mut kept = self.locked();
         seat = registry.known(peer);
         let found = seat.as_ref().map(|seat| seat.tracker.core());
         let found = found.map(|core| (core.status(), core.health.opened));
-        let gone = kept.note(keys, found.filter(|(status, opened)| concerns(*status, *opened)));
+        let found = found.filter(|(status, opened)| concerns(*status, *opened));
+        kept.note(&key, found, &mut spare);
         drop(kept);
-        drop((gone, seat));
+        drop((key, spare, seat));
+        mem::forget(cut_short);
+    }
+
+    /// Looks at all peers that the registry knows.
+    pub(super) fn look_at_all(&self, registry: &HealthRegistry<K>) {
+        registry.for_each(|peer, snapshot| {
+            if concerns(snapshot.status, snapshot.totals.opened) {
+                self.look(registry, peer);
+            }
+        });
+    }
+
+    /// Looks at all peers anew, if a look was cut short.
+    fn catch_up(&self, registry: &HealthRegistry<K>) {
+        let mut kept = self.locked();
+        if !kept.behind {
+            return;
+        }
+        let old = mem::take(&mut *kept);
+        drop(kept);
+        let cut_short = CutShort(self);
+        drop(old);
+        self.look_at_all(registry);
+        mem::forget(cut_short);
     }
 }
 
 impl<K: PeerKey> Kept<K> {
-    /// Keeps what is known of a peer, or that there is nothing to keep; the keys that are of no
-    /// more use.
-    fn note(&mut self, keys: [K; 2], found: Option<(Status, u64)>) -> Vec<K> {
-        let [key, ranked] = keys;
-        let old = self.peers.get(&key).copied();
-        let mut spare = Vec::new();
+    /// Keeps what is known of a peer, or that there is nothing to keep; adds the keys that are of no
+    /// more use to those that are spare.
+    fn note(&mut self, key: &Arc<K>, found: Option<(Status, u64)>, spare: &mut Vec<Arc<K>>) {
+        let old = self.peers.get(&**key).copied();
         if let Some(old) = old {
             self.count(old.status, false);
             spare.extend(self.ranks.remove(&(old.openings, old.number)));
         }
         let Some((status, openings)) = found else {
-            spare.extend(self.peers.remove_entry(&key).map(|(key, _)| key));
-            spare.extend([key, ranked]);
-            return spare;
+            spare.extend(self.peers.remove_entry(&**key).map(|(key, _)| key));
+            return;
         };
         let number = old.map_or(self.next, |old| old.number);
         self.next = self.next.max(number.saturating_add(1));
         self.count(status, true);
         if openings > 0 {
-            spare.extend(self.ranks.insert((openings, number), ranked));
-        } else {
-            spare.push(ranked);
+            spare.extend(self.ranks.insert((openings, number), Arc::clone(key)));
         }
-        let trouble = Trouble { status, openings, number };
-        match self.peers.get_mut(&key) {
-            Some(old) => {
-                *old = trouble;
-                spare.push(key);
-            }
-            None => drop(self.peers.insert(key, trouble)),
-        }
-        spare
+        // The key that is there stays there.
+        self.peers.insert(Arc::clone(key), Trouble { status, openings, number });
     }
 
     fn count(&mut self, status: Status, more: bool) {
@@ -197,13 +236,21 @@ impl<K: PeerKey> HealthMonitor<K> {
     /// # Ok::<(), peer_health::ConfigError>(())
     /// ```
     pub fn summary(&self) -> Summary<K> {
+        self.inner.troubles.catch_up(&self.inner.registry);
         let kept = self.inner.troubles.locked();
         let worst = kept.ranks.iter().rev().take(self.inner.worst).filter_map(|(rank, peer)| {
-            let status = kept.peers.get(peer)?.status;
-            Some(Offender { peer: peer.clone(), openings: rank.0, status })
+            let status = kept.peers.get(&**peer)?.status;
+            Some((Arc::clone(peer), rank.0, status))
         });
-        let (worst, [open, half_open, overridden]) = (worst.collect(), kept.counts);
+        let (worst, [open, half_open, overridden]) = (worst.collect::<Vec<_>>(), kept.counts);
         drop(kept);
+        // Cloned when nothing is locked, as keys always are (R25).
+        let offender = |(peer, openings, status): (Arc<K>, u64, Status)| Offender {
+            peer: (*peer).clone(),
+            openings,
+            status,
+        };
+        let worst = worst.into_iter().map(offender).collect();
         let known = self.inner.registry.len();
         let closed = known.saturating_sub(open + half_open + overridden);
         Summary { known, closed, open, half_open, overridden, worst }

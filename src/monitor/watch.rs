@@ -1,96 +1,109 @@
 //! One peer, followed.
 //!
-//! Those who follow a peer share one entry of a map: a count of its transitions and a list of who
-//! waits. The entry is there as long as somebody follows the peer.
+//! Each who follows a peer has a count of its transitions, and a waker. They are in one entry of a
+//! map, which is there as long as somebody follows the peer.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
-use std::pin::pin;
+use std::future::poll_fn;
 use std::sync::{Arc as Shared, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
 
-use tokio::sync::Notify;
 use tokio::task::coop;
 
 use super::HealthMonitor;
+use super::reader::Reader;
 use crate::answer::Status;
 use crate::registry::PeerKey;
 use crate::sync::{AtomicU64, Ordering};
 
-pub(super) struct Watches<K>(Mutex<HashMap<K, Watched>>);
+pub(super) struct Watches<K>(Mutex<Watched<K>>);
 
-struct Watched {
-    /// Those who follow the peer.
-    watchers: usize,
-    changes: Shared<Changes>,
+struct Watched<K> {
+    peers: HashMap<K, BTreeMap<u64, Shared<Watcher>>>,
+    /// The number of the next who follows a peer.
+    next: u64,
 }
 
 #[derive(Default)]
-struct Changes {
-    count: AtomicU64,
-    waiting: Notify,
+struct Watcher {
+    changes: AtomicU64,
+    reader: Reader,
 }
 
-impl Changes {
-    fn count(&self) -> u64 {
+impl Watcher {
+    /// How often the peer has changed since it is followed.
+    fn changes(&self) -> u64 {
         // Acquire: pairs with the Release in `wake`; whoever sees the count sees the transition.
-        self.count.load(Ordering::Acquire)
+        self.changes.load(Ordering::Acquire)
     }
 
     fn wake(&self) {
-        // Release: pairs with the Acquire in `count`.
-        self.count.fetch_add(1, Ordering::Release);
-        self.waiting.notify_waiters();
+        // Release: pairs with the Acquire in `changes`.
+        self.changes.fetch_add(1, Ordering::Release);
+        self.reader.wake();
+    }
+
+    /// How often it has changed, once that is more than was seen.
+    fn poll(&self, seen: u64, cx: &Context<'_>) -> Poll<u64> {
+        let changes = || Some(self.changes()).filter(|changes| *changes != seen);
+        let changed = changes().or_else(|| {
+            self.reader.register(cx.waker());
+            changes()
+        });
+        changed.map_or(Poll::Pending, Poll::Ready)
     }
 }
 
 impl<K> Default for Watches<K> {
     fn default() -> Self {
-        Self(Mutex::default())
+        Self(Mutex::new(Watched { peers: HashMap::new(), next: 0 }))
     }
 }
 
 impl<K: PeerKey> Watches<K> {
-    fn locked(&self) -> MutexGuard<'_, HashMap<K, Watched>> {
+    fn locked(&self) -> MutexGuard<'_, Watched<K>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn join(&self, peer: &K) -> Shared<Changes> {
+    fn join(&self, peer: &K) -> (u64, Shared<Watcher>) {
+        let watcher = Shared::<Watcher>::default();
         // Keys are made, and dropped, when nothing is locked (R25).
         let mut key = Some(peer.clone());
-        let mut watches = self.locked();
-        if let Some(watched) = watches.get_mut(peer) {
-            watched.watchers += 1;
-            return Shared::clone(&watched.changes);
+        let mut watched = self.locked();
+        let number = watched.next;
+        watched.next = number.saturating_add(1);
+        if let Some(others) = watched.peers.get_mut(peer) {
+            others.insert(number, Shared::clone(&watcher));
+        } else if let Some(key) = key.take() {
+            watched.peers.insert(key, BTreeMap::from([(number, Shared::clone(&watcher))]));
         }
-        let changes = Shared::<Changes>::default();
-        if let Some(key) = key.take() {
-            watches.insert(key, Watched { watchers: 1, changes: Shared::clone(&changes) });
-        }
-        changes
+        (number, watcher)
     }
 
-    fn leave(&self, peer: &K) {
-        let mut watches = self.locked();
-        let last = watches.get_mut(peer).is_some_and(|watched| {
-            watched.watchers = watched.watchers.saturating_sub(1);
-            watched.watchers == 0
+    fn leave(&self, peer: &K, number: u64) {
+        let mut watched = self.locked();
+        let last = watched.peers.get_mut(peer).is_some_and(|watchers| {
+            watchers.remove(&number);
+            watchers.is_empty()
         });
-        let gone = if last { watches.remove_entry(peer) } else { None };
-        drop(watches);
+        let gone = if last { watched.peers.remove_entry(peer) } else { None };
+        drop(watched);
         drop(gone);
     }
 
     /// Wakes those who follow the peer.
     pub(super) fn wake(&self, peer: &K) {
-        let changes = self.locked().get(peer).map(|watched| Shared::clone(&watched.changes));
-        if let Some(changes) = changes {
-            changes.wake();
-        }
+        let watchers: Vec<_> = match self.locked().peers.get(peer) {
+            Some(watchers) => watchers.values().map(Shared::clone).collect(),
+            None => return,
+        };
+        watchers.iter().for_each(|watcher| watcher.wake());
     }
 
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
-        self.locked().len()
+        self.locked().peers.len()
     }
 }
 
@@ -108,14 +121,15 @@ impl<K: PeerKey> Watches<K> {
 pub struct PeerWatch<K: PeerKey> {
     monitor: HealthMonitor<K>,
     peer: K,
-    changes: Shared<Changes>,
+    number: u64,
+    watcher: Shared<Watcher>,
     /// The transitions that `changed` has told of.
     seen: u64,
 }
 
 impl<K: PeerKey> HealthMonitor<K> {
-    /// Follows one peer, known or not, until the returned value is dropped. Those who follow the
-    /// same peer share what that takes: a key, a counter and a list of who waits.
+    /// Follows one peer, known or not, until the returned value is dropped. That takes a counter
+    /// and a waker, and a key that those who follow the same peer share.
     ///
     /// To follow a peer is no use of it: it may be evicted, which is a change.
     ///
@@ -132,9 +146,9 @@ impl<K: PeerKey> HealthMonitor<K> {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn watch(&self, peer: &K) -> PeerWatch<K> {
-        let changes = self.inner.watches.join(peer);
-        let seen = changes.count();
-        PeerWatch { monitor: self.clone(), peer: peer.clone(), changes, seen }
+        let (monitor, peer) = (self.clone(), peer.clone());
+        let (number, watcher) = self.inner.watches.join(&peer);
+        PeerWatch { monitor, peer, number, watcher, seen: 0 }
     }
 }
 
@@ -184,22 +198,14 @@ impl<K: PeerKey> PeerWatch<K> {
     pub async fn changed(&mut self) -> Status {
         // Who always finds a change lets other tasks have their turn.
         coop::consume_budget().await;
-        loop {
-            // Made before the look: it hears of whatever is noted after that.
-            let woken = pin!(self.changes.waiting.notified());
-            let count = self.changes.count();
-            if count != self.seen {
-                self.seen = count;
-                return self.status();
-            }
-            woken.await;
-        }
+        self.seen = poll_fn(|cx| self.watcher.poll(self.seen, cx)).await;
+        self.status()
     }
 }
 
 impl<K: PeerKey> Drop for PeerWatch<K> {
     fn drop(&mut self) {
-        self.monitor.inner.watches.leave(&self.peer);
+        self.monitor.inner.watches.leave(&self.peer, self.number);
     }
 }
 

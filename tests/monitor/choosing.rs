@@ -230,10 +230,11 @@ fn one_choice_in_32_is_left_to_chance() {
     assert!((110..210).contains(&slower), "{slower}, and 156 are expected");
     // Among the closed, also where most are not.
     (10..40).for_each(|peer| fail(&monitor, peer));
-    let peers: [u32; 32] = std::array::from_fn(|n| if n < 2 { n as u32 + 1 } else { n as u32 + 8 });
-    let picked = picks(&monitor, &peers);
-    assert!((110..210).contains(&picked[1]), "{picked:?}");
-    assert_eq!(picked[2..].iter().sum::<u32>(), 0);
+    let peers: Vec<u32> = (1..3).chain(10..40).collect();
+    let mut picked = [0; 40];
+    (0..10_000).for_each(|_| picked[*monitor.pick_two(&peers).unwrap() as usize] += 1);
+    assert!((110..210).contains(&picked[2]), "{picked:?}");
+    assert_eq!(picked[1] + picked[2], 10_000);
 }
 
 #[test]

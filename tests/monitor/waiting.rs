@@ -194,10 +194,11 @@ fn run<T>(future: impl Future<Output = T>) -> T {
 /// wake-up that is lost between the look and the wait is lost for good: a ban has no timer.
 #[tokio::test]
 async fn no_wake_up_is_lost_between_the_look_and_the_wait() {
-    type Waits = fn(&HealthMonitor<u32>, &mut peer_health::PeerWatch<u32>);
-    let waits: [Waits; 2] = [
-        |_, watch| assert_eq!(run(watch.changed()), Status::Closed),
-        |monitor, _| run(monitor.ready(&7)),
+    type Waits = fn(&HealthMonitor<u32>, &mut peer_health::PeerWatch<u32>, &mut Events<u32>);
+    let waits: [Waits; 3] = [
+        |_, watch, _| assert_eq!(run(watch.changed()), Status::Closed),
+        |monitor, _, _| run(monitor.ready(&7)),
+        |_, _, events| assert!(matches!(run(events.next()), Notice::Event(_))),
     ];
     for wait in waits {
         let monitor = HealthMonitor::new(HealthRegistry::<u32>::new());
@@ -221,11 +222,11 @@ async fn no_wake_up_is_lost_between_the_look_and_the_wait() {
             let _over = Over(&turn);
             for round in 1..=ROUNDS {
                 registry.force_open(&7).unwrap();
-                let mut watch = monitor.watch(&7);
+                let (mut watch, mut events) = (monitor.watch(&7), monitor.subscribe());
                 turn.store(round, Ordering::Release);
                 // So long that the lift comes before, meanwhile, or after.
                 (0..round % 512).for_each(|_| std::hint::spin_loop());
-                wait(&monitor, &mut watch);
+                wait(&monitor, &mut watch, &mut events);
             }
         });
     }

@@ -133,7 +133,8 @@ impl<'h, K> Permit<'h, K> {
 
     /// States how long the call took, where that is not the time from admission to outcome: a
     /// call that waited in a queue, or that ended some time ago. Slow-call rules ask for it, and that
-    /// of a success goes into the peer's [average](crate::Snapshot::latency).
+    /// of a success goes into the peer's [average](crate::Snapshot::latency), which costs a look at
+    /// the clock.
     ///
     /// ```
     /// use peer_health::{HealthConfig, HealthRegistry, Window};

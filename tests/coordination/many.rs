@@ -20,7 +20,7 @@ fn key(n: u64) -> Key {
 
 /// A driver for which all of them wait.
 fn waited_for() -> SyncDriver<Key> {
-    let config = HealthConfig::default().with_max_peers(2 * PEERS as usize);
+    let config = HealthConfig::default().with_max_peers(200_000);
     let registry = HealthRegistry::builder().config(config).build().unwrap();
     let coordinator = SyncCoordinator::new(registry);
     let driver = coordinator.drive(async |_| Ok::<_, SyncError>(())).unwrap();

@@ -95,7 +95,7 @@ async fn good_news_of_a_peer_that_answered_goes_first_and_may_use_any_place() {
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_answered_once_is_no_stranger_though_its_tracker_is_gone() {
     for forget in [
-        (|registry: &HealthRegistry<u32>| drop(registry.remove(&1))) as fn(&HealthRegistry<u32>),
+        (|registry: &HealthRegistry<u32>| _ = registry.remove(&1)) as fn(&HealthRegistry<u32>),
         |registry| {
             registry.sweep();
         },

@@ -247,12 +247,11 @@ impl Glance {
             (rounds + peer.rounds, served + peer.served)
         });
         let dead = || peers().filter(|(b, _)| b.is_dead() || *b == Behaviour::Drops);
-        // Whole hours after the first one.
+        // The time after the first hour; a few minutes would say nothing.
         let hours = |peer: &Record| {
-            let left = cell.end() - peer.first_call?;
-            let hours = (left / HOUR).checked_sub(1).filter(|hours| *hours > 0)?;
-            let calls = peer.failed.iter().skip(1).take(hours as usize).sum::<u32>();
-            Some(f64::from(calls) / hours as f64)
+            let left = (cell.end() - peer.first_call?).checked_sub(HOUR)?;
+            let calls = peer.failed.iter().skip(1).sum::<u32>();
+            (left > HOUR / 4).then(|| f64::from(calls) * HOUR as f64 / left as f64)
         };
         let calls: Vec<_> = dead().filter_map(|(_, peer)| hours(peer)).collect();
         let last_open = dead().map(|(_, peer)| peer.opened).collect::<Option<Vec<_>>>();

@@ -118,7 +118,7 @@ impl Judge<'_> {
         let worse: Vec<_> = served.iter().filter(|share| **share < 0.95).collect();
         if let Some(least) = worse.iter().copied().copied().reduce(f64::min) {
             let (least, count, all) = (100.0 * least, worse.len(), served.len());
-            let figure = format!("rounds served: {count} of {all} peers, the worst {least:.0} %");
+            let figure = format!("rounds served: {count} of {all} peers, the worst {least:.1} %");
             self.breaks(Rule::W1, figure);
         }
     }

@@ -24,15 +24,10 @@ const RHYTHMS: [Rhythm; 6] = [
 
 /// The quick cells, and all others.
 pub(crate) fn cells() -> Vec<Cell> {
-    let mut cells = quick::cells();
-    for more in [cross(), limits(), settings(), others(), returning(), own_trouble(), strangers()] {
-        for cell in more {
-            if cells.iter().all(|known| known.name() != cell.name()) {
-                cells.push(cell);
-            }
-        }
-    }
-    cells
+    let more = [cross(), limits(), settings(), others(), returning(), own_trouble(), strangers()];
+    let all = std::iter::once(quick::cells()).chain(more).flatten();
+    let mut names = std::collections::HashSet::new();
+    all.filter(|cell| names.insert(cell.name())).collect()
 }
 
 /// Up to six hours, as long as that is quickly simulated; at least two, or W2 says nothing.

@@ -137,6 +137,7 @@ fn cells(options: &Options) -> ExitCode {
             eprint!("\r\x1b[K{count} of {all}: {}", row.name);
         } else {
             eprintln!("{count} of {all}: {:.1} s: {}", row.took.as_secs_f64(), row.name);
+            row.broken.iter().for_each(|broken| eprintln!("    {broken}"));
         }
         let _ = std::io::stderr().flush();
     };

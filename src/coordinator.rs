@@ -317,12 +317,10 @@ impl<K: PeerKey> Inner<K> {
 
     /// A slot with the peer, when there is one: at once the refusal, if the circuit refuses it.
     async fn slot(&self, peer: &K) -> Result<Slot<K>, Refused> {
-        let standing = self.registry.standing(peer);
-        if standing.refused.is_some() {
-            // Asked for the sake of the totals; a circuit that admits by now does so again.
-            self.registry.acquire(peer)?.neutral();
+        if let Some(refused) = self.registry.refusal(peer) {
+            return Err(refused);
         }
-        let class = self.limits.class(peer, standing.answered, standing.troubled);
+        let class = self.class(peer);
         loop {
             let (given, slot) = oneshot::channel();
             let give = move |slot| drop(given.send(slot));

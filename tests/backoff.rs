@@ -63,6 +63,14 @@ fn decorrelated_jitter_grows_from_the_delay_before() {
 }
 
 #[test]
+fn first_retries_do_not_come_at_the_same_moment() {
+    for jitter in [Jitter::Full, Jitter::Equal, Jitter::Decorrelated] {
+        let first: HashSet<_> = samples(jitter).into_iter().map(|delays| delays[0]).collect();
+        assert!(first.len() > 1900, "{jitter:?}: {} moments of 2000", first.len());
+    }
+}
+
+#[test]
 fn jitter_is_alive_at_the_cap_and_never_above_it() {
     for jitter in [Jitter::Full, Jitter::Equal, Jitter::Factor, Jitter::Decorrelated] {
         let policy = RetryPolicy { jitter_factor: 0.1, ..policy() };

@@ -130,3 +130,68 @@ fn refusals_are_not_logged() {
         assert_eq!(lines.levels(), [""; 0]);
     });
 }
+
+/// Runs it on paused time, and keeps what is logged.
+#[cfg(feature = "tokio")]
+fn logged_on_paused_time(run: impl Future<Output = ()>) -> Vec<(&'static str, String)> {
+    let lines = Lines::default();
+    let subscriber = tracing_subscriber::registry().with(lines.clone());
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    tracing::subscriber::with_default(subscriber, || runtime.block_on(run));
+    std::mem::take(&mut *lines.0.lock().unwrap())
+}
+
+#[cfg(feature = "tokio")]
+#[test]
+fn a_driver_warns_once_when_the_registrys_clock_stands_still_beside_tokios() {
+    use peer_health::SyncCoordinator;
+    for apart in [false, true] {
+        let lines = logged_on_paused_time(async {
+            // The system's clock goes on as ever while tokio's is paused, and hurries when it sleeps.
+            let clock = if apart { Clock::monotonic() } else { Clock::tokio() };
+            let registry = HealthRegistry::<u32>::builder().clock(clock).build().unwrap();
+            let coordinator = SyncCoordinator::new(registry);
+            let driver = coordinator
+                .drive(async |_| Err::<(), _>(SyncError::Network("no answer".into())))
+                .unwrap();
+            driver.request(&7);
+            for _ in 0..10 {
+                tokio::time::sleep(Duration::from_secs(60)).await;
+                driver.request(&7);
+            }
+        });
+        let warnings: Vec<_> = lines.iter().filter(|(level, _)| *level == "WARN").collect();
+        assert_eq!(warnings.len(), usize::from(apart), "{warnings:?}");
+        assert!(warnings.iter().all(|(_, text)| text.contains("run apart")), "{warnings:?}");
+    }
+}
+
+#[cfg(feature = "tokio")]
+#[test]
+fn nine_hundred_dead_peers_are_no_warning_and_a_deadline_that_is_too_long_is_one() {
+    use peer_health::SyncCoordinator;
+    let lines = logged_on_paused_time(async {
+        let config = HealthConfig::default().with_failure_threshold(1);
+        let registry =
+            HealthRegistry::<u32>::builder().config(config.clone()).clock(Clock::tokio());
+        let registry = registry.build().unwrap();
+        let coordinator = SyncCoordinator::new(registry.clone());
+        let driver = coordinator
+            .drive(async |_| Err::<(), _>(SyncError::Network("no answer".into())))
+            .unwrap();
+        for _ in 0..20 {
+            (0..900).for_each(|peer| _ = driver.request(&peer));
+            tokio::time::sleep(Duration::from_secs(30)).await;
+        }
+        let short = config.with_probe_lease(Duration::from_secs(5));
+        registry.set_config(short).unwrap();
+        tokio::time::sleep(Duration::from_secs(600)).await;
+    });
+    let told: Vec<_> = lines.iter().filter(|(level, _)| *level != "DEBUG").collect();
+    assert_eq!(told.len(), 1, "{:?}", &told[..told.len().min(3)]);
+    assert!(told[0].1.contains("probes get half of the lease"), "{told:?}");
+}

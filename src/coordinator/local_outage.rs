@@ -10,16 +10,33 @@ use std::time::Duration;
 use crate::backoff::{Jitter, RetryPolicy};
 use crate::time::{Tick, nanos};
 
-/// No call is begun until then, and one after that.
+/// Peers by what it says if their calls fail for a reason of our own: most if they answered before,
+/// less if they never did, next to nothing if their last call failed so too.
+pub(super) const KINDS: usize = 3;
+
+/// While it lasts, one call is tried now and then.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct LocalOutage {
     /// Attempts with a higher number were begun since.
     since: u64,
+    pauses: [Pauses; KINDS],
+    /// The last try, and when it began.
+    tried: Option<(u64, Tick)>,
+}
+
+/// No peer of this kind is tried until then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Pauses {
     until: Tick,
     /// Tries that failed for a reason of our own, and the failure with which it began.
     failures: u32,
-    /// The last try, and when it began.
-    tried: Option<(u64, Tick)>,
+}
+
+impl Pauses {
+    fn failed(&mut self, now: Tick, u: f64) {
+        self.failures = self.failures.saturating_add(1);
+        self.until = now.plus(nanos(pause(self.failures, u)));
+    }
 }
 
 /// How long a try may take before another is made beside it: what fails for a reason of our own
@@ -38,12 +55,14 @@ pub(super) fn pause(failures: u32, u: f64) -> Duration {
 impl LocalOutage {
     /// Begins after the attempt with the highest number so far.
     pub(super) fn begin(latest: u64, now: Tick, u: f64) -> Self {
-        Self { since: latest, until: now.plus(nanos(pause(1, u))), failures: 1, tried: None }
+        let pauses = Pauses { until: now.plus(nanos(pause(1, u))), failures: 1 };
+        Self { since: latest, pauses: [pauses; KINDS], tried: None }
     }
 
-    /// When a peer may be called that is due at that time.
-    pub(super) fn not_before(&self, due: Tick) -> Tick {
-        due.max(self.until)
+    /// When a peer of this kind may be called that is due at that time. Those that say little are tried
+    /// ever more seldom, and keep no other waiting for that.
+    pub(super) fn not_before(&self, due: Tick, kind: usize) -> Tick {
+        due.max(self.pauses[kind].until)
     }
 
     /// Whether this attempt is the try that may be made.
@@ -54,28 +73,39 @@ impl LocalOutage {
     /// This attempt is the try; the next is made when it has ended, or after a while if it does not.
     pub(super) fn tried_by(&mut self, attempt: u64, now: Tick) {
         self.tried = Some((attempt, now));
-        self.until = now.plus(nanos(pause(self.failures, 0.0)).max(SOON));
+        for pauses in &mut self.pauses {
+            let least = now.plus(nanos(pause(pauses.failures, 0.0)).max(SOON));
+            pauses.until = pauses.until.max(least);
+        }
     }
 
     /// This attempt is not made, or was taken back: another may be tried at once.
     pub(super) fn not_tried_by(&mut self, attempt: u64) {
         if self.is_tried_by(attempt) {
             self.tried = None;
-            self.until = Tick::default();
+            self.pauses.iter_mut().for_each(|pauses| pauses.until = Tick::default());
         }
     }
 
     /// There is good news: a call may be tried at once, though not within a second of the last try.
     pub(super) fn retry_now(&mut self) {
         let earliest = self.tried.map_or(Tick::default(), |(_, began)| began.plus(SOON));
-        self.until = self.until.min(earliest);
+        for pauses in &mut self.pauses {
+            pauses.until = pauses.until.min(earliest);
+        }
     }
 
-    /// This attempt has failed for a reason of our own.
-    pub(super) fn failed(&mut self, attempt: u64, now: Tick, u: f64) {
-        if attempt > self.since {
-            self.failures = self.failures.saturating_add(1);
-            self.until = now.plus(nanos(pause(self.failures, u)));
+    /// This attempt, with a peer of this kind, has failed for a reason of our own.
+    pub(super) fn failed(&mut self, attempt: u64, kind: usize, now: Tick, u: f64) {
+        if attempt <= self.since {
+            return;
+        }
+        for (other, pauses) in self.pauses.iter_mut().enumerate() {
+            if other >= kind {
+                pauses.failed(now, u);
+            } else {
+                pauses.until = now.plus(nanos(pause(pauses.failures, u)));
+            }
         }
     }
 
@@ -98,9 +128,9 @@ mod tests {
     #[test]
     fn calls_that_fail_together_are_one_trouble() {
         let mut outage = begun();
-        assert_eq!(outage.not_before(Tick(0)), Tick(100 * MS));
+        assert_eq!(outage.not_before(Tick(0), 0), Tick(100 * MS));
         for attempt in 1..=64 {
-            outage.failed(attempt, Tick(50 * MS), 0.0);
+            outage.failed(attempt, 0, Tick(50 * MS), 0.0);
             assert!(outage == begun() && !outage.is_ended_by(attempt));
         }
     }
@@ -111,14 +141,30 @@ mod tests {
         for (attempt, wait) in [(70, 200), (71, 400), (72, 800), (73, 1600)] {
             outage.tried_by(attempt, Tick(5));
             assert!(outage.is_tried_by(attempt) && !outage.is_tried_by(attempt - 1));
-            assert_eq!(outage.not_before(Tick(0)), Tick(SOON + 5), "one at a time, if it ends");
-            outage.failed(attempt, Tick(0), 0.0);
-            assert_eq!(outage.not_before(Tick(0)), Tick(wait * MS));
+            let next = outage.not_before(Tick(0), 0);
+            assert!(next >= Tick(SOON + 5), "one at a time, if it ends");
+            outage.failed(attempt, 0, Tick(0), 0.0);
+            assert_eq!(outage.not_before(Tick(0), 0), Tick(wait * MS));
+            assert_eq!(outage.not_before(Tick(0), 2), Tick(wait * MS));
         }
         outage.tried_by(74, Tick(5));
-        assert_eq!(outage.not_before(Tick(0)), Tick(1600 * MS + 5), "the pause, if it is longer");
+        let next = outage.not_before(Tick(0), 0);
+        assert_eq!(next, Tick(1600 * MS + 5), "the pause, if it is longer");
         assert!(outage.is_ended_by(70) && outage.is_ended_by(74) && !outage.is_ended_by(64));
         assert_eq!(pause(u32::MAX, 0.9).as_secs(), 29);
+    }
+
+    #[test]
+    fn peers_that_fail_so_again_and_again_keep_only_their_like_waiting() {
+        let mut outage = begun();
+        for (attempt, wait) in [(70, 200), (71, 400), (72, 800), (73, 1600)] {
+            outage.tried_by(attempt, Tick(0));
+            assert_eq!(outage.not_before(Tick(0), 0), Tick(SOON), "while it is tried");
+            outage.failed(attempt, 2, Tick(5), 0.0);
+            assert_eq!(outage.not_before(Tick(0), 2), Tick(wait * MS + 5));
+            assert_eq!(outage.not_before(Tick(0), 0), Tick(100 * MS + 5));
+            assert_eq!(outage.not_before(Tick(0), 1), Tick(100 * MS + 5));
+        }
     }
 
     #[test]
@@ -126,19 +172,19 @@ mod tests {
         let mut outage = begun();
         outage.tried_by(65, Tick(0));
         outage.not_tried_by(64);
-        assert_eq!(outage.not_before(Tick(0)), Tick(SOON));
+        assert_eq!(outage.not_before(Tick(0), 0), Tick(SOON));
         outage.not_tried_by(65);
-        assert_eq!(outage.not_before(Tick(3)), Tick(3));
+        assert_eq!(outage.not_before(Tick(3), 2), Tick(3));
     }
 
     #[test]
     fn good_news_makes_one_try_a_second_at_most() {
         let mut outage = begun();
         outage.retry_now();
-        assert_eq!(outage.not_before(Tick(3)), Tick(3));
+        assert_eq!(outage.not_before(Tick(3), 0), Tick(3));
         outage.tried_by(65, Tick(10));
-        (0..20).for_each(|_| outage.failed(65, Tick(11), 0.0));
+        (0..20).for_each(|_| outage.failed(65, 0, Tick(11), 0.0));
         outage.retry_now();
-        assert_eq!(outage.not_before(Tick(3)), Tick(SOON + 10));
+        assert_eq!(outage.not_before(Tick(3), 2), Tick(SOON + 10));
     }
 }

@@ -19,6 +19,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::mem;
 
 use super::limits::Asked;
+use super::local_outage::KINDS;
 use super::stats::WaitReason;
 use crate::registry::PeerKey;
 use crate::time::Tick;
@@ -31,7 +32,7 @@ mod tests;
 pub(super) use attempt::{Attempt, Operation, Push};
 
 /// From when on, and the order among those of one time.
-type Due = (Tick, u64);
+pub(super) type Due = (Tick, u64);
 
 /// Comes before all that is due at a time.
 pub(super) const FIRST: Tick = Tick(0);
@@ -86,7 +87,8 @@ pub(super) enum Requested {
 #[derive(Debug)]
 pub(super) struct Schedule<K, C> {
     peers: HashMap<K, Place<C>>,
-    order: BTreeMap<Due, K>,
+    /// Those who wait, by their kind: see [`Operation::kind`].
+    order: [BTreeMap<Due, K>; KINDS],
     /// Peers that are looked at or ask for a slot, and peers that are called.
     asking: usize,
     running: usize,
@@ -105,7 +107,7 @@ impl<K: PeerKey, C> Schedule<K, C> {
     pub(super) fn new() -> Self {
         Self {
             peers: HashMap::new(),
-            order: BTreeMap::new(),
+            order: Default::default(),
             asking: 0,
             running: 0,
             strangers: 0,
@@ -119,7 +121,7 @@ impl<K: PeerKey, C> Schedule<K, C> {
 
     /// How many peers wait for their time or for a slot, and how many are called.
     pub(super) fn count(&self) -> (usize, usize) {
-        (self.order.len() + self.asking, self.running)
+        (self.order.iter().map(BTreeMap::len).sum::<usize>() + self.asking, self.running)
     }
 
     /// The number of the latest attempt.
@@ -174,11 +176,12 @@ impl<K: PeerKey, C> Schedule<K, C> {
     pub(super) fn stir(&mut self, peer: &K, now: Tick) {
         match self.peers.get_mut(peer) {
             Some(Place::Asking { stirred, .. }) => *stirred = true,
-            Some(Place::Waiting { due, reason, .. }) if reason.is_for_the_circuit() => {
-                let Some(key) = self.order.remove(due) else { return };
+            Some(Place::Waiting { due, reason, operation }) if reason.is_for_the_circuit() => {
+                let order = &mut self.order[operation.kind()];
+                let Some(key) = order.remove(due) else { return };
                 self.entries += 1;
                 *due = (now.min(due.0), self.entries);
-                self.order.insert(*due, key);
+                order.insert(*due, key);
             }
             _ => {}
         }
@@ -216,17 +219,14 @@ impl<K: PeerKey, C> Schedule<K, C> {
         self.gone.extend(peers);
     }
 
-    /// When the next peer is due.
-    pub(super) fn next(&self) -> Option<Tick> {
-        self.order.first_key_value().map(|((at, _), _)| *at)
+    /// When the next peer of this kind is due, and its place among those of one time.
+    pub(super) fn next(&self, kind: usize) -> Option<Due> {
+        self.order[kind].first_key_value().map(|(due, _)| *due)
     }
 
-    /// Takes the peer that is due, if there is one: it is looked at now.
-    pub(super) fn take(&mut self, now: Tick) -> Option<(K, Attempt)> {
-        if self.next().is_none_or(|at| at > now) {
-            return None;
-        }
-        let ((due, _), peer) = self.order.pop_first()?;
+    /// Takes the peer of this kind that is due first: it is looked at now.
+    pub(super) fn take(&mut self, kind: usize) -> Option<(K, Attempt)> {
+        let ((due, _), peer) = self.order[kind].pop_first()?;
         let place = self.peers.get_mut(&peer)?;
         let Place::Waiting { operation, .. } = *place else { return None };
         self.entries += 1;
@@ -358,7 +358,7 @@ impl<K: PeerKey, C> Schedule<K, C> {
     fn enter(&mut self, peer: &K, at: Tick, reason: WaitReason, operation: Operation) {
         self.entries += 1;
         let due = (at, self.entries);
-        self.order.insert(due, peer.clone());
+        self.order[operation.kind()].insert(due, peer.clone());
         self.peers.insert(peer.clone(), Place::Waiting { due, reason, operation });
         self.strangers += usize::from(operation.stranger);
         if operation.uninvited > 0 {
@@ -371,7 +371,7 @@ impl<K: PeerKey, C> Schedule<K, C> {
         let Some((key, place)) = self.peers.remove_entry(peer) else { return };
         match place {
             Place::Waiting { due, operation, .. } => {
-                self.gone.extend(self.order.remove(&due));
+                self.gone.extend(self.order[operation.kind()].remove(&due));
                 self.uncount(operation);
             }
             Place::Asking { asked, operation, .. } => {

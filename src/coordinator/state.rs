@@ -12,7 +12,7 @@ use tokio::task::AbortHandle;
 
 use super::Inner;
 use super::limits::Slot;
-use super::local_outage::LocalOutage;
+use super::local_outage::{KINDS, LocalOutage};
 use super::places::Class;
 use super::schedule::{Attempt, Requested, Schedule};
 use super::stats::{DriverStats, WaitReason, Waiting};
@@ -87,11 +87,21 @@ impl<K: PeerKey> State<K> {
         if !self.given.is_empty() {
             return Plan::Act;
         }
-        let Some(due) = self.schedule.next().filter(|_| !self.stats.paused) else {
+        let Some((at, _)) = self.next(now).filter(|_| !self.stats.paused) else {
             return Plan::Wait(None);
         };
-        let at = self.outage.map_or(due, |outage| outage.not_before(due));
         if at <= now { Plan::Act } else { Plan::Wait(Some(at)) }
+    }
+
+    /// When the next peer may be looked at, and of which kind it is. In trouble of our own those go
+    /// first whose calls say most.
+    fn next(&self, now: Tick) -> Option<(Tick, usize)> {
+        let due = (0..KINDS).filter_map(|kind| Some((self.schedule.next(kind)?, kind)));
+        let Some(outage) = self.outage else {
+            return due.min().map(|((at, _), kind)| (at, kind));
+        };
+        let may = due.map(|((at, _), kind)| (outage.not_before(at, kind), kind));
+        may.min_by_key(|(at, kind)| ((*at).max(now), *kind))
     }
 
     /// Whether a call that was given its slot may begin.

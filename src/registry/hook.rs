@@ -111,6 +111,15 @@ impl<K: PeerKey> HealthRegistry<K> {
         }
     }
 
+    /// Why the peer may not be called now, counted as a refusal; nothing is moved. `None` if it may be
+    /// called, or if a step has to be made to know it: asking to be admitted tells.
+    pub(crate) fn refusal(&self, peer: &K) -> Option<Refused> {
+        let Standing { refused, look_again, .. } = self.standing(peer);
+        let refused = refused.filter(|_| look_again != Some(Duration::ZERO))?;
+        self.known(peer)?.refused.count(refused.reason);
+        Some(refused)
+    }
+
     /// The registry's clock.
     pub(crate) fn clock(&self) -> Clock {
         self.shared().env.clock.clone()

@@ -303,3 +303,18 @@ fn without_a_runtime_or_without_timers_there_is_an_error_and_no_panic() {
     });
     assert_eq!(coordinator.registry().totals().permits.settled(), 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn many_peers_that_always_fail_locally_slow_nobody_down_either() {
+    let (registry, peers) = (registry(HealthConfig::default()), Peers::new());
+    let driver = peers.drive(&coordinator(&registry).build().unwrap());
+    (100..400).for_each(|peer| peers.tell(peer, vec![Answer::Fails(ours()); 10_000]));
+    for round in 1..=60 {
+        request(&driver, 0..30);
+        request(&driver, 100..400);
+        pass(Duration::from_secs(30)).await;
+        let served = (0..30).filter(|peer| peers.times(*peer).len() == round).count();
+        assert_eq!(served, 30, "round {round}");
+    }
+    assert!((100..400).all(|peer| peers.times(peer).len() < 120), "they are left alone");
+}

@@ -42,6 +42,16 @@ pub(in crate::coordinator) struct Operation {
 }
 
 impl Operation {
+    /// What it says if the peer's call fails for a reason of our own: see
+    /// [`KINDS`](crate::coordinator::local_outage::KINDS).
+    pub(in crate::coordinator) fn kind(self) -> usize {
+        match (self.local, self.stranger) {
+            (0, false) => 0,
+            (0, true) => 1,
+            _ => 2,
+        }
+    }
+
     /// The operation begins anew. That the peer's calls fail for a reason of our own is no matter of
     /// the operation.
     pub(super) fn anew(self, push: Push) -> Self {

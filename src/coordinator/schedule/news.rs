@@ -1,5 +1,7 @@
 //! What makes a peer be called earlier: good news (D6), and somebody who says so (D8).
 
+use std::collections::BTreeMap;
+
 use super::{Attempt, FIRST, Operation, Place, Push, Schedule};
 use crate::coordinator::stats::WaitReason;
 use crate::registry::PeerKey;
@@ -45,11 +47,14 @@ impl<K: PeerKey, C> Schedule<K, C> {
                 _ => {}
             }
         }
+        let later = (now.plus(1), 0);
+        let later = self.order.each_mut().map(|order| order.split_off(&later));
+        let is_stranger = |peer: &K| match self.peers.get(peer) {
+            Some(Place::Waiting { operation, .. }) => operation.stranger,
+            _ => false,
+        };
         let (strangers, others): (Vec<_>, Vec<_>) =
-            self.order.split_off(&(now.plus(1), 0)).into_values().partition(|peer| {
-                let place = self.peers.get(peer);
-                matches!(place, Some(Place::Waiting { operation, .. }) if operation.stranger)
-            });
+            later.into_iter().flat_map(BTreeMap::into_values).partition(is_stranger);
         let apart = apart(strangers.len() + others.len());
         let mut at = now;
         for peer in others.into_iter().chain(strangers) {
@@ -58,8 +63,8 @@ impl<K: PeerKey, C> Schedule<K, C> {
             if let Some(Place::Waiting { due, reason, operation }) = self.peers.get_mut(&peer) {
                 (*due, *reason) = (next, WaitReason::Place);
                 *operation = operation.anew(Push::Kick);
+                self.order[operation.kind()].insert(next, peer);
             }
-            self.order.insert(next, peer);
             at = at.plus(apart);
         }
     }

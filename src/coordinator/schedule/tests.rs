@@ -7,9 +7,21 @@ use crate::sync::Arc;
 
 type Calls = Schedule<u8, &'static str>;
 
+/// Takes who is due first, of whichever kind.
+fn looked_at(schedule: &mut Calls, now: u64) -> Option<(u8, Attempt)> {
+    let due = (0..KINDS).filter_map(|kind| Some((schedule.next(kind)?, kind))).min();
+    let (_, kind) = due.filter(|((at, _), _)| at.0 <= now)?;
+    schedule.take(kind)
+}
+
+/// When the first who answered, and whose last call did not fail for a reason of our own, is due.
+fn first(schedule: &Calls) -> Option<Tick> {
+    schedule.next(0).map(|(at, _)| at)
+}
+
 /// Takes who is due, and gives it a slot at once.
 fn taken(schedule: &mut Calls, now: u64) -> Option<(u8, Attempt)> {
-    let (peer, attempt) = schedule.take(Tick(now))?;
+    let (peer, attempt) = looked_at(schedule, now)?;
     let begun = schedule.begin(&peer, attempt.number)?;
     assert_eq!(begun.number, attempt.number);
     Some((peer, attempt))
@@ -51,7 +63,7 @@ fn requests_of_one_peer_become_one_call_and_one_more_while_it_runs() {
     let (peer, attempt) = taken(&mut schedule, 3).unwrap();
     assert_eq!(attempt.operation.attempts, 0, "it is another operation");
     schedule.done(&peer, attempt, Tick(4));
-    assert_eq!((schedule.next(), schedule.count()), (None, (0, 0)));
+    assert_eq!((first(&schedule), schedule.count()), (None, (0, 0)));
     assert!(schedule.peers.is_empty(), "idle peers cost nothing");
 }
 
@@ -124,10 +136,10 @@ fn a_step_of_the_circuit_is_heeded_while_the_peer_waits_for_it_is_looked_at_or_a
     let mut schedule = Calls::new();
     request(&mut schedule, 1, 0);
     // While it is looked at.
-    let (_, attempt) = schedule.take(Tick(0)).unwrap();
+    let (_, attempt) = looked_at(&mut schedule, 0).unwrap();
     schedule.stir(&1, Tick(1));
     schedule.wait(&1, attempt, Tick(1000), WaitReason::Circuit);
-    assert_eq!(schedule.next(), Some(Tick(0)), "its turn is as it was");
+    assert_eq!(first(&schedule), Some(Tick(0)), "its turn is as it was");
     // While it waits for its circuit, and for nothing else.
     for (reason, at) in [
         (WaitReason::Circuit, 5),
@@ -135,10 +147,10 @@ fn a_step_of_the_circuit_is_heeded_while_the_peer_waits_for_it_is_looked_at_or_a
         (WaitReason::Retry, 1000),
         (WaitReason::Session, 1000),
     ] {
-        let (_, attempt) = schedule.take(Tick(5000)).unwrap();
+        let (_, attempt) = looked_at(&mut schedule, 5000).unwrap();
         schedule.wait(&1, attempt, Tick(1000), reason);
         schedule.stir(&1, Tick(5));
-        assert_eq!(schedule.next(), Some(Tick(at)), "{reason:?}");
+        assert_eq!(first(&schedule), Some(Tick(at)), "{reason:?}");
     }
 }
 
@@ -148,7 +160,7 @@ fn who_asks_in_vain_is_told_where_to_take_it_back() {
     let what = asked();
     let asks = |schedule: &mut Calls| {
         request(schedule, 1, 0);
-        let (peer, attempt) = schedule.take(Tick(0)).unwrap();
+        let (peer, attempt) = looked_at(schedule, 0).unwrap();
         schedule.asks(&peer, attempt, what, false);
         attempt
     };
@@ -201,7 +213,9 @@ fn local_failures_are_counted_apart_and_only_in_a_row() {
     request(&mut schedule, 1, 0);
     let (_, attempt) = taken(&mut schedule, 0).unwrap();
     retry(&mut schedule, 1, attempt.failed().failed_locally(5).failed_locally(6), 1);
+    assert!(schedule.next(0).is_none() && schedule.next(2).is_some(), "apart");
     let (_, attempt) = taken(&mut schedule, 1).unwrap();
+    assert!((0..KINDS).all(|kind| schedule.next(kind).is_none()));
     let Operation { attempts, local, otherwise, .. } = attempt.operation;
     assert_eq!((attempts, local, otherwise), (1, 2, 6));
     assert_eq!((attempt.failed().operation.attempts, attempt.failed().operation.local), (2, 0));
@@ -225,7 +239,7 @@ fn so_many_strangers_wait_and_requested_ones_displace_those_that_only_called() {
     assert_eq!((waiting, schedule.strangers), (vec![1, 3, 5, 7], 3));
 
     // Whoever is found to be none, or is called, leaves room.
-    let (peer, attempt) = schedule.take(Tick(0)).unwrap();
+    let (peer, attempt) = looked_at(&mut schedule, 0).unwrap();
     schedule.asks(&peer, attempt, asked(), false);
     assert_eq!((peer, schedule.strangers), (1, 2));
     schedule.begin(&peer, attempt.number).unwrap();
@@ -252,7 +266,8 @@ fn all_who_wait_for_a_time_are_called_one_after_the_other_those_that_answered_fi
     let (four, attempt) = taken(&mut schedule, 0).unwrap();
     request(&mut schedule, 5, 7);
     schedule.kick_all(Tick(10), |peers| 30 / peers as u64);
-    let times: Vec<_> = schedule.order.iter().map(|((at, _), peer)| (at.0, *peer)).collect();
+    let times: Vec<_> =
+        schedule.order.iter().flatten().map(|((at, _), peer)| (at.0, *peer)).collect();
     assert_eq!(times, [(7, 5), (10, 3), (20, 2), (30, 1)]);
     assert_eq!(schedule.heard(&four, attempt), Some(Push::Kick), "if it fails, again");
     schedule.hear(&four, Tick(50), false);
@@ -272,5 +287,5 @@ fn all_can_be_forgotten_together() {
     schedule.clear();
     assert_eq!((schedule.count(), schedule.strangers), ((0, 0), 0));
     schedule.done(&0, attempt, Tick(0));
-    assert!(schedule.peers.is_empty() && schedule.order.is_empty());
+    assert!(schedule.peers.is_empty() && schedule.order.iter().all(BTreeMap::is_empty));
 }

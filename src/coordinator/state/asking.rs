@@ -26,11 +26,8 @@ impl<K: PeerKey> DriverState<K> {
             if state.closing || state.stats.paused {
                 return None;
             }
-            let outage = state.outage.map_or(Tick::default(), |o| o.not_before(Tick::default()));
-            if outage > now {
-                return None;
-            }
-            let (peer, attempt) = state.schedule.take(now)?;
+            let (_, kind) = state.next(now).filter(|(at, _)| *at <= now)?;
+            let (peer, attempt) = state.schedule.take(kind)?;
             if let Some(outage) = &mut state.outage {
                 outage.tried_by(attempt.number, now);
             }

@@ -102,7 +102,7 @@ impl<K: PeerKey> State<K> {
     fn settle_outage(&mut self, attempt: Attempt, ending: Ending, now: Tick, u: f64) {
         let Attempt { number, operation, .. } = attempt;
         match (ending, &mut self.outage) {
-            (Ending::Local, Some(outage)) => outage.failed(number, now, u),
+            (Ending::Local, Some(outage)) => outage.failed(number, operation.kind(), now, u),
             // That of a peer which fails so again, while others do not.
             (Ending::Local, None)
                 if operation.local > 0 && operation.otherwise != self.otherwise => {}

@@ -44,7 +44,6 @@ pub(crate) struct Ours {
     coordinator: SyncCoordinator<u32>,
     driver: SyncDriver<u32>,
     monitor: HealthMonitor<u32>,
-    known: u32,
     /// By how many milliseconds the registry's clock is ahead of tokio's; it starts a day ahead, so
     /// that it can be set back.
     ahead: Arc<AtomicU64>,
@@ -91,7 +90,6 @@ impl Ours {
             driver: driver.expect("a runtime with timers"),
             registry,
             coordinator,
-            known: cell.count(),
             ahead,
             _listening: listening,
         }
@@ -115,16 +113,12 @@ impl Node for Ours {
         self.driver.note_lost(&peer, error);
     }
 
-    /// A driver that does not say for whom it waits is asked for nothing before the next request.
-    fn waits(&self, _peer: u32) -> bool {
-        false
+    fn waits(&self, peer: u32) -> bool {
+        self.driver.waiting().iter().any(|waiting| waiting.peer == peer)
     }
 
-    /// A driver that cannot be told so of all peers at once is told so of each.
     fn kick_all(&self) {
-        for peer in 0..self.known {
-            self.driver.kick(&peer);
-        }
+        self.driver.kick_all();
     }
 
     fn pause(&self) {

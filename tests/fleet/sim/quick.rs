@@ -114,6 +114,5 @@ fn own_trouble() -> Vec<Cell> {
         Cell::of(120, 0, Local, TEN_MINUTES).outage(HOUR, 30 * MINUTE, Cut::Silent, Told::Nothing),
         slept(10, 0, HALF_MINUTE),
         jumps(HOUR as i64),
-        jumps(-(HOUR as i64)),
     ]
 }

@@ -28,23 +28,14 @@ const DEFAULT_FAILURE_WINDOW: Duration = Duration::from_secs(5);
 /// assert_eq!(error.to_string(), "success_threshold is 0: must be from 1 to 64");
 /// ```
 #[derive(Debug, Clone, PartialEq, Error)]
-#[error("{field} is {value}: {rule}{other}")]
+#[error("{field} is {value}: {rule}{}", beside(*.other))]
 #[non_exhaustive]
 pub struct ConfigError {
     field: &'static str,
     value: Value,
     rule: &'static str,
     /// The value of another field that the rule names last.
-    other: Other,
-}
-
-#[derive(Debug, Clone, PartialEq, Default)]
-struct Other(Option<Duration>);
-
-impl fmt::Display for Other {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.map_or(Ok(()), |time| write!(f, ", which is {time:?}"))
-    }
+    other: Option<Duration>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -82,26 +73,30 @@ impl ConfigError {
     }
 
     pub(crate) fn number(field: &'static str, value: impl Into<u64>, rule: &'static str) -> Self {
-        Self { field, value: Value::Number(value.into()), rule, other: Other::default() }
+        Self { field, value: Value::Number(value.into()), rule, other: None }
     }
 
     pub(crate) fn fraction(field: &'static str, value: f64, rule: &'static str) -> Self {
-        Self { field, value: Value::Fraction(value), rule, other: Other::default() }
+        Self { field, value: Value::Fraction(value), rule, other: None }
     }
 
     pub(crate) fn time(field: &'static str, value: Duration, rule: &'static str) -> Self {
-        Self { field, value: Value::Time(value), rule, other: Other::default() }
+        Self { field, value: Value::Time(value), rule, other: None }
     }
 
     pub(crate) fn missing(field: &'static str, rule: &'static str) -> Self {
-        Self { field, value: Value::None, rule, other: Other::default() }
+        Self { field, value: Value::None, rule, other: None }
     }
 
     /// Says what the value is of the other field that the rule names last.
-    #[cfg(feature = "tokio")]
+    #[allow(dead_code, reason = "for integrations")]
     pub(crate) fn beside(self, other: Duration) -> Self {
-        Self { other: Other(Some(other)), ..self }
+        Self { other: Some(other), ..self }
     }
+}
+
+fn beside(other: Option<Duration>) -> String {
+    other.map(|other| format!(", which is {other:?}")).unwrap_or_default()
 }
 
 /// The circuit settings of peat-mesh's `sync_errors`, field by field. Everything else that can be
@@ -142,7 +137,7 @@ impl CircuitBreakerConfig {
             let text = raw.to_string_lossy();
             text.parse().ok().filter(|n| *n <= most).unwrap_or_else(|| {
                 let value = Value::Text(text.as_ref().into());
-                let (rule, other) = ("must be a whole number", Other::default());
+                let (rule, other) = ("must be a whole number", None);
                 problems.push(ConfigError { field: name, value, rule, other });
                 default
             })

@@ -22,27 +22,25 @@
 //! there: no queue is in it.
 
 use std::fmt;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
-use tokio::sync::oneshot;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::sleep;
 
-use crate::answer::{Reason, Recorded, Refused};
+use crate::answer::{Reason, Recorded};
 use crate::backoff::RetryPolicy;
 use crate::budget::RetryBudget;
-use crate::error::{ErrorSeverity, Failure, Fault, SyncError};
-use crate::permit::OwnedPermit;
-use crate::registry::hook::{Hooked, Told};
+use crate::error::Failure;
+use crate::registry::hook::Hooked;
 use crate::registry::{HealthRegistry, PeerKey};
 use crate::sync::{Arc, Weak};
-use crate::time::Tick;
 
 mod all;
 mod answered;
 mod builder;
 mod driver;
 mod error;
+mod inner;
 mod limits;
 mod local_outage;
 mod places;
@@ -55,8 +53,7 @@ mod task;
 pub use builder::CoordinatorBuilder;
 pub use driver::SyncDriver;
 pub use error::SyncFailed;
-use limits::{Asked, Limits, Slot};
-use places::Class;
+use limits::Limits;
 pub use runtime::DriveError;
 use state::DriverState;
 pub use stats::{DriverStats, WaitReason, Waiting};
@@ -264,204 +261,6 @@ impl<K: PeerKey> SyncCoordinator<K> {
         }
     }
 }
-
-/// Takes back what was asked for, if nobody waits for it any more.
-struct Asking<'a, K: PeerKey> {
-    limits: &'a Arc<Limits<K>>,
-    peer: &'a K,
-    asked: Asked,
-}
-
-impl<K: PeerKey> Drop for Asking<'_, K> {
-    fn drop(&mut self) {
-        self.limits.take_back(self.peer, self.asked);
-    }
-}
-
-impl Failed {
-    /// Whether another attempt makes sense: the error may pass by itself, or the peer has said when
-    /// to come back.
-    fn is_worth_another(&self) -> bool {
-        let error = self.failure.error();
-        let asked = self.failure.retry_after().is_some();
-        error.is_retryable() || asked && error.severity() == ErrorSeverity::Severe
-    }
-
-    /// Whether a call was made, and not refused by our own circuit or a quota of ours.
-    fn was_made(&self) -> bool {
-        use SyncError::{BandwidthExhausted, CircuitBreakerOpen};
-        !matches!(self.failure.error(), CircuitBreakerOpen | BandwidthExhausted(_))
-    }
-
-    /// Whether this node is in trouble: not if no call was made, others may still be called.
-    fn is_local(&self) -> bool {
-        self.failure.fault() == Fault::Local && self.was_made()
-    }
-}
-
-impl<K: PeerKey> Inner<K> {
-    /// No attempt is made before that: as long as the peer asked for, and as the circuit is open.
-    fn least_wait(&self, failed: &Failed) -> Duration {
-        let opened = match failed.recorded {
-            Recorded::Opened { retry_after } => retry_after,
-            _ => Duration::ZERO,
-        };
-        let asked = failed.failure.retry_after().unwrap_or_default();
-        asked.max(opened).min(self.longest_wait())
-    }
-
-    /// A peer may ask for no longer a wait than its circuit would keep (R16).
-    fn longest_wait(&self) -> Duration {
-        Duration::from_nanos(self.registry.rules().open_max).max(self.retry.max_delay)
-    }
-
-    /// A slot with the peer, when there is one: at once the refusal, if the circuit refuses it.
-    async fn slot(&self, peer: &K) -> Result<Slot<K>, Refused> {
-        if let Some(refused) = self.registry.refusal(peer) {
-            return Err(refused);
-        }
-        let class = self.class(peer);
-        loop {
-            let (given, slot) = oneshot::channel();
-            let give = move |slot| drop(given.send(slot));
-            let asked = self.limits.ask(peer, class, self.registry.now(), give);
-            let _asking = Asking { limits: &self.limits, peer, asked };
-            // What was asked for is given once, unless it was taken back.
-            if let Ok(slot) = slot.await {
-                return Ok(slot);
-            }
-        }
-    }
-
-    /// One attempt, inside its permit and its slot; whether it was a probe.
-    async fn attempt<Call, T, E: Into<Failure>>(
-        &self,
-        slot: &mut Slot<K>,
-        permit: OwnedPermit<K>,
-        retry: bool,
-        op: impl Fn(K) -> Call,
-    ) -> Result<(T, bool), Failed>
-    where
-        Call: Future<Output = Result<T, E>>,
-    {
-        let (peer, probe) = (slot.peer().clone(), permit.is_probe());
-        let began = Instant::now();
-        let ended = timeout(self.deadline(probe), op(peer.clone())).await;
-        let permit = permit.with_latency(began.elapsed());
-        let failure = match ended {
-            Ok(Ok(value)) => {
-                permit.success();
-                self.served(&peer);
-                slot.now = Some(self.class(&peer));
-                return Ok((value, probe));
-            }
-            Ok(Err(error)) => error.into(),
-            Err(elapsed) => Failure::from(elapsed),
-        };
-        let recorded = permit.failure(&failure);
-        let standing = self.registry.standing(&peer);
-        let class = self.limits.class(&peer, standing.answered, standing.troubled);
-        slot.now = Some(class);
-        // Probes and strangers take no token, and need none (D7).
-        let limited = class != Class::Stranger;
-        if limited && retry && !probe && failure.counts() {
-            self.budget.failed();
-            self.limits.budget(&peer, RetryBudget::failed);
-        }
-        let closed = standing.opened_at.is_none();
-        let allowed = !(limited && closed) || self.allows_retry(&peer);
-        Err(Failed { failure: Arc::new(failure), recorded, allowed })
-    }
-
-    /// How long an attempt may take: what a probe says after its lease counts no more (D12).
-    fn deadline(&self, probe: bool) -> Duration {
-        let lease = self.registry.rules().lease.filter(|_| probe).map(Duration::from_nanos);
-        let Some(lease) = lease.filter(|lease| *lease <= self.deadline) else {
-            return self.deadline;
-        };
-        if self.shortened.set(()).is_ok() {
-            warn(self.deadline, lease);
-        }
-        lease / 2
-    }
-
-    fn served(&self, peer: &K) {
-        let most = self.registry.rules().max_peers;
-        self.limits.served(peer, self.registry.now(), most);
-        self.budget.succeeded();
-        self.limits.budget(peer, RetryBudget::succeeded);
-    }
-
-    /// What the peer is now.
-    fn class(&self, peer: &K) -> Class {
-        let standing = self.registry.standing(peer);
-        self.limits.class(peer, standing.answered, standing.troubled)
-    }
-
-    /// From when on the peer may be called, as far as its sessions go (D5).
-    fn not_before(&self, peer: &K) -> Option<Tick> {
-        self.limits.answered(|answered| answered.not_before(peer))
-    }
-
-    fn session_began(&self, peer: &K) {
-        let now = self.registry.now();
-        self.limits.answered(|answered| answered.session_began(peer, now));
-    }
-
-    fn session_lost(&self, peer: &K) {
-        let (now, rules) = (self.registry.now(), self.registry.rules());
-        let stable = crate::time::nanos(self.stable_after);
-        let wait = |short| rules.grown(short);
-        self.limits.answered(|answered| answered.session_lost(peer, now, stable, wait));
-    }
-
-    /// Whether another attempt may be made, by both budgets.
-    fn allows_retry(&self, peer: &K) -> bool {
-        self.budget.allows_retry()
-            && self.limits.budget(peer, RetryBudget::allows_retry).unwrap_or(true)
-    }
-
-    /// Takes what the registry tells, for the drivers.
-    fn hear(&self, told: Told<'_, K>) {
-        match told {
-            Told::Peer(peer) => {
-                let drivers =
-                    Arc::clone(&self.drivers.lock().unwrap_or_else(PoisonError::into_inner));
-                drivers.iter().filter_map(Weak::upgrade).for_each(|driver| driver.stir(peer));
-            }
-            // Who answered is no stranger when its tracker is gone.
-            Told::Gone { peer, answered } => {
-                if answered {
-                    let most = self.registry.rules().max_peers;
-                    self.limits.served(peer, self.registry.now(), most);
-                }
-                self.hear(Told::Peer(peer));
-            }
-            // A circuit that others probe is looked at each second.
-            Told::Configured => {}
-        }
-    }
-
-    /// Adds a driver, and forgets those that are gone.
-    fn add(&self, driver: &Arc<DriverState<K>>) {
-        let mut drivers = self.drivers.lock().unwrap_or_else(PoisonError::into_inner);
-        let alive = drivers.iter().filter(|driver| driver.strong_count() > 0).cloned();
-        *drivers = Arc::new(alive.chain([Arc::downgrade(driver)]).collect());
-    }
-}
-
-#[cfg(feature = "tracing")]
-fn warn(deadline: Duration, lease: Duration) {
-    tracing::warn!(
-        target: "peer_health",
-        ?deadline,
-        ?lease,
-        "attempt_deadline is not below probe_lease: probes get half of the lease"
-    );
-}
-
-#[cfg(not(feature = "tracing"))]
-fn warn(_: Duration, _: Duration) {}
 
 impl<K: PeerKey> Clone for SyncCoordinator<K> {
     fn clone(&self) -> Self {

@@ -75,7 +75,8 @@ pub(crate) fn strict_registry<K: PeerKey>() -> HealthRegistry<K> {
     let config = HealthConfig::default()
         .with_failure_threshold(1)
         .with_success_threshold(1)
-        .with_open_timeout(OPEN_TIMEOUT);
+        .with_open_timeout(OPEN_TIMEOUT)
+        .with_open_jitter(0.0);
     HealthRegistry::builder().config(config).clock(Clock::manual().0).build().unwrap()
 }
 

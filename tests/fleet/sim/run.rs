@@ -241,8 +241,7 @@ impl Simulation<'_> {
         let why = limits::after_outage(self.cell, told);
         for key in 0..self.cell.count() {
             if self.peers[key as usize].0.behaviour.is_healthy() {
-                let waits = why == Why::Kicked || self.node.waits(key);
-                self.network.is_back(key, why, waits);
+                self.network.is_back(key, why, self.node.waits(key));
             }
         }
         match told {

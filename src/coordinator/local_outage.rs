@@ -14,6 +14,9 @@ use crate::time::{Tick, nanos};
 /// less if they never did, next to nothing if their last call failed so too.
 pub(super) const KINDS: usize = 3;
 
+/// The kind of those that never answered, and did not fail so yet.
+pub(super) const NEW: usize = 1;
+
 /// While it lasts, one call is tried now and then.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct LocalOutage {
@@ -43,12 +46,16 @@ impl Pauses {
 /// fails soon, and a peer that is silent says nothing.
 const SOON: u64 = 1_000_000_000;
 
+/// For how long after a call that ended otherwise amid trouble a new peer's failure is its own: many
+/// peers that nobody can call would hold up for minutes those who can be called and are as new.
+pub(super) const AMID: u64 = 60_000_000_000;
+
 /// How long no call is begun after so many that failed in a row for a reason of our own, with `u`
-/// from [0, 1) for the jitter: a tenth of a second, doubled with each up to half a minute, whatever
-/// the peers' own policy is.
+/// from [0, 1) for the jitter: a tenth of a second, longer by two fifths with each up to half a
+/// minute, whatever the peers' own policy is. So most of the tries are made in the first minute.
 pub(super) fn pause(failures: u32, u: f64) -> Duration {
     let policy =
-        RetryPolicy::new(Duration::from_millis(100), Duration::from_secs(30), u32::MAX, 2.0);
+        RetryPolicy::new(Duration::from_millis(100), Duration::from_secs(30), u32::MAX, 1.4);
     policy.delay(failures, Jitter::Factor, Duration::ZERO, u)
 }
 
@@ -109,6 +116,16 @@ impl LocalOutage {
         }
     }
 
+    /// This attempt has failed for a reason that is its peer's alone: the next may be tried after the
+    /// shortest pause.
+    pub(super) fn failed_by_itself(&mut self, attempt: u64, now: Tick, u: f64) {
+        if self.is_tried_by(attempt) {
+            for pauses in &mut self.pauses[..=NEW] {
+                pauses.until = now.plus(nanos(pause(1, u)));
+            }
+        }
+    }
+
     /// Whether it is over, now that this attempt has ended otherwise.
     pub(super) fn is_ended_by(&self, attempt: u64) -> bool {
         attempt > self.since
@@ -138,33 +155,52 @@ mod tests {
     #[test]
     fn pauses_grow_with_each_try_and_any_call_that_was_begun_since_ends_it() {
         let mut outage = begun();
-        for (attempt, wait) in [(70, 200), (71, 400), (72, 800), (73, 1600)] {
+        for n in 2..=9 {
+            let attempt = 68 + u64::from(n);
             outage.tried_by(attempt, Tick(5));
             assert!(outage.is_tried_by(attempt) && !outage.is_tried_by(attempt - 1));
             let next = outage.not_before(Tick(0), 0);
             assert!(next >= Tick(SOON + 5), "one at a time, if it ends");
             outage.failed(attempt, 0, Tick(0), 0.0);
-            assert_eq!(outage.not_before(Tick(0), 0), Tick(wait * MS));
-            assert_eq!(outage.not_before(Tick(0), 2), Tick(wait * MS));
+            assert_eq!(outage.not_before(Tick(0), 0), Tick(nanos(pause(n, 0.0))));
+            assert_eq!(outage.not_before(Tick(0), 2), Tick(nanos(pause(n, 0.0))));
         }
-        outage.tried_by(74, Tick(5));
+        outage.tried_by(78, Tick(5));
         let next = outage.not_before(Tick(0), 0);
-        assert_eq!(next, Tick(1600 * MS + 5), "the pause, if it is longer");
-        assert!(outage.is_ended_by(70) && outage.is_ended_by(74) && !outage.is_ended_by(64));
+        assert_eq!(next, Tick(nanos(pause(9, 0.0)) + 5), "the pause, if it is longer");
+        assert!(outage.is_ended_by(70) && outage.is_ended_by(78) && !outage.is_ended_by(64));
+        let all = [1, 2, 3, 9].map(|n| pause(n, 0.0).as_millis());
+        assert_eq!(all, [100, 140, 196, 1475]);
         assert_eq!(pause(u32::MAX, 0.9).as_secs(), 29);
     }
 
     #[test]
     fn peers_that_fail_so_again_and_again_keep_only_their_like_waiting() {
         let mut outage = begun();
-        for (attempt, wait) in [(70, 200), (71, 400), (72, 800), (73, 1600)] {
+        for n in 2..=8 {
+            let attempt = 68 + u64::from(n);
             outage.tried_by(attempt, Tick(0));
             assert_eq!(outage.not_before(Tick(0), 0), Tick(SOON), "while it is tried");
             outage.failed(attempt, 2, Tick(5), 0.0);
-            assert_eq!(outage.not_before(Tick(0), 2), Tick(wait * MS + 5));
+            assert_eq!(outage.not_before(Tick(0), 2), Tick(nanos(pause(n, 0.0)) + 5));
             assert_eq!(outage.not_before(Tick(0), 0), Tick(100 * MS + 5));
             assert_eq!(outage.not_before(Tick(0), 1), Tick(100 * MS + 5));
         }
+    }
+
+    #[test]
+    fn new_peers_that_fail_by_themselves_make_no_pause_longer() {
+        let mut outage = begun();
+        outage.tried_by(70, Tick(0));
+        outage.failed_by_itself(69, Tick(5), 0.0);
+        assert_eq!(outage.not_before(Tick(0), 0), Tick(SOON), "no try");
+        for attempt in 70..90 {
+            outage.tried_by(attempt, Tick(0));
+            outage.failed_by_itself(attempt, Tick(5), 0.0);
+            assert_eq!([0, NEW].map(|kind| outage.not_before(Tick(0), kind).0), [100 * MS + 5; 2]);
+            assert_eq!(outage.not_before(Tick(0), 2), Tick(SOON), "they say nothing of others");
+        }
+        assert!(!outage.is_ended_by(64) && outage.is_ended_by(65));
     }
 
     #[test]

@@ -45,6 +45,8 @@ struct State<K: PeerKey> {
     closing: bool,
     /// Calls fail for a reason of our own.
     outage: Option<LocalOutage>,
+    /// Until then it counts that a call ended otherwise while they did.
+    answered_amid: Tick,
     /// Calls that ended otherwise, wrapping.
     otherwise: u32,
     /// Circuits that were opened before may be probed (D8).
@@ -126,6 +128,7 @@ impl<K: PeerKey> DriverState<K> {
             stats: DriverStats::default(),
             closing: false,
             outage: None,
+            answered_amid: Tick::default(),
             otherwise: 0,
             kicked: None,
         };

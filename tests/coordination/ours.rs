@@ -318,3 +318,25 @@ async fn many_peers_that_always_fail_locally_slow_nobody_down_either() {
     }
     assert!((100..400).all(|peer| peers.times(peer).len() < 120), "they are left alone");
 }
+
+#[tokio::test(start_paused = true)]
+async fn new_peers_that_fail_locally_hold_up_no_other_new_peer_once_somebody_has_answered() {
+    let (registry, peers) = (registry(HealthConfig::default()), Peers::new());
+    let driver = peers.drive(&coordinator(&registry).build().unwrap());
+    (100..400).for_each(|peer| peers.tell(peer, vec![Answer::Fails(ours()); 10_000]));
+    // Nobody is known; one in eleven can be called.
+    for peer in 0..30 {
+        request(&driver, 100 + 10 * peer..110 + 10 * peer);
+        request(&driver, peer..peer + 1);
+    }
+    pass(Duration::from_secs(60)).await;
+    assert!((0..30).all(|peer| peers.times(peer).len() == 1));
+    assert!((100..400).all(|peer| peers.times(peer).len() < 40), "they are left alone");
+    // Then it is we who cannot call, and that is seen: no news of others comes any more.
+    pass(Duration::from_secs(60)).await;
+    peers.tell_all(Answer::Fails(ours()));
+    let before = peers.calls().len();
+    request(&driver, 1000..2000);
+    pass(Duration::from_secs(300)).await;
+    assert!(peers.calls().len() - before <= 300 + 94, "{}", peers.calls().len() - before);
+}

@@ -7,7 +7,7 @@ use rand::{RngExt, SeedableRng};
 
 use super::{DriverState, State};
 use crate::backoff::Jitter;
-use crate::coordinator::local_outage::{self, LocalOutage};
+use crate::coordinator::local_outage::{self, AMID, LocalOutage, NEW};
 use crate::coordinator::schedule::{Attempt, Push};
 use crate::coordinator::stats::WaitReason;
 use crate::registry::PeerKey;
@@ -101,7 +101,11 @@ impl<K: PeerKey> State<K> {
     /// What a call that ended says about trouble of our own (D2).
     fn settle_outage(&mut self, attempt: Attempt, ending: Ending, now: Tick, u: f64) {
         let Attempt { number, operation, .. } = attempt;
+        // A peer that never answered fails by itself, if others have answered amid the trouble.
+        let own = operation.kind() == NEW && now < self.answered_amid;
         match (ending, &mut self.outage) {
+            (Ending::Local, Some(outage)) if own => outage.failed_by_itself(number, now, u),
+            (Ending::Local, None) if own => {}
             (Ending::Local, Some(outage)) => outage.failed(number, operation.kind(), now, u),
             // That of a peer which fails so again, while others do not.
             (Ending::Local, None)
@@ -112,6 +116,9 @@ impl<K: PeerKey> State<K> {
             (Ending::Failed { made: false, .. }, _) => {}
             (_, outage) => {
                 self.otherwise = self.otherwise.wrapping_add(1);
+                if outage.is_some() {
+                    self.answered_amid = now.plus(AMID);
+                }
                 if outage.is_some_and(|outage| outage.is_ended_by(number)) {
                     *outage = None;
                 }

@@ -238,6 +238,8 @@ impl Network {
         let answered = report.peers[key as usize].first_success.is_some();
         if answered && peer.is_up(now) {
             let in_flight = going.in_flight;
+            // A call that fails after a `kick_all` is made again at once (D8).
+            let waits = waits || in_flight && why == Why::Kicked;
             let from = waits.then_some(now);
             going.back = Some(Return { why, at: now, from, in_flight });
         }

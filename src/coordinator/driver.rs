@@ -42,7 +42,7 @@ use crate::time::nanos;
 /// - Its own end; a failure that is [ours](crate::Fault::Local), such as an endpoint that is closed
 ///   or descriptors that are used up, is no attempt and counts against no peer. After one no call
 ///   is begun for a tenth of a second, then a single one is tried; if it fails for such a reason too,
-///   none for a while that grows, up to half a minute. The first call begun since that ends otherwise ends
+///   none for twice as long, up to half a minute. The first call begun since that ends otherwise ends
 ///   this. One peer that alone fails so, again and again, holds nobody up. An operation that was
 ///   refused by a circuit ([`CircuitBreakerOpen`](crate::SyncError::CircuitBreakerOpen)) is no such
 ///   trouble.

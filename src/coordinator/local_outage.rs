@@ -48,14 +48,14 @@ const SOON: u64 = 1_000_000_000;
 
 /// For how long after a call that ended otherwise amid trouble a new peer's failure is its own: many
 /// peers that nobody can call would hold up for minutes those who can be called and are as new.
-pub(super) const AMID: u64 = 60_000_000_000;
+pub(super) const AMID: u64 = 300_000_000_000;
 
 /// How long no call is begun after so many that failed in a row for a reason of our own, with `u`
-/// from [0, 1) for the jitter: a tenth of a second, longer by two fifths with each up to half a
-/// minute, whatever the peers' own policy is. So most of the tries are made in the first minute.
+/// from [0, 1) for the jitter: a tenth of a second, doubled with each up to half a minute, whatever
+/// the peers' own policy is.
 pub(super) fn pause(failures: u32, u: f64) -> Duration {
     let policy =
-        RetryPolicy::new(Duration::from_millis(100), Duration::from_secs(30), u32::MAX, 1.4);
+        RetryPolicy::new(Duration::from_millis(100), Duration::from_secs(30), u32::MAX, 2.0);
     policy.delay(failures, Jitter::Factor, Duration::ZERO, u)
 }
 
@@ -170,14 +170,14 @@ mod tests {
         assert_eq!(next, Tick(nanos(pause(9, 0.0)) + 5), "the pause, if it is longer");
         assert!(outage.is_ended_by(70) && outage.is_ended_by(78) && !outage.is_ended_by(64));
         let all = [1, 2, 3, 9].map(|n| pause(n, 0.0).as_millis());
-        assert_eq!(all, [100, 140, 196, 1475]);
+        assert_eq!(all, [100, 200, 400, 25_600]);
         assert_eq!(pause(u32::MAX, 0.9).as_secs(), 29);
     }
 
     #[test]
     fn peers_that_fail_so_again_and_again_keep_only_their_like_waiting() {
         let mut outage = begun();
-        for n in 2..=8 {
+        for n in 2..=4 {
             let attempt = 68 + u64::from(n);
             outage.tried_by(attempt, Tick(0));
             assert_eq!(outage.not_before(Tick(0), 0), Tick(SOON), "while it is tried");

@@ -127,7 +127,13 @@ impl Judge<'_> {
     fn first_calls(&mut self) {
         let end = self.cell.end();
         let asked = self.each().filter_map(|(_, peer)| Some((peer.first_request?, peer)));
+        // Until somebody has answered, a peer that cannot be called for a reason of ours is trouble
+        // of our own, in which one call is tried now and then (D2).
+        let is_local = self.each().any(|(behaviour, _)| behaviour == Behaviour::Local);
+        let answered = self.each().filter_map(|(_, peer)| peer.first_success).min();
+        let earliest = if is_local { answered.unwrap_or(end) } else { 0 };
         let waits = asked.map(|(at, peer)| {
+            let at = at.max(earliest);
             let called = peer.first_call.unwrap_or(end);
             let unknown = if peer.first_call.is_some() { peer.unknown } else { u32::MAX };
             let unknown = unknown.min(self.cell.count() + self.cell.strangers * self.cell.hours);

@@ -1,16 +1,21 @@
 //! The guard against an outage of our own (R30): when more than a part of the peers in use would
 //! be open, it is probably this node that is cut off, and further trips are held back.
 //!
-//! How many circuits are open is not kept, it is counted: a pass over the table, when somebody is
-//! about to open one and the last count is a second old, or peers have come or gone since. So whatever
-//! way a circuit left Open, it gives its place back, at the next count; nothing can leak, and a
-//! guard that is off costs nothing.
+//! How many circuits are open is not kept, it is counted, when somebody is about to open one and the
+//! last count is a second old, or peers have come or gone since. So whatever way a circuit left Open,
+//! it gives its place back, at the next count; nothing can leak, and a guard that is off costs
+//! nothing. A table of more than 1,024 peers is counted 256 by 256, by the calls that fail; until the
+//! first count is whole, those peers decide that were seen by now.
 //!
 //! Between two counts places are only taken. A count knows how many trips were made before it
 //! began: those it has seen. Whoever is about to trip adds to what it saw all places that were
 //! taken and are not among them, also those of trips that are still being made. So there are never
 //! more than the limit while nobody leaves or falls idle; a trip that is made while the count goes
 //! by may count twice, and hold another back until the next.
+//!
+//! Who answers proves that we are online. The first trip that is held back begins an observation: if
+//! between two counts after it, a second apart, a peer that is not open has had a success, nothing
+//! is held back until the next count.
 
 use std::fmt;
 
@@ -34,6 +39,19 @@ pub(crate) struct Count {
     pub(crate) used: u64,
     pub(crate) open: u64,
     pub(crate) held: u64,
+    /// Whether one of them that is not open has had a success since the last count.
+    pub(crate) answered: bool,
+}
+
+/// A count, or what there is of it by now.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Looked {
+    pub(crate) at: Tick,
+    /// So many trips were made before it began: it sees them all.
+    pub(crate) seen: u64,
+    pub(crate) count: Count,
+    /// Whether all were counted.
+    pub(crate) whole: bool,
 }
 
 /// Counts the peers of a registry.
@@ -42,24 +60,51 @@ pub(crate) trait Crowd: Send + Sync {
     fn arrivals(&self) -> u64;
     /// How many peers there are.
     fn peers(&self) -> u64;
-    /// `None` if the registry is gone.
-    fn count(&self, rules: &Rules, now: Tick) -> Option<Count>;
+    /// Whether they are counted at once.
+    fn is_small(&self) -> bool;
+    /// Counts some more peers, or begins anew with what `seen` says. `None` if the registry is gone.
+    fn count_on(&self, rules: &Rules, seen: &dyn Fn() -> u64) -> Option<Looked>;
 }
 
-/// A count, and what it includes.
-#[derive(Debug)]
+/// The last count, and what is observed (R30).
+#[derive(Debug, Default)]
 struct Census {
-    at: Tick,
-    /// So many trips were made before it began: it has seen them all.
-    seen: u64,
     /// `None` before the first.
-    count: Option<Count>,
+    last: Option<Looked>,
+    /// Since when an observation went on, and the count with which the current second of it began.
+    observed: Option<Tick>,
+    base: Option<Tick>,
+    /// Whether somebody has answered since, and whether somebody had between the two counts before.
+    answered: bool,
+    online: bool,
 }
 
 impl Census {
-    fn none() -> Arc<Self> {
-        Arc::new(Self { at: Tick::default(), seen: 0, count: None })
+    /// The census after this count, which is whole.
+    fn after(&self, looked: Looked, observed: Option<Tick>) -> Self {
+        let next = Self { last: Some(looked), observed, ..Self::default() };
+        let base = self.base.filter(|_| self.observed == observed);
+        let answered = self.answered || looked.count.answered;
+        match (observed, base) {
+            (None, _) => next,
+            // The first count after the trip that was held back.
+            (Some(since), None) => Self { base: Some(looked.at).filter(|at| *at > since), ..next },
+            (_, Some(base)) if looked.at.since(base) < AGAIN => {
+                Self { base: Some(base), answered, online: self.online, ..next }
+            }
+            _ => Self { base: Some(looked.at), online: answered, ..next },
+        }
     }
+}
+
+/// What decides about a trip.
+#[derive(Debug, Clone, Copy)]
+struct Counted {
+    limit: Limit,
+    seen: u64,
+    count: Count,
+    /// Whether others answer.
+    online: bool,
 }
 
 /// What a trip is told.
@@ -82,33 +127,46 @@ pub(crate) struct Guard {
     /// Trips that were made.
     made: AtomicU64,
     outage: AtomicU64,
+    /// Zero, or one more than when the observation began that goes on.
+    observed: AtomicU64,
 }
 
 impl Guard {
     pub(crate) fn new(crowd: Option<Box<dyn Crowd>>) -> Self {
-        let [taken, made, outage] = [0; 3].map(AtomicU64::new);
-        Self { crowd, last: Swap::new(Census::none()), taken, made, outage }
+        let [taken, made, outage, observed] = [0; 4].map(AtomicU64::new);
+        let last = Swap::new(Arc::new(Census::default()));
+        Self { crowd, last, taken, made, outage, observed }
     }
 
     /// The guard was perhaps off: nobody has taken places for what opened since the last count.
     pub(crate) fn begin_anew(&self) {
-        self.last.replace(Census::none());
+        self.last.replace(Arc::new(Census::default()));
     }
 
     /// Takes a place for a circuit that is about to open; whether it was held back already.
     pub(crate) fn take(&self, rules: &Rules, now: Tick, held: bool) -> Place {
-        let Some((limit, seen, count)) = self.counted(rules, now) else { return Place::Free };
+        let Some(counted) = self.counted(rules, now) else { return Place::Free };
+        let Counted { limit, seen, count, online } = counted;
         let open = |taken: u64| count.open.saturating_add(taken.saturating_sub(seen));
         // Relaxed, twice: pairs with `give_back`; a read-modify-write sees the latest, and with it
         // all places that were taken before this one.
         let taken = self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |taken| {
-            limit.allows(count.used, open(taken + 1)).then_some(taken + 1)
+            (online || limit.allows(count.used, open(taken + 1))).then_some(taken + 1)
         });
-        taken.map_or(Place::None, |taken| {
-            let others = count.held.saturating_sub(held.into());
-            let wanted = open(taken + 1).saturating_add(others);
-            Place::Taken { calm: limit.allows(count.used, wanted) }
-        })
+        let Ok(taken) = taken else {
+            // Relaxed, twice: pairs with `census`; nothing else is read by it.
+            let (relaxed, since) = (Ordering::Relaxed, now.0.saturating_add(1));
+            let _ = self.observed.compare_exchange(0, since, relaxed, relaxed);
+            return Place::None;
+        };
+        let others = count.held.saturating_sub(held.into());
+        let wanted = open(taken + 1).saturating_add(others);
+        let calm = limit.allows(count.used, wanted);
+        if calm {
+            // Relaxed: as above.
+            self.observed.store(0, Ordering::Relaxed);
+        }
+        Place::Taken { calm: calm || online }
     }
 
     /// The trip was made.
@@ -126,33 +184,57 @@ impl Guard {
         }
     }
 
-    /// The limit, the trips that the count includes, and the count; `None` if nobody is to ask.
-    fn counted(&self, rules: &Rules, now: Tick) -> Option<(Limit, u64, Count)> {
-        let (limit, crowd) = (rules.guard?, self.crowd.as_deref()?);
-        let census = self.last.load();
-        let (seen, count) = match census.count {
-            Some(count) if is_fresh(&census, count, crowd, now) => (census.seen, count),
-            _ => self.census(&census, crowd, rules, now)?,
-        };
-        Some((limit, seen, count))
+    /// Counts some more peers of a large table, where the last count is not fresh.
+    pub(crate) fn count_on(&self, rules: &Rules, now: Tick) {
+        if self.crowd.as_deref().is_some_and(|crowd| !crowd.is_small()) {
+            let _ = self.counted(rules, now);
+        }
     }
 
-    /// Counts anew. Several threads may do so at once; each looks into one shard after the other.
+    /// What there is to decide by; `None` if nobody is to ask.
+    fn counted(&self, rules: &Rules, now: Tick) -> Option<Counted> {
+        let (limit, crowd) = (rules.guard?, self.crowd.as_deref()?);
+        let census = self.last.load();
+        match census.last {
+            Some(Looked { at, seen, count, .. }) if is_fresh(at, count, crowd, now) => {
+                Some(Counted { limit, seen, count, online: census.online })
+            }
+            _ => self.census(&census, limit, crowd, rules, now),
+        }
+    }
+
+    /// Counts anew, or goes on with it. Several threads may do so at once.
     fn census(
         &self,
-        last: &Loaded<Census>,
+        census: &Loaded<Census>,
+        limit: Limit,
         crowd: &dyn Crowd,
         rules: &Rules,
         now: Tick,
-    ) -> Option<(u64, Count)> {
-        // Acquire: pairs with the Release in `trip_made`; see there. The fence in the count would do
-        // the same for seats that are looked at after it: the models fail without both.
-        let seen = self.made.load(Ordering::Acquire);
-        let count = crowd.count(rules, now)?;
-        let next = Census { at: now, seen, count: Some(count) };
-        // If somebody was faster, that count stays, and this one serves for this trip.
-        let _ = self.last.compare_and_swap(last, Arc::new(next));
-        Some((seen, count))
+    ) -> Option<Counted> {
+        // Acquire: pairs with the Release in `trip_made`; see there.
+        let looked = crowd.count_on(rules, &|| self.made.load(Ordering::Acquire))?;
+        let Looked { seen, count, whole, .. } = looked;
+        if whole {
+            // Relaxed: pairs with `take`.
+            let observed = self.observed.load(Ordering::Relaxed).checked_sub(1).map(Tick);
+            let next = census.after(looked, observed);
+            let online = next.online;
+            // If somebody was faster, that count stays, and this one serves for this trip.
+            let _ = self.last.compare_and_swap(census, Arc::new(next));
+            return Some(Counted { limit, seen, count, online });
+        }
+        // The last whole count is better than a part, unless peers have fallen idle since.
+        match census.last.filter(|last| now.since(last.at) < rules.idle) {
+            Some(Looked { seen, count, .. }) => {
+                Some(Counted { limit, seen, count, online: census.online })
+            }
+            None => {
+                let used = count.used.max(limit.least());
+                let count = Count { used, ..count };
+                Some(Counted { limit, seen, count, online: false })
+            }
+        }
     }
 
     /// Whether an outage goes on, as far as was told.
@@ -168,9 +250,9 @@ impl Guard {
             return false;
         };
         // Counted anew: the last count knows nothing of what was held back since.
-        let counted = self.census(&self.last.load(), &**crowd, rules, now());
-        counted.is_some_and(|(_, count)| {
-            !limit.allows(count.used, count.open.saturating_add(count.held))
+        let counted = self.census(&self.last.load(), limit, &**crowd, rules, now());
+        counted.is_some_and(|Counted { limit, count, online, .. }| {
+            !online && !limit.allows(count.used, count.open.saturating_add(count.held))
         })
     }
 
@@ -203,10 +285,10 @@ impl Guard {
 }
 
 /// Whether the count is good: not for longer than a second, nor when an eighth of the peers is
-/// new or gone. So all passes together cost each newcomer a few looks, and each second one.
-fn is_fresh(census: &Census, count: Count, crowd: &dyn Crowd, now: Tick) -> bool {
+/// new or gone. So all counts together cost each newcomer a few looks, and each second one.
+fn is_fresh(at: Tick, count: Count, crowd: &dyn Crowd, now: Tick) -> bool {
     let many = (count.peers / 8).max(1);
-    now.since(census.at) < AGAIN
+    now.since(at) < AGAIN
         && crowd.arrivals().saturating_sub(count.arrivals) < many
         && count.peers.saturating_sub(crowd.peers()) < many
 }

@@ -3,6 +3,7 @@
 mod audience;
 mod builder;
 mod census;
+mod circle;
 mod control;
 mod handle;
 #[cfg_attr(not(feature = "tokio"), allow(dead_code, reason = "for the coordinator"))]
@@ -11,7 +12,7 @@ mod key;
 mod listen;
 mod log;
 mod look;
-mod sweep;
+mod room;
 mod table;
 
 use std::fmt;
@@ -248,7 +249,6 @@ impl<K: PeerKey> HealthRegistry<K> {
         while let Some(seat) = self.seat(peer) {
             let (reply, attempt, turns) = seat.tracker.report(&shared.env, verdict, failure);
             seat.tell(&turns);
-            shared.freed();
             if !matches!(reply, Reply::Gone) {
                 return (reply, attempt);
             }
@@ -265,7 +265,7 @@ impl<K: PeerKey> HealthRegistry<K> {
 
     /// The peer's seat, made if need be.
     pub(crate) fn seat(&self, peer: &K) -> Option<Arc<Seat<K>>> {
-        self.inner.table.seat(&self.inner.shared, peer)
+        self.inner.table.seat(&self.inner.shared, peer, false)
     }
 
     /// The peer's seat, if it has one.

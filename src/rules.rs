@@ -176,6 +176,11 @@ pub(crate) struct Limit {
 }
 
 impl Limit {
+    /// The least number of peers in use for which there is a limit.
+    pub(crate) fn least(self) -> u64 {
+        self.min_peers.into()
+    }
+
     /// Whether so many of the peers in use may be open: up to the percentage, or any number of few.
     pub(crate) fn allows(self, used: u64, open: u64) -> bool {
         used < self.min_peers.into()

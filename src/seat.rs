@@ -6,19 +6,12 @@ use crate::circuit::{Admission, Core, Health, Ticket, Turn, Turns, Verdict};
 use crate::error::Failure;
 use crate::event::EventKind;
 use crate::snapshot::{PARTS, PeerTotals, Totals};
-use crate::sync::{Arc, AtomicU64, Ordering};
-use crate::time::Tick;
+use crate::sync::{Arc, AtomicU64, AtomicUsize, Ordering};
 use crate::tracker::{Env, Tracker};
 
 mod refusals;
 
 pub(crate) use refusals::RefusalCounts;
-
-/// How long a search for room that failed is not repeated (R26).
-const SEARCH_AGAIN: u64 = 1_000_000_000;
-/// `Shared::full`: zero, a search is running, or one has failed at the time that lies beyond.
-const SEARCHING: u64 = 1;
-const FAILED: u64 = 2;
 
 /// What is said of a peer when a step was made.
 #[derive(Debug, Clone, Copy)]
@@ -44,8 +37,6 @@ pub(crate) struct Shared<K> {
     uses: AtomicU64,
     /// Whether each use counts: in a table so small that exact order is cheap.
     exact_uses: bool,
-    /// Whether a search for room has failed since a peer last became clean (R26).
-    full: AtomicU64,
 }
 
 /// Totals of what is not tracked, or no longer.
@@ -93,8 +84,7 @@ impl Ledger {
 
 impl<K> Shared<K> {
     pub(crate) fn new(env: Env, sink: Sink<K>, exact_uses: bool) -> Self {
-        let zero = || AtomicU64::new(0);
-        Self { env, sink, ledger: Ledger::default(), uses: zero(), exact_uses, full: zero() }
+        Self { env, sink, ledger: Ledger::default(), uses: AtomicU64::new(0), exact_uses }
     }
 
     /// A new place in the order of uses, after all others.
@@ -119,37 +109,6 @@ impl<K> Shared<K> {
         // Relaxed: pairs with `next_use`.
         self.uses.load(Ordering::Relaxed)
     }
-
-    /// Whether to look for room; noted as looking. Not again within a second of a search that
-    /// failed, unless a peer became clean since (R26).
-    pub(crate) fn begin_search(&self, now: Tick) -> bool {
-        // Relaxed: pairs with `search_failed` and `freed`; all that hangs on it is that second.
-        let failed_at = self.full.load(Ordering::Relaxed).checked_sub(FAILED);
-        if failed_at.is_some_and(|at| now.since(Tick(at)) < SEARCH_AGAIN) {
-            return false;
-        }
-        // Relaxed: pairs with `freed`, which clears it.
-        self.full.store(SEARCHING, Ordering::Relaxed);
-        true
-    }
-
-    /// There was nobody to be forgotten; nor, if this is noted, has anybody become so meanwhile.
-    pub(crate) fn search_failed(&self, now: Tick) {
-        // Relaxed: pairs with `begin_search` and `freed`. If the note is gone, somebody has become
-        // clean during the search, and the next newcomer searches again.
-        let (failed, relaxed) = (now.0.saturating_add(FAILED), Ordering::Relaxed);
-        let _ = self.full.compare_exchange(SEARCHING, failed, relaxed, relaxed);
-    }
-
-    /// A peer became clean, or is no longer held: a search for room may succeed. One that is
-    /// missed costs a newcomer its tracker for a second at the most.
-    #[inline]
-    pub(crate) fn freed(&self) {
-        // Relaxed, twice: pairs with `begin_search` and `search_failed`.
-        if self.full.load(Ordering::Relaxed) != 0 {
-            self.full.store(0, Ordering::Relaxed);
-        }
-    }
 }
 
 /// One peer's place in the registry.
@@ -159,6 +118,10 @@ pub(crate) struct Seat<K> {
     pub(crate) shared: Arc<Shared<K>>,
     pub(crate) key: K,
     pub(crate) refused: RefusalCounts,
+    /// Where the seat is in its segment of the table's circle.
+    pub(crate) place: AtomicUsize,
+    /// How many grips there are on it.
+    grips: AtomicUsize,
 }
 
 impl<K: Clone> Seat<K> {
@@ -173,7 +136,8 @@ impl<K: Clone> Seat<K> {
 
 impl<K> Seat<K> {
     pub(crate) fn new(tracker: Tracker, shared: Arc<Shared<K>>, key: K) -> Self {
-        Self { tracker, shared, key, refused: RefusalCounts::default() }
+        let (place, grips) = (AtomicUsize::new(usize::MAX), AtomicUsize::new(0));
+        Self { tracker, shared, key, refused: RefusalCounts::default(), place, grips }
     }
 
     /// What was ever counted of the peer.
@@ -275,6 +239,8 @@ impl<K> Seat<K> {
         latency: Option<u64>,
     ) -> Recorded {
         let env = &self.shared.env;
+        // A call that ends is a use, however long it took: for a count that this outcome brings about.
+        self.used();
         let (recorded, turns) = self.tracker.settle(env, ticket, verdict, failure, latency);
         self.tell(&turns);
         if recorded == Recorded::Late && self.tracker.core().is_removed() {
@@ -284,11 +250,17 @@ impl<K> Seat<K> {
         recorded
     }
 
-    /// Notes a use that is over: the peer is as recently used as any, and may be clean by now.
+    /// Notes a use that is over: the peer is as recently used as any.
     #[inline]
     pub(crate) fn used(&self) {
         self.tracker.mark(self.shared.now_used());
-        self.shared.freed();
+    }
+
+    /// Whether a handle is on the peer.
+    pub(crate) fn is_gripped(&self) -> bool {
+        // Acquire: pairs with the Release in `Grip::drop`: who finds no grip finds the use that it
+        // noted.
+        self.grips.load(Ordering::Acquire) > 0
     }
 }
 
@@ -303,6 +275,8 @@ pub(crate) struct Grip<K>(Arc<Seat<K>>);
 
 impl<K> Grip<K> {
     pub(crate) fn new(seat: Arc<Seat<K>>) -> Self {
+        // Relaxed: pairs with `is_gripped`; the peer was marked as used when it was looked up.
+        seat.grips.fetch_add(1, Ordering::Relaxed);
         Self(seat)
     }
 
@@ -315,12 +289,11 @@ impl<K> Grip<K> {
 impl<K> Drop for Grip<K> {
     fn drop(&mut self) {
         let Self(seat) = self;
-        if seat.tracker.rests().is_none() {
-            if seat.tracker.core().is_removed() {
-                return;
-            }
+        if seat.tracker.rests().is_none() && !seat.tracker.core().is_removed() {
             seat.tracker.touch(seat.shared.env.clock.now());
         }
         seat.used();
+        // Release: pairs with the Acquire in `is_gripped`; see there.
+        seat.grips.fetch_sub(1, Ordering::Release);
     }
 }

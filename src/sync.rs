@@ -1,4 +1,4 @@
-//! The only door to shared memory: atomics, `Arc`, and a swappable `Arc`.
+//! The only door to shared memory: atomics, `Arc`, a lock, and a swappable `Arc`.
 //!
 //! Every other file of the core takes its shared state from here, and nothing else; a model
 //! checker replaces this one file and sees every shared access of the production code.
@@ -11,6 +11,33 @@
 
 pub(crate) use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering, fence};
 pub(crate) use std::sync::{Arc, Weak};
+use std::sync::{PoisonError, TryLockError};
+
+/// A lock that a panic elsewhere does not close: what it holds is valid at every moment.
+#[derive(Debug, Default)]
+pub(crate) struct Mutex<T>(std::sync::Mutex<T>);
+
+/// What is locked, until this is dropped.
+pub(crate) type Locked<'a, T> = std::sync::MutexGuard<'a, T>;
+
+impl<T> Mutex<T> {
+    pub(crate) fn new(value: T) -> Self {
+        Self(std::sync::Mutex::new(value))
+    }
+
+    pub(crate) fn lock(&self) -> Locked<'_, T> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// `None` if somebody else has it.
+    pub(crate) fn try_lock(&self) -> Option<Locked<'_, T>> {
+        match self.0.try_lock() {
+            Ok(locked) => Some(locked),
+            Err(TryLockError::Poisoned(locked)) => Some(locked.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+}
 
 /// A shared `Arc` that is replaced as a whole.
 #[derive(Debug)]

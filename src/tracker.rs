@@ -145,7 +145,8 @@ impl Tracker {
             let at = At { rules: &rules, now, salt: self.salt, held: false };
             let mut made = step(&seen, at);
             let trips = rules.guard.is_some() && seen.trips_by(&made.turns);
-            let place = if trips { place(env, &seen, at) } else { Place::Free };
+            let place =
+                if trips { place(env, self.successes() > 0, &seen, at) } else { Place::Free };
             if place == Place::None {
                 made = step(&seen, At { held: true, ..at });
             }
@@ -156,7 +157,7 @@ impl Tracker {
                 continue;
             }
             match self.put(&found, seen.is_at_rest(), next) {
-                Ok(()) => return (made.reply, opened(env, place, made.turns)),
+                Ok(()) => return (made.reply, opened(env, at, place, made.turns)),
                 Err(other) => {
                     env.guard.give_back(place);
                     found = other;

@@ -213,14 +213,28 @@ fn an_untracked_handle_finds_room_as_soon_as_there_is_some() {
 }
 
 #[test]
-fn a_lowered_maximum_is_reached_by_the_next_insertion() {
-    let (registry, _) = registry(HealthConfig::default().with_max_peers(100));
-    for peer in 0..100 {
-        registry.acquire(&peer).unwrap().success();
+fn a_lowered_maximum_is_reached_in_steps_by_insertions_or_by_a_sweep_at_once() {
+    let full = || {
+        let (registry, _) = registry(HealthConfig::default().with_max_peers(10_000));
+        (0..10_000).for_each(|peer| _ = registry.acquire(&peer).unwrap().success());
+        registry.set_config(HealthConfig::default().with_max_peers(100)).unwrap();
+        registry
+    };
+    let registry = full();
+    let mut insertions = 0;
+    while registry.len() > 100 {
+        let before = registry.len();
+        registry.acquire(&(20_000 + insertions)).unwrap().success();
+        let went = before - registry.len();
+        assert!((1..=32).contains(&went) || registry.len() == 100, "{went} of {before}");
+        insertions += 1;
     }
-    registry.set_config(HealthConfig::default().with_max_peers(10)).unwrap();
-    registry.acquire(&100).unwrap().success();
-    assert_eq!(registry.len(), 10);
+    assert!((300..400).contains(&insertions), "{insertions}");
+    assert_eq!(registry.totals().permits.succeeded, 10_000 + insertions);
+
+    let registry = full();
+    assert_eq!(registry.sweep(), 9_900);
+    assert_eq!((registry.len(), registry.totals().permits.succeeded), (100, 10_000));
 }
 
 #[test]

@@ -127,11 +127,10 @@ fn a_wait_that_is_asked_to_end_is_a_use_though_it_was_over() {
 }
 
 #[test]
-fn the_few_that_a_search_finds_go_in_the_order_of_their_last_use() {
-    // A table so large that one search finds several victims: a part of the table each time.
-    let (registry, _) = registry(HealthConfig::default().with_max_peers(128));
-    let order: Vec<u64> = (0..128).map(|n| n * 37 % 128).collect();
-    for peer in (0..128).chain(order.iter().copied()) {
+fn in_a_table_of_64_the_least_recently_used_goes() {
+    let (registry, _) = registry(HealthConfig::default().with_max_peers(64));
+    let order: Vec<u64> = (0..64).map(|n| n * 37 % 64).collect();
+    for peer in (0..64).chain(order.iter().copied()) {
         registry.acquire(&peer).unwrap().success();
     }
     for (newcomer, gone) in order.iter().take(40).enumerate() {
@@ -142,16 +141,16 @@ fn the_few_that_a_search_finds_go_in_the_order_of_their_last_use() {
 }
 
 #[test]
-fn a_victim_that_was_used_since_the_search_is_spared() {
-    let (registry, _) = registry(HealthConfig::default().with_max_peers(128));
-    for peer in 0..128 {
-        registry.acquire(&peer).unwrap().success();
+fn in_a_larger_one_the_least_recently_used_of_64_goes() {
+    let (registry, _) = registry(HealthConfig::default().with_max_peers(1024));
+    (0..1024).for_each(|peer| _ = registry.acquire(&peer).unwrap().success());
+    // The newer half is used again and again: of any 64 some are of the older half.
+    for newcomer in 0..256 {
+        (512..1024).for_each(|peer| _ = registry.acquire(&peer).unwrap().success());
+        assert!(registry.acquire(&(2000 + newcomer)).unwrap().is_tracked());
     }
-    registry.acquire(&1000).unwrap().success();
-    assert!(!registry.contains(&0), "the first of the few that the search has found");
-    registry.acquire(&1).unwrap().success();
-    registry.acquire(&1001).unwrap().success();
-    assert!(registry.contains(&1) && !registry.contains(&2));
+    let left = (512..1024).filter(|peer| registry.contains(peer)).count();
+    assert_eq!((left, registry.len()), (512, 1024));
 }
 
 #[test]

@@ -1,13 +1,18 @@
-//! Counts the peers for the guard against an outage of our own (R30).
+//! Counts the peers for the guard against an outage of our own (R30), a few at a time.
 
+use super::circle::{Circle, Hand, Place};
 use super::key::PeerKey;
 use super::table::Table;
 use super::{HealthRegistry, Inner};
-use crate::guard::{Count, Crowd};
+use crate::guard::{Count, Crowd, Looked};
 use crate::rules::Rules;
 use crate::seat::Shared;
-use crate::sync::{Arc, Ordering, Weak, fence};
+use crate::sync::Weak;
 use crate::time::Tick;
+
+/// A table of so many peers is counted at once; in a larger one so many seats are looked at for one call.
+const SMALL: usize = 1024;
+const STEP: usize = 256;
 
 /// The peers of a registry, which holds this itself.
 pub(super) struct Peers<K>(pub(super) Weak<Inner<K>>);
@@ -21,35 +26,119 @@ impl<K: PeerKey> Crowd for Peers<K> {
         self.0.upgrade().map_or(0, |inner| inner.table.len() as u64)
     }
 
-    fn count(&self, rules: &Rules, now: Tick) -> Option<Count> {
+    fn is_small(&self) -> bool {
+        self.peers() <= SMALL as u64
+    }
+
+    fn count_on(&self, rules: &Rules, seen: &dyn Fn() -> u64) -> Option<Looked> {
         let inner = self.0.upgrade()?;
-        Some(inner.table.census(&inner.shared, rules, now))
+        let Inner { table, shared, .. } = &*inner;
+        if self.is_small() {
+            let mut round = Round::begin(table, shared, rules, seen());
+            // Some come while the others are counted.
+            round.step(&table.circle, 2 * SMALL, rules, Marks::Told);
+            return Some(round.looked);
+        }
+        let Some(mut rounds) = table.rounds.try_lock() else {
+            // Somebody else counts: a few must do.
+            let mut round = Round::begin(table, shared, rules, seen());
+            round.step(&table.circle, STEP, rules, Marks::None);
+            return Some(Looked { whole: false, ..round.looked });
+        };
+        let Rounds { number, round } = &mut *rounds;
+        let current = round.get_or_insert_with(|| {
+            *number = number.wrapping_add(1).max(1);
+            Round::begin(table, shared, rules, seen())
+        });
+        current.step(&table.circle, STEP, rules, Marks::Numbered(*number));
+        let looked = current.looked;
+        if looked.whole {
+            *round = None;
+        }
+        Some(looked)
     }
 }
 
-impl<K: PeerKey> Table<K> {
-    /// The peers in use: held by somebody, or used since a sweep or a count that was at least
-    /// `idle_timeout` ago. Those that are open or held back among them.
-    fn census(&self, shared: &Shared<K>, rules: &Rules, now: Tick) -> Count {
+/// The count of a large table that goes on, by number.
+#[derive(Debug, Default)]
+pub(super) struct Rounds {
+    number: u32,
+    round: Option<Round>,
+}
+
+#[derive(Debug)]
+struct Round {
+    hand: Hand,
+    /// Peers that were used before that and not since are idle.
+    idle_before: Option<u64>,
+    looked: Looked,
+}
+
+/// What is noted with a seat that is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Marks {
+    None,
+    /// How many successes there were.
+    Told,
+    /// That too, and in which round: a seat that changes its place is counted once.
+    Numbered(u32),
+}
+
+impl Round {
+    fn begin<K: PeerKey>(table: &Table<K>, shared: &Shared<K>, rules: &Rules, seen: u64) -> Self {
         let arrivals = shared.next_use();
-        let idle_before = self.idle_before(arrivals, rules, now);
-        let looking = self.looking();
-        let mut count = Count { arrivals, ..Count::default() };
-        self.each(|seat| {
-            count.peers += 1;
-            let in_hand = Arc::strong_count(seat) > 1 + looking;
-            // Acquire: pairs with the Release by which `Arc` gives up a reference: the use that
-            // ended with it was noted before. No model of a count sees the stamp; the one of an
-            // eviction, which is proven in the same way, fails without its fence.
-            fence(Ordering::Acquire);
-            if in_hand || idle_before.is_none_or(|place| seat.tracker.stamp() >= place) {
-                let core = seat.tracker.core();
-                count.used += 1;
-                count.open += u64::from(core.is_tripped());
-                count.held += u64::from(core.is_held_back(rules, now));
+        // Read after the place in the order of uses was taken: see `Uses`.
+        let at = shared.env.clock.now();
+        let idle_before = table.idle_before(arrivals, rules, at);
+        let count = Count { arrivals, ..Count::default() };
+        let looked = Looked { at, seen, count, whole: false };
+        Self { hand: Hand::default(), idle_before, looked }
+    }
+
+    fn step<K>(&mut self, circle: &Circle<K>, seats: usize, rules: &Rules, marks: Marks) {
+        let Self { hand, idle_before, looked } = self;
+        let (_, over) = circle.step(hand, seats, |place| {
+            if let Marks::Numbered(number) = marks {
+                if place.counted_in == number {
+                    return;
+                }
+                place.counted_in = number;
             }
+            looked.count.add(place, *idle_before, rules, looked.at, marks != Marks::None);
         });
-        count
+        looked.whole = over;
+    }
+}
+
+impl Count {
+    /// Adds a peer: it counts if it ever answered, and is held by a handle, or was used since a sweep
+    /// or a count that was at least `idle_timeout` ago.
+    fn add<K>(
+        &mut self,
+        place: &mut Place<K>,
+        idle_before: Option<u64>,
+        rules: &Rules,
+        now: Tick,
+        mark: bool,
+    ) {
+        self.peers += 1;
+        let seat = &place.seat;
+        let successes = seat.tracker.successes();
+        // Asked first: see `Seat::is_gripped`.
+        let used = seat.is_gripped() || idle_before.is_none_or(|idle| seat.tracker.stamp() >= idle);
+        if successes == 0 || !used {
+            return;
+        }
+        let core = seat.tracker.core();
+        self.used += 1;
+        self.open += u64::from(core.is_tripped());
+        self.held += u64::from(core.is_held_back(rules, now));
+        if mark {
+            #[allow(clippy::cast_possible_truncation, reason = "whether it changed is all")]
+            let successes = successes as u32;
+            self.answered |= successes != place.successes && !core.is_tripped();
+            place.successes = successes;
+        }
     }
 }
 
@@ -64,20 +153,25 @@ impl<K: PeerKey> HealthRegistry<K> {
     /// [`LocalOutage`](crate::EventKind::LocalOutage) and
     /// [`LocalRecovered`](crate::EventKind::LocalRecovered).
     ///
-    /// In use is a peer that a handle or a permit holds, or that was used within `idle_timeout` as
-    /// far as sweeps, and counts for this purpose, can tell: longer ago where there were none. Open
-    /// are the open and the half-open ones among them, not those that were forced open. They are
-    /// counted when one is about to open, in a pass over the table, when the last count is a second
-    /// old or an eighth of the peers is new or gone. So a circuit that has closed, or a peer that
-    /// was removed, may hold its place for a second; while no peer is removed or falls idle, never
-    /// are there more than the limit. To ask this while an outage goes on counts them too. For a
-    /// second after the end of one, no other begins, though trips are held back.
+    /// In use is a peer that ever answered, and that a handle holds or that was used within
+    /// `idle_timeout` as far as insertions, sweeps and counts can tell: longer ago where there were
+    /// none. A peer that never answered is not held back. Open are the open and the half-open ones
+    /// among them, not those that were forced open. They are counted when one is about to open and the
+    /// last count is a second old, or an eighth of the peers is new or gone: up to 1,024 peers at once,
+    /// more of them 256 by 256, for each call that fails, or asks this, until all were seen. Until then those decide that were seen by now. So a
+    /// circuit that has closed, or a peer that was removed, may hold its place for a while; while no
+    /// peer is removed or falls idle, never are there more than the limit.
+    ///
+    /// Who answers proves that this node is online: when a trip is held back, and between two counts
+    /// after that, a second apart, a peer that is not open has had a success, trips are not held
+    /// back until the next count. For a second after the end of an outage, no other begins.
     ///
     /// ```
     /// use peer_health::{HealthConfig, HealthRegistry, Recorded, SyncError};
     ///
     /// let config = HealthConfig::default().with_failure_threshold(1).with_outage_guard(true);
     /// let registry = HealthRegistry::<u32>::builder().config(config).build()?;
+    /// (1..=4).for_each(|peer| _ = registry.acquire(&peer).unwrap().success()); // they are known
     /// let calls: Vec<_> = (1..=4).map(|peer| registry.acquire(&peer).unwrap()).collect();
     /// let opened = calls
     ///     .into_iter()

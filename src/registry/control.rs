@@ -91,7 +91,6 @@ impl<K: PeerKey> HealthRegistry<K> {
     pub fn reset(&self, peer: &K) -> bool {
         while let Some(seat) = self.known(peer) {
             if self.controlled(&seat, Control::Reset) {
-                self.inner.shared.freed();
                 return true;
             }
         }
@@ -193,13 +192,13 @@ impl<K: PeerKey> HealthRegistry<K> {
     /// # Ok::<(), peer_health::ConfigError>(())
     /// ```
     pub fn sweep(&self) -> usize {
-        let shared = &self.inner.shared;
-        self.inner.table.sweep(shared, shared.env.clock.now())
+        self.inner.table.sweep(&self.inner.shared)
     }
 
     fn control(&self, peer: &K, control: Control) -> Result<(), Untracked> {
         loop {
-            let seat = self.seat(peer).ok_or(Untracked)?;
+            // A ban is not refused by chance: room is looked for until all were looked at (R26).
+            let seat = self.inner.table.seat(&self.inner.shared, peer, true).ok_or(Untracked)?;
             if self.controlled(&seat, control) {
                 return Ok(());
             }

@@ -7,7 +7,7 @@ use super::{HealthRegistry, Inner, PeerKey};
 use crate::answer::{NextAdmission, Status};
 use crate::seat::Seat;
 use crate::snapshot::{Snapshot, Totals};
-use crate::sync::Arc;
+use crate::sync::{Arc, Weak};
 use crate::time::Tick;
 #[cfg(feature = "tokio")]
 use crate::{rules::Rules, sync::Loaded};
@@ -104,9 +104,8 @@ impl<K: PeerKey> HealthRegistry<K> {
     /// assert_eq!(seen, [(7, peer_health::Status::Closed)]);
     /// ```
     pub fn for_each(&self, mut show: impl FnMut(&K, Snapshot)) {
-        let mut held = self.inner.table.seats(&self.inner.shared);
-        while !held.seats.is_empty() {
-            let group = held.seats.split_off(held.seats.len().saturating_sub(GROUP));
+        for group in self.inner.table.seats().chunks(GROUP) {
+            let group: Vec<_> = group.iter().filter_map(Weak::upgrade).collect();
             ahead(group.iter().map(|seat| &**seat));
             for seat in group {
                 show(&seat.key, self.inner.snapshot(&seat));
@@ -128,7 +127,7 @@ impl<K: PeerKey> HealthRegistry<K> {
     /// ```
     pub fn totals(&self) -> Totals {
         let mut totals = self.inner.shared.ledger.totals();
-        for seat in &self.inner.table.seats(&self.inner.shared).seats {
+        for seat in self.inner.table.seats().iter().filter_map(Weak::upgrade) {
             totals.permits.add(seat.totals(&seat.tracker.core().health));
         }
         totals

@@ -3,29 +3,28 @@
 //! No guard of the map leaves a method, and nothing runs under a shard's lock but `Hash`, `Eq` and
 //! `Clone` of the key and steps of a circuit, which wait for nobody. Seats are dropped outside.
 //!
-//! A seat is evicted only by proof that nobody else holds it, given under its shard's lock, where
-//! nobody can come to hold it: there is no outcome that could be lost with it.
+//! Beside the map every seat stands in a [`Circle`], so that whoever looks for room looks at a few
+//! seats and not at the table: see [`room`](super::room).
 
-use std::collections::BinaryHeap;
 use std::hash::BuildHasher;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 
+use super::census::Rounds;
+use super::circle::Circle;
 use super::key::{AsKey, KeyRef, Keyed, PeerKey};
-use super::sweep::{Rank, Sweeps, Victim};
+use super::room::{Looks, Uses};
 use crate::circuit::Core;
-use crate::event::EventKind;
 use crate::seat::{Said, Seat, Shared};
-use crate::sync::{Arc, AtomicU64, AtomicUsize, Ordering, Swap, fence};
-use crate::time::Tick;
+use crate::sync::{Arc, AtomicU64, AtomicUsize, Mutex, Ordering, Swap, Weak};
 use crate::tracker::Tracker;
 
-type Map<K> = DashMap<Keyed<K>, (), foldhash::quality::RandomState>;
+pub(super) type Map<K> = DashMap<Keyed<K>, (), foldhash::quality::RandomState>;
 
 pub(crate) struct Table<K> {
-    map: Map<K>,
+    pub(super) map: Map<K>,
+    pub(super) circle: Circle<K>,
     /// Places taken or promised: never less than the seats in the map.
     taken: AtomicUsize,
     /// How a tracker begins: shared by those that were never in trouble.
@@ -34,27 +33,23 @@ pub(crate) struct Table<K> {
     /// continues there.
     generations: AtomicU64,
     seed: u64,
-    /// How many hold all seats to look at them: see [`Held`].
-    looking: AtomicUsize,
-    victims: Mutex<Vec<Victim<K>>>,
-    pub(super) sweeps: Mutex<Sweeps>,
+    pub(super) looks: Mutex<Looks>,
+    pub(super) uses: Mutex<Uses>,
+    pub(super) rounds: Mutex<Rounds>,
 }
 
-/// All seats, held by who looks at them and uses none: no peer is in use for that (R30), and none
-/// that is free afterwards is overlooked (R26). Meanwhile a peer that is held by others too may go by
-/// its last use.
-pub(super) struct Held<'a, K> {
-    pub(super) seats: Vec<Arc<Seat<K>>>,
-    table: &'a Table<K>,
-    shared: &'a Shared<K>,
+/// A place that was taken for a newcomer: given back if nobody comes to sit there.
+pub(super) struct Promise<'a, K>(pub(super) &'a Table<K>);
+
+impl<K> Promise<'_, K> {
+    fn keep(self) {
+        std::mem::forget(self);
+    }
 }
 
-impl<K> Drop for Held<'_, K> {
+impl<K> Drop for Promise<'_, K> {
     fn drop(&mut self) {
-        self.seats.clear();
-        // Relaxed: pairs with `Table::looking`; see `Table::seats`.
-        self.table.looking.fetch_sub(1, Ordering::Relaxed);
-        self.shared.freed();
+        self.0.give_places_back(1);
     }
 }
 
@@ -69,32 +64,46 @@ pub(super) fn ahead<'a, K: 'a>(seats: impl Iterator<Item = &'a Seat<K>>) {
     }
 }
 
-/// A lock that a panic elsewhere does not close: what it holds is valid at every moment.
-pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl<K: PeerKey> Table<K> {
-    pub(crate) fn new(max_peers: usize, seed: u64) -> Self {
-        // Enough shards that a snapshot of all peers holds up an insertion for microseconds.
-        let shards = (max_peers / 64).next_power_of_two().clamp(16, 1024);
-        let hasher = foldhash::quality::RandomState::default();
-        Self {
-            map: DashMap::with_hasher_and_shard_amount(hasher, shards),
-            taken: AtomicUsize::new(0),
-            fresh: Swap::new(Arc::new(Core::new(0))),
-            generations: AtomicU64::new(0),
-            seed,
-            looking: AtomicUsize::new(0),
-            victims: Mutex::default(),
-            sweeps: Mutex::default(),
-        }
-    }
-
+impl<K> Table<K> {
     /// How many peers are tracked; one that is being added may count already.
     pub(crate) fn len(&self) -> usize {
         // Relaxed: pairs with `take_place`.
         self.taken.load(Ordering::Relaxed)
+    }
+
+    /// Takes a place if there are less than `max`.
+    pub(super) fn take_place(&self, max: usize) -> Option<Promise<'_, K>> {
+        // Relaxed, twice: pairs with `give_places_back`; the number alone matters, and a
+        // read-modify-write sees the latest.
+        let taken = self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |taken| {
+            (taken < max).then_some(taken + 1)
+        });
+        taken.is_ok().then(|| Promise(self))
+    }
+
+    pub(super) fn give_places_back(&self, places: usize) {
+        // Relaxed: pairs with `take_place`.
+        self.taken.fetch_sub(places, Ordering::Relaxed);
+    }
+}
+
+impl<K: PeerKey> Table<K> {
+    pub(crate) fn new(max_peers: usize, seed: u64) -> Self {
+        // Enough shards that who lists the peers of one holds up an insertion for microseconds, and
+        // so few that an empty table takes some kilobytes.
+        let shards = (max_peers / 1024).next_power_of_two().clamp(16, 1024);
+        let hasher = foldhash::quality::RandomState::default();
+        Self {
+            map: DashMap::with_hasher_and_shard_amount(hasher, shards),
+            circle: Circle::new(max_peers),
+            taken: AtomicUsize::new(0),
+            fresh: Swap::new(Arc::new(Core::new(0))),
+            generations: AtomicU64::new(0),
+            seed,
+            looks: Mutex::default(),
+            uses: Mutex::default(),
+            rounds: Mutex::default(),
+        }
     }
 
     /// The peer's seat, if it has one.
@@ -102,36 +111,41 @@ impl<K: PeerKey> Table<K> {
         self.map.get(&KeyRef(key) as &dyn AsKey<K>).map(|found| Arc::clone(&found.key().0))
     }
 
-    /// The peer's seat, made if there is room for it; counted as a use.
+    /// The peer's seat, made if there is room for it; counted as a use. `patient`: who asks waits
+    /// until all were looked at for room.
     #[inline(never)]
-    pub(crate) fn seat(&self, shared: &Arc<Shared<K>>, key: &K) -> Option<Arc<Seat<K>>> {
+    pub(crate) fn seat(
+        &self,
+        shared: &Arc<Shared<K>>,
+        key: &K,
+        patient: bool,
+    ) -> Option<Arc<Seat<K>>> {
         match self.get(key) {
             Some(seat) => {
                 seat.tracker.mark(shared.now_used());
                 Some(seat)
             }
-            None => self.insert(shared, key),
+            None => self.insert(shared, key, patient),
         }
     }
 
-    fn insert(&self, shared: &Arc<Shared<K>>, key: &K) -> Option<Arc<Seat<K>>> {
+    fn insert(&self, shared: &Arc<Shared<K>>, key: &K, patient: bool) -> Option<Arc<Seat<K>>> {
+        // What may panic comes before anything changes (R25).
+        let (own, salt) = (key.clone(), self.salt(key));
+        let stamp = shared.next_use();
+        // Read after the place in the order of uses was taken: see `Uses`.
         let now = shared.env.clock.now();
-        self.sweep_if_due(shared, now);
-        if !self.take_place(shared, now) {
+        self.forget_a_few(shared, stamp, now);
+        let Some(promise) = self.make_place(shared, now, patient) else {
             // Relaxed: pairs with nothing; a total.
             shared.ledger.untracked.fetch_add(1, Ordering::Relaxed);
             return None;
-        }
+        };
         let core = self.fresh_core();
-        let tracker = Tracker::new(Arc::clone(&core), self.salt(key), shared.next_use());
-        let seat = Arc::new(Seat::new(tracker, Arc::clone(shared), key.clone()));
+        let tracker = Tracker::new(Arc::clone(&core), salt, stamp);
+        let seat = Arc::new(Seat::new(tracker, Arc::clone(shared), own));
         match self.map.entry(Keyed(Arc::clone(&seat))) {
-            Entry::Occupied(found) => {
-                let seat = Arc::clone(&found.key().0);
-                drop(found);
-                self.give_place_back();
-                Some(seat)
-            }
+            Entry::Occupied(found) => return Some(Arc::clone(&found.key().0)),
             Entry::Vacant(place) => {
                 // Asked again under the lock of the shard, where the peer's earlier tracker ended.
                 let fresh = self.fresh_core();
@@ -139,9 +153,11 @@ impl<K: PeerKey> Table<K> {
                     seat.tracker.begin(fresh);
                 }
                 drop(place.insert(()));
-                Some(seat)
             }
         }
+        promise.keep();
+        self.circle.add(&seat);
+        Some(seat)
     }
 
     /// How a new tracker begins: asked under the lock of the peer's shard, with a generation that
@@ -160,7 +176,7 @@ impl<K: PeerKey> Table<K> {
     }
 
     /// A tracker goes whose last phase is `generation`. To be told under the lock of its shard.
-    fn retire(&self, generation: u64) {
+    pub(super) fn retire(&self, generation: u64) {
         // Relaxed: pairs with `fresh_core`, under the same lock.
         self.generations.fetch_max(generation, Ordering::Relaxed);
     }
@@ -168,105 +184,6 @@ impl<K: PeerKey> Table<K> {
     /// Depends on the registry's seed and the key alone, so that jitter can be repeated.
     fn salt(&self, key: &K) -> u64 {
         foldhash::quality::FixedState::with_seed(self.seed).hash_one(key)
-    }
-
-    /// Takes a place for a newcomer, making room if need be.
-    fn take_place(&self, shared: &Shared<K>, now: Tick) -> bool {
-        loop {
-            let max = shared.env.rules().max_peers;
-            // Relaxed, twice: pairs with `give_place_back`; the number alone matters, and a
-            // read-modify-write sees the latest.
-            let taken = self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |taken| {
-                (taken < max).then_some(taken + 1)
-            });
-            if taken.is_ok() {
-                return true;
-            }
-            if !self.evict_one(shared, now) {
-                return false;
-            }
-        }
-    }
-
-    fn give_place_back(&self) {
-        // Relaxed: pairs with `take_place`.
-        self.taken.fetch_sub(1, Ordering::Relaxed);
-    }
-
-    /// Makes room by forgetting one peer: the least recently used clean one, or else the one that
-    /// has been in trouble and out of use for longest. A pass over the table finds the next few
-    /// victims in order; each is looked at again before it goes.
-    fn evict_one(&self, shared: &Shared<K>, now: Tick) -> bool {
-        loop {
-            let next = locked(&self.victims).pop();
-            if let Some(victim) = next {
-                if self.evict(shared, &victim, now) {
-                    return true;
-                }
-                continue;
-            }
-            if !shared.begin_search(now) {
-                return false;
-            }
-            let mut found = self.search(now, shared.env.rules().forget);
-            let Some(first) = found.pop() else {
-                shared.search_failed(now);
-                return false;
-            };
-            shared.freed();
-            let before = std::mem::replace(&mut *locked(&self.victims), found);
-            drop(before); // when nothing is locked (R25)
-            if self.evict(shared, &first, now) {
-                return true;
-            }
-        }
-    }
-
-    /// The next few peers to be forgotten, the first to go last.
-    fn search(&self, now: Tick, forget: u64) -> Vec<Victim<K>> {
-        let batch = (self.len() / 16).clamp(1, 4096);
-        let mut found = BinaryHeap::with_capacity(batch + 1);
-        // Keys are dropped when no shard is locked (R25).
-        let mut outdone = Vec::new();
-        for entry in &self.map {
-            let Keyed(seat) = entry.key();
-            let Some(rank) = Victim::of(seat, now, forget) else { continue };
-            if found.len() < batch || found.peek().is_some_and(|v: &Victim<K>| rank < v.rank) {
-                found.push(Victim { rank, key: seat.key.clone() });
-            }
-            if found.len() > batch {
-                outdone.extend(found.pop());
-            }
-        }
-        let mut found = found.into_sorted_vec();
-        found.reverse();
-        found
-    }
-
-    /// Forgets the victim if it still may go.
-    pub(super) fn evict(&self, shared: &Shared<K>, victim: &Victim<K>, now: Tick) -> bool {
-        let forget = shared.env.rules().forget;
-        let mut last = 0;
-        let gone = self.map.remove_if(&KeyRef(&victim.key) as &dyn AsKey<K>, |Keyed(seat), ()| {
-            // The proof: nobody else holds the seat, and under this lock nobody comes to. It comes
-            // first: it acquires what the last holder did, and the rank is judged by that.
-            let alone = Arc::strong_count(seat) == 1;
-            // Acquire: pairs with the Release by which `Arc` gives up a reference.
-            fence(Ordering::Acquire);
-            let goes = alone && Victim::of(seat, now, forget) == Some(victim.rank);
-            if goes {
-                last = seat.tracker.core().generation.saturating_add(1);
-                self.retire(last);
-            }
-            goes
-        });
-        let Some((Keyed(seat), ())) = gone else { return false };
-        self.give_place_back();
-        // Relaxed: pairs with nothing; a total.
-        shared.ledger.evicted.fetch_add(1, Ordering::Relaxed);
-        (shared.sink)(&seat, Said::Event(last, EventKind::Evicted));
-        (shared.sink)(&seat, Said::Gone { answered: seat.tracker.successes() > 0 });
-        true
     }
 
     /// Removes the peer (R27): its tracker's last phase begins under the lock of the shard, so
@@ -279,7 +196,8 @@ impl<K: PeerKey> Table<K> {
             true
         });
         let Some((Keyed(seat), ())) = removed else { return false };
-        self.give_place_back();
+        self.circle.remove(&seat);
+        self.give_places_back(1);
         let (totals, turns) = ended;
         let totals = totals.unwrap_or_default();
         shared.ledger.add(totals);
@@ -288,54 +206,14 @@ impl<K: PeerKey> Table<K> {
         seat.tell(&turns);
         let answered = totals.succeeded > 0 || totals.reported_successes > 0;
         (shared.sink)(&seat, Said::Gone { answered });
-        shared.freed();
         true
     }
 
-    /// All seats. A shard is held only while its seats are counted up (R28).
-    pub(super) fn seats<'a>(&'a self, shared: &'a Shared<K>) -> Held<'a, K> {
-        // Relaxed: pairs with `looking`; a count that comes in between errs for a second.
-        self.looking.fetch_add(1, Ordering::Relaxed);
-        let mut held = Held { seats: Vec::with_capacity(self.len()), table: self, shared };
-        let mut entries = self.map.iter();
-        loop {
-            let group: Vec<_> = entries.by_ref().take(GROUP).collect();
-            if group.is_empty() {
-                return held;
-            }
-            ahead(group.iter().map(|entry| &*entry.key().0));
-            held.seats.extend(group.iter().map(|entry| Arc::clone(&entry.key().0)));
-        }
-    }
-
-    /// How many hold all seats at the moment, each of them once.
-    pub(super) fn looking(&self) -> usize {
-        // Relaxed: pairs with `seats`; see there.
-        self.looking.load(Ordering::Relaxed)
-    }
-
-    /// Shows all seats, each under the lock of its shard.
-    pub(super) fn each(&self, mut show: impl FnMut(&Arc<Seat<K>>)) {
-        for entry in &self.map {
-            show(&entry.key().0);
-        }
-    }
-
-    /// The peers that may go and whose rank is `wanted`.
-    pub(super) fn select(
-        &self,
-        now: Tick,
-        forget: u64,
-        wanted: impl Fn(Rank) -> bool,
-    ) -> Vec<Victim<K>> {
-        let candidate =
-            |seat: &Arc<Seat<K>>| Victim::of(seat, now, forget).filter(|rank| wanted(*rank));
-        self.map
-            .iter()
-            .filter_map(|entry| {
-                let Keyed(seat) = entry.key();
-                Some(Victim { rank: candidate(seat)?, key: seat.key.clone() })
-            })
-            .collect()
+    /// All seats, none of them held by that: a peer may go before it is looked at. A shard is held
+    /// only while its seats are counted up (R28).
+    pub(super) fn seats(&self) -> Vec<Weak<Seat<K>>> {
+        let mut seats = Vec::with_capacity(self.len());
+        seats.extend(self.map.iter().map(|entry| Arc::downgrade(&entry.key().0)));
+        seats
     }
 }

@@ -76,6 +76,11 @@ impl Tracker {
         }
     }
 
+    /// A hash of the registry's seed and the peer.
+    pub(crate) fn salt(&self) -> u64 {
+        self.salt
+    }
+
     pub(crate) fn stamp(&self) -> u64 {
         // Relaxed: pairs with `mark`; see `touch`.
         self.stamp.load(Ordering::Relaxed)

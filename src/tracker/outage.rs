@@ -5,15 +5,21 @@ use crate::answer::Recorded;
 use crate::circuit::{At, Core, Turn, Turns, Verdict};
 use crate::guard::Place;
 
-/// A place for the trip of this circuit.
+/// A place for the trip of this circuit. Who never answered needs none.
 #[cold]
-pub(super) fn place(env: &Env, seen: &Core, at: At<'_>) -> Place {
+pub(super) fn place(env: &Env, answered: bool, seen: &Core, at: At<'_>) -> Place {
+    if !answered {
+        return Place::Free;
+    }
     env.guard.take(at.rules, at.now, seen.is_held_back(at.rules, at.now))
 }
 
-/// After a step whose trip had a place: it was made. If there is room for all again, an outage that
-/// went on is over.
-pub(super) fn opened(env: &Env, place: Place, turns: Turns) -> Turns {
+/// After a step that was made: if its trip had a place, that is said; if there is room for all again, an
+/// outage that went on is over. A count that has begun goes on, since there may soon be trips.
+pub(super) fn opened(env: &Env, at: At<'_>, place: Place, turns: Turns) -> Turns {
+    if at.rules.guard.is_some() {
+        env.guard.count_on(at.rules, at.now);
+    }
     let Place::Taken { calm } = place else { return turns };
     env.guard.trip_made();
     let over = turns[0].filter(|_| calm && env.guard.holds());

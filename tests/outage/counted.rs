@@ -59,6 +59,7 @@ fn an_answer_before_the_outage_is_told_ends_it() {
         .listener(move |event: &Event<u32>| log.lock().unwrap().push(event.kind))
         .build()
         .unwrap();
+    (1..=3).for_each(|peer| _ = registry.acquire(&peer).unwrap().success());
     let calls = [1, 2, 3].map(|peer| registry.acquire(&peer).unwrap());
     REGISTRY.set(registry.clone()).unwrap();
     let [first, second, _third] = calls;

@@ -102,7 +102,7 @@ macro_rules! atomics {
     )+};
 }
 
-atomics!(AtomicU8: u8, AtomicU64: u64);
+atomics!(AtomicU8: u8, AtomicU64: u64, AtomicUsize: usize);
 
 /// A shared `Arc` that is replaced as a whole.
 #[derive(Debug)]

@@ -30,6 +30,12 @@ pub(crate) fn two_bounded(floors: [usize; 2], model: impl Fn() + Send + Sync + '
     bounded(2, Some(4), 2, floors, model);
 }
 
+/// Checks a model of two threads that has far too many, with at most three preemptions; in a debug build
+/// with at most one.
+pub(crate) fn two_narrowly(floors: [usize; 2], model: impl Fn() + Send + Sync + 'static) {
+    bounded(2, Some(3), 1, floors, model);
+}
+
 /// Checks a model of three threads in all its executions with at most three preemptions; in a
 /// debug build with at most one.
 pub(crate) fn three(floors: [usize; 2], model: impl Fn() + Send + Sync + 'static) {

@@ -15,7 +15,7 @@
 use std::cell::Cell;
 use std::fmt;
 use std::ops::Deref;
-use std::sync::{Mutex, PoisonError, atomic};
+use std::sync::{PoisonError, atomic};
 
 use loom::cell::UnsafeCell;
 use loom::sync::atomic as model;
@@ -227,6 +227,10 @@ impl<T> Arc<T> {
         self.0.strong.as_ref().filter(|_| !unwinding())
     }
 
+    pub(crate) fn downgrade(this: &Self) -> Weak<T> {
+        Weak(std::sync::Arc::downgrade(&this.0))
+    }
+
     pub(crate) fn ptr_eq(this: &Self, other: &Self) -> bool {
         std::sync::Arc::ptr_eq(&this.0, &other.0)
     }
@@ -240,12 +244,83 @@ impl<T> Arc<T> {
     }
 }
 
-/// `std`'s `Weak`, for what has no reference count that loom sees.
+/// `std`'s `Weak`, with the orderings that `std` has.
 pub(crate) struct Weak<T>(std::sync::Weak<Counted<T>>);
 
 impl<T> Weak<T> {
+    #[track_caller]
     pub(crate) fn upgrade(&self) -> Option<Arc<T>> {
-        self.0.upgrade().map(Arc)
+        let found = self.0.upgrade()?;
+        let more = |count| (count > 0).then_some(count + 1);
+        let counted = found.strong.as_ref().filter(|_| !unwinding());
+        let going = counted.is_some_and(|strong| {
+            strong.fetch_update(Ordering::Acquire, Ordering::Relaxed, more).is_err()
+        });
+        (!going).then(|| Arc(found))
+    }
+}
+
+/// A lock that loom sees.
+pub(crate) enum Mutex<T> {
+    Model(loom::sync::Mutex<T>),
+    Std(std::sync::Mutex<T>),
+}
+
+pub(crate) enum Locked<'a, T> {
+    Model(loom::sync::MutexGuard<'a, T>),
+    Std(std::sync::MutexGuard<'a, T>),
+}
+
+impl<T> Mutex<T> {
+    #[track_caller]
+    pub(crate) fn new(value: T) -> Self {
+        if MODELLING.get() && !unwinding() {
+            Self::Model(loom::sync::Mutex::new(value))
+        } else {
+            Self::Std(std::sync::Mutex::new(value))
+        }
+    }
+
+    #[track_caller]
+    pub(crate) fn lock(&self) -> Locked<'_, T> {
+        match self {
+            Self::Model(it) => Locked::Model(it.lock().unwrap()),
+            Self::Std(it) => Locked::Std(it.lock().unwrap_or_else(PoisonError::into_inner)),
+        }
+    }
+
+    #[track_caller]
+    pub(crate) fn try_lock(&self) -> Option<Locked<'_, T>> {
+        match self {
+            Self::Model(it) => it.try_lock().ok().map(Locked::Model),
+            Self::Std(it) => it.try_lock().ok().map(Locked::Std),
+        }
+    }
+}
+
+impl<T: Default> Default for Mutex<T> {
+    fn default() -> Self {
+        Self::new(T::default())
+    }
+}
+
+impl<T> Deref for Locked<'_, T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        match self {
+            Self::Model(it) => it,
+            Self::Std(it) => it,
+        }
+    }
+}
+
+impl<T> std::ops::DerefMut for Locked<'_, T> {
+    fn deref_mut(&mut self) -> &mut T {
+        match self {
+            Self::Model(it) => it,
+            Self::Std(it) => it,
+        }
     }
 }
 
@@ -298,7 +373,7 @@ impl<T: PartialEq> PartialEq for Arc<T> {
 pub(crate) struct Swap<T> {
     at: AtomicUsize,
     /// Everything that was ever here. Never locked while loom may switch threads.
-    arena: Mutex<Vec<Entry<T>>>,
+    arena: std::sync::Mutex<Vec<Entry<T>>>,
 }
 
 struct Entry<T> {
@@ -311,7 +386,7 @@ pub(crate) type Loaded<T> = Arc<T>;
 impl<T> Swap<T> {
     #[track_caller]
     pub(crate) fn new(value: Arc<T>) -> Self {
-        let swap = Self { at: AtomicUsize::new(0), arena: Mutex::default() };
+        let swap = Self { at: AtomicUsize::new(0), arena: std::sync::Mutex::default() };
         swap.push(value);
         swap
     }

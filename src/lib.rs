@@ -62,6 +62,7 @@ mod config;
 mod coordinator;
 mod error;
 mod event;
+mod foreign;
 mod guard;
 mod handler;
 mod health;

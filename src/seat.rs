@@ -5,6 +5,7 @@ use crate::answer::Recorded;
 use crate::circuit::{Admission, Core, Health, Ticket, Turn, Turns, Verdict};
 use crate::error::Failure;
 use crate::event::EventKind;
+use crate::foreign::Own;
 use crate::snapshot::{PARTS, PeerTotals, Totals};
 use crate::sync::{Arc, AtomicU64, Ordering};
 use crate::time::Tick;
@@ -157,7 +158,9 @@ impl<K> Shared<K> {
 pub(crate) struct Seat<K> {
     pub(crate) tracker: Tracker,
     pub(crate) shared: Arc<Shared<K>>,
-    pub(crate) key: K,
+    pub(crate) key: Own<K>,
+    /// The key's hash, for the table that holds this.
+    pub(crate) hash: u64,
     pub(crate) refused: RefusalCounts,
 }
 
@@ -173,7 +176,14 @@ impl<K: Clone> Seat<K> {
 
 impl<K> Seat<K> {
     pub(crate) fn new(tracker: Tracker, shared: Arc<Shared<K>>, key: K) -> Self {
-        Self { tracker, shared, key, refused: RefusalCounts::default() }
+        let (key, hash) = (Own::new(key), 0);
+        Self { tracker, shared, key, hash, refused: RefusalCounts::default() }
+    }
+
+    /// For a table, which finds it by this.
+    pub(crate) fn hashed(mut self, hash: u64) -> Self {
+        self.hash = hash;
+        self
     }
 
     /// What was ever counted of the peer.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 /// The floor of each file or folder of `src`. Imports go down, or stay within a file's own folder.
 const FLOORS: [&[&str]; 6] = [
-    &["sync", "time"],
+    &["foreign", "sync", "time"],
     &["answer", "backoff", "budget", "cleared", "config", "error", "rest", "rules", "window"],
     &["circuit"],
     &["event", "guard", "permit", "seat", "snapshot", "tracker"],
@@ -16,7 +16,7 @@ const FLOORS: [&[&str]; 6] = [
 ];
 /// Modules on one floor that may look at each other: each list is in order, later at earlier.
 const ORDER: [&[&str]; 3] = [
-    &["sync", "time"],
+    &["sync", "foreign", "time"],
     &["error", "answer", "cleared", "config", "rules", "rest", "window", "backoff", "budget"],
     &["event", "snapshot", "guard", "tracker", "seat", "permit"],
 ];

@@ -207,12 +207,14 @@ impl<K: PeerKey> Inner<K> {
 
 #[cfg(feature = "tracing")]
 fn warn(deadline: Duration, lease: Duration) {
-    tracing::warn!(
-        target: "peer_health",
-        ?deadline,
-        ?lease,
-        "attempt_deadline is not below probe_lease: probes get half of the lease"
-    );
+    crate::foreign::quietly(|| {
+        tracing::warn!(
+            target: "peer_health",
+            ?deadline,
+            ?lease,
+            "attempt_deadline is not below probe_lease: probes get half of the lease"
+        );
+    });
 }
 
 #[cfg(not(feature = "tracing"))]

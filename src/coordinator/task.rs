@@ -310,13 +310,15 @@ impl Clocks {
 
 #[cfg(feature = "tracing")]
 fn warn(registry: Duration, tokio: Duration) {
-    tracing::warn!(
-        target: "peer_health",
-        ?registry,
-        ?tokio,
-        "the registry's clock and tokio's run apart: waits go by the registry's, timers by tokio's; \
-         with paused time, build the registry with Clock::tokio()"
-    );
+    crate::foreign::quietly(|| {
+        tracing::warn!(
+            target: "peer_health",
+            ?registry,
+            ?tokio,
+            "the registry's clock and tokio's run apart: waits go by the registry's, timers by tokio's; \
+             with paused time, build the registry with Clock::tokio()"
+        );
+    });
 }
 
 #[cfg(not(feature = "tracing"))]

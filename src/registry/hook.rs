@@ -47,7 +47,8 @@ impl<K> Hooks<K> {
     pub(super) fn tell(&self, told: Told<'_, K>) {
         let list = self.0.now();
         if !list.is_empty() {
-            tell_each(list, |hook| hook(told), log::lost_by_hook);
+            let lost = tell_each(&list, |hook| hook(told));
+            (0..lost).for_each(|_| log::lost_by_hook());
         }
     }
 }
@@ -79,8 +80,7 @@ impl<K: PeerKey> HealthRegistry<K> {
     /// misses none: each was made before the look, or is told.
     pub(crate) fn hook(&self, hook: impl Fn(Told<'_, K>) + Send + Sync + 'static) -> Hooked {
         let hooks = Arc::clone(&self.inner.hooks);
-        let hook: Arc<Hook<K>> = Arc::new(Box::new(hook));
-        hooks.0.add(&hook);
+        let hook = hooks.0.add(Box::new(hook));
         Hooked { _stop: Stop(Box::new(move || hooks.0.remove(&hook))) }
     }
 

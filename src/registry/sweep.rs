@@ -3,17 +3,17 @@
 use std::cmp::Ordering as Order;
 use std::collections::VecDeque;
 
-use super::key::PeerKey;
+use super::key::{PeerKey, SeatRef};
 use super::table::{Table, locked};
 use crate::rules::Rules;
 use crate::seat::{Seat, Shared};
 use crate::sync::Arc;
 use crate::time::Tick;
 
-/// A peer that may be forgotten.
-pub(crate) struct Victim<K> {
+/// A peer that may be forgotten, named by its seat: no key is cloned, nor compared, to find it.
+pub(crate) struct Victim {
     pub(super) rank: Rank,
-    pub(super) key: K,
+    pub(super) seat: SeatRef,
 }
 
 /// Clean peers go first, the least recently used of them first; then those in trouble that were
@@ -33,9 +33,9 @@ impl Rank {
     }
 }
 
-impl<K> Victim<K> {
+impl Victim {
     /// The rank of a seat that may go: held by nobody, and clean or forgotten.
-    pub(super) fn of(seat: &Arc<Seat<K>>, now: Tick, forget: u64) -> Option<Rank> {
+    pub(super) fn of<K>(seat: &Arc<Seat<K>>, now: Tick, forget: u64) -> Option<Rank> {
         if Arc::strong_count(seat) > 1 {
             return None;
         }
@@ -48,21 +48,21 @@ impl<K> Victim<K> {
     }
 }
 
-impl<K> PartialEq for Victim<K> {
+impl PartialEq for Victim {
     fn eq(&self, other: &Self) -> bool {
         self.rank == other.rank
     }
 }
 
-impl<K> Eq for Victim<K> {}
+impl Eq for Victim {}
 
-impl<K> PartialOrd for Victim<K> {
+impl PartialOrd for Victim {
     fn partial_cmp(&self, other: &Self) -> Option<Order> {
         Some(self.cmp(other))
     }
 }
 
-impl<K> Ord for Victim<K> {
+impl Ord for Victim {
     fn cmp(&self, other: &Self) -> Order {
         self.rank.cmp(&other.rank)
     }

@@ -1,7 +1,8 @@
 //! The table of peers: one seat per peer, never more than `max_peers` (R26, R27).
 //!
-//! No guard of the map leaves a method, and nothing runs under a shard's lock but `Hash`, `Eq` and
-//! `Clone` of the key and steps of a circuit, which wait for nobody. Seats are dropped outside.
+//! No guard of the map leaves a method, and nothing runs under a shard's lock but `Eq` of the key and
+//! steps of a circuit, which wait for nobody. Seats are dropped outside. A key that panics leaves the
+//! table as it was, and gives its place back.
 //!
 //! A seat is evicted only by proof that nobody else holds it, given under its shard's lock, where
 //! nobody can come to hold it: there is no outcome that could be lost with it.
@@ -13,19 +14,20 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 
-use super::key::{AsKey, KeyRef, Keyed, PeerKey};
+use super::key::{AsKey, KeyRef, Keyed, PeerKey, SeatRef, Taken};
 use super::sweep::{Rank, Sweeps, Victim};
 use crate::circuit::Core;
 use crate::event::EventKind;
 use crate::seat::{Said, Seat, Shared};
-use crate::sync::{Arc, AtomicU64, AtomicUsize, Ordering, Swap, fence};
+use crate::sync::{Arc, AtomicU64, AtomicUsize, KeyHasher, Ordering, Swap, fence};
 use crate::time::Tick;
 use crate::tracker::Tracker;
 
-type Map<K> = DashMap<Keyed<K>, (), foldhash::quality::RandomState>;
+type Map<K> = DashMap<Keyed<K>, (), Taken>;
 
 pub(crate) struct Table<K> {
     map: Map<K>,
+    hasher: KeyHasher,
     /// Places taken or promised: never less than the seats in the map.
     taken: AtomicUsize,
     /// How a tracker begins: shared by those that were never in trouble.
@@ -36,7 +38,7 @@ pub(crate) struct Table<K> {
     seed: u64,
     /// How many hold all seats to look at them: see [`Held`].
     looking: AtomicUsize,
-    victims: Mutex<Vec<Victim<K>>>,
+    victims: Mutex<Vec<Victim>>,
     pub(super) sweeps: Mutex<Sweeps>,
 }
 
@@ -74,13 +76,22 @@ pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// A place that is given back, unless it is forgotten since a seat has it.
+struct PlaceTaken<'a, K: PeerKey>(&'a Table<K>);
+
+impl<K: PeerKey> Drop for PlaceTaken<'_, K> {
+    fn drop(&mut self) {
+        self.0.give_place_back();
+    }
+}
+
 impl<K: PeerKey> Table<K> {
     pub(crate) fn new(max_peers: usize, seed: u64) -> Self {
         // Enough shards that a snapshot of all peers holds up an insertion for microseconds.
         let shards = (max_peers / 64).next_power_of_two().clamp(16, 1024);
-        let hasher = foldhash::quality::RandomState::default();
         Self {
-            map: DashMap::with_hasher_and_shard_amount(hasher, shards),
+            map: DashMap::with_hasher_and_shard_amount(Taken::default(), shards),
+            hasher: KeyHasher::default(),
             taken: AtomicUsize::new(0),
             fresh: Swap::new(Arc::new(Core::new(0))),
             generations: AtomicU64::new(0),
@@ -99,22 +110,32 @@ impl<K: PeerKey> Table<K> {
 
     /// The peer's seat, if it has one.
     pub(crate) fn get(&self, key: &K) -> Option<Arc<Seat<K>>> {
-        self.map.get(&KeyRef(key) as &dyn AsKey<K>).map(|found| Arc::clone(&found.key().0))
+        self.find(&KeyRef(key, self.hasher.hash_one(key)))
+    }
+
+    #[inline]
+    fn find(&self, key: &KeyRef<'_, K>) -> Option<Arc<Seat<K>>> {
+        self.map.get(key as &dyn AsKey<K>).map(|found| Arc::clone(&found.key().0))
     }
 
     /// The peer's seat, made if there is room for it; counted as a use.
     #[inline(never)]
     pub(crate) fn seat(&self, shared: &Arc<Shared<K>>, key: &K) -> Option<Arc<Seat<K>>> {
-        match self.get(key) {
+        let key = KeyRef(key, self.hasher.hash_one(key));
+        match self.find(&key) {
             Some(seat) => {
                 seat.tracker.mark(shared.now_used());
                 Some(seat)
             }
-            None => self.insert(shared, key),
+            None => self.insert(shared, &key),
         }
     }
 
-    fn insert(&self, shared: &Arc<Shared<K>>, key: &K) -> Option<Arc<Seat<K>>> {
+    fn insert(
+        &self,
+        shared: &Arc<Shared<K>>,
+        &KeyRef(key, hash): &KeyRef<'_, K>,
+    ) -> Option<Arc<Seat<K>>> {
         let now = shared.env.clock.now();
         self.sweep_if_due(shared, now);
         if !self.take_place(shared, now) {
@@ -122,14 +143,16 @@ impl<K: PeerKey> Table<K> {
             shared.ledger.untracked.fetch_add(1, Ordering::Relaxed);
             return None;
         }
+        let place_taken = PlaceTaken(self);
         let core = self.fresh_core();
         let tracker = Tracker::new(Arc::clone(&core), self.salt(key), shared.next_use());
-        let seat = Arc::new(Seat::new(tracker, Arc::clone(shared), key.clone()));
+        let seat = Seat::new(tracker, Arc::clone(shared), key.clone()).hashed(hash);
+        let seat = Arc::new(seat);
         match self.map.entry(Keyed(Arc::clone(&seat))) {
             Entry::Occupied(found) => {
                 let seat = Arc::clone(&found.key().0);
                 drop(found);
-                self.give_place_back();
+                drop(place_taken);
                 Some(seat)
             }
             Entry::Vacant(place) => {
@@ -139,6 +162,7 @@ impl<K: PeerKey> Table<K> {
                     seat.tracker.begin(fresh);
                 }
                 drop(place.insert(()));
+                std::mem::forget(place_taken);
                 Some(seat)
             }
         }
@@ -214,8 +238,7 @@ impl<K: PeerKey> Table<K> {
                 return false;
             };
             shared.freed();
-            let before = std::mem::replace(&mut *locked(&self.victims), found);
-            drop(before); // when nothing is locked (R25)
+            *locked(&self.victims) = found;
             if self.evict(shared, &first, now) {
                 return true;
             }
@@ -223,19 +246,17 @@ impl<K: PeerKey> Table<K> {
     }
 
     /// The next few peers to be forgotten, the first to go last.
-    fn search(&self, now: Tick, forget: u64) -> Vec<Victim<K>> {
+    fn search(&self, now: Tick, forget: u64) -> Vec<Victim> {
         let batch = (self.len() / 16).clamp(1, 4096);
         let mut found = BinaryHeap::with_capacity(batch + 1);
-        // Keys are dropped when no shard is locked (R25).
-        let mut outdone = Vec::new();
         for entry in &self.map {
             let Keyed(seat) = entry.key();
             let Some(rank) = Victim::of(seat, now, forget) else { continue };
-            if found.len() < batch || found.peek().is_some_and(|v: &Victim<K>| rank < v.rank) {
-                found.push(Victim { rank, key: seat.key.clone() });
+            if found.len() < batch || found.peek().is_some_and(|v: &Victim| rank < v.rank) {
+                found.push(Victim { rank, seat: SeatRef::of(seat) });
             }
             if found.len() > batch {
-                outdone.extend(found.pop());
+                found.pop();
             }
         }
         let mut found = found.into_sorted_vec();
@@ -244,10 +265,10 @@ impl<K: PeerKey> Table<K> {
     }
 
     /// Forgets the victim if it still may go.
-    pub(super) fn evict(&self, shared: &Shared<K>, victim: &Victim<K>, now: Tick) -> bool {
+    pub(super) fn evict(&self, shared: &Shared<K>, victim: &Victim, now: Tick) -> bool {
         let forget = shared.env.rules().forget;
         let mut last = 0;
-        let gone = self.map.remove_if(&KeyRef(&victim.key) as &dyn AsKey<K>, |Keyed(seat), ()| {
+        let gone = self.map.remove_if(&victim.seat as &dyn AsKey<K>, |Keyed(seat), ()| {
             // The proof: nobody else holds the seat, and under this lock nobody comes to. It comes
             // first: it acquires what the last holder did, and the rank is judged by that.
             let alone = Arc::strong_count(seat) == 1;
@@ -273,7 +294,8 @@ impl<K: PeerKey> Table<K> {
     /// that nobody can find the old tracker afterwards, nor a new one before.
     pub(crate) fn remove(&self, shared: &Shared<K>, key: &K) -> bool {
         let mut ended = (None, [None; 2]);
-        let removed = self.map.remove_if(&KeyRef(key) as &dyn AsKey<K>, |Keyed(seat), ()| {
+        let key = KeyRef(key, self.hasher.hash_one(key));
+        let removed = self.map.remove_if(&key as &dyn AsKey<K>, |Keyed(seat), ()| {
             ended = seat.remove();
             self.retire(seat.tracker.core().generation);
             true
@@ -327,14 +349,14 @@ impl<K: PeerKey> Table<K> {
         now: Tick,
         forget: u64,
         wanted: impl Fn(Rank) -> bool,
-    ) -> Vec<Victim<K>> {
+    ) -> Vec<Victim> {
         let candidate =
             |seat: &Arc<Seat<K>>| Victim::of(seat, now, forget).filter(|rank| wanted(*rank));
         self.map
             .iter()
             .filter_map(|entry| {
                 let Keyed(seat) = entry.key();
-                Some(Victim { rank: candidate(seat)?, key: seat.key.clone() })
+                Some(Victim { rank: candidate(seat)?, seat: SeatRef::of(seat) })
             })
             .collect()
     }

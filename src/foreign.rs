@@ -14,6 +14,11 @@ use std::mem;
 use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+#[cfg(feature = "tokio")]
+mod wakers;
+#[cfg(feature = "tokio")]
+pub(crate) use wakers::shielded;
+
 /// Runs foreign code; `None` if it panicked.
 #[inline]
 pub(crate) fn guarded<R>(run: impl FnOnce() -> R) -> Option<R> {
@@ -29,7 +34,7 @@ pub(crate) fn guarded<R>(run: impl FnOnce() -> R) -> Option<R> {
 /// Drops what a panic has left. A payload that panics in its destructor leaves another, which is
 /// not dropped: it may be of the same kind.
 #[cold]
-fn dispose_of(payload: Box<dyn Any + Send>) {
+pub(crate) fn dispose_of(payload: Box<dyn Any + Send>) {
     if let Err(another) = catch_unwind(AssertUnwindSafe(move || drop(payload))) {
         mem::forget(another);
     }

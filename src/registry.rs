@@ -11,6 +11,8 @@ mod key;
 mod listen;
 mod log;
 mod look;
+#[cfg(feature = "tokio")]
+mod names;
 mod sweep;
 mod table;
 
@@ -36,6 +38,8 @@ pub use key::PeerKey;
 #[cfg(feature = "tracing")]
 pub(crate) use key::short;
 pub use listen::Listening;
+#[cfg(feature = "tokio")]
+pub(crate) use names::{Name, Names};
 
 /// What is known of all peers: ask before a call, report after it.
 ///

@@ -13,6 +13,7 @@ use super::task::drive;
 use super::{Inner, SyncCoordinator};
 use crate::circuit::Verdict;
 use crate::error::Failure;
+use crate::foreign::shielded;
 use crate::registry::PeerKey;
 use crate::sync::Arc;
 use crate::time::nanos;
@@ -239,7 +240,9 @@ impl<K: PeerKey> SyncDriver<K> {
         let failure = Arc::new(failure.into());
         let verdict = if failure.counts() { Verdict::Failure } else { Verdict::Neutral };
         if verdict == Verdict::Failure {
-            self.driver.inner.session_lost(peer);
+            let inner = &self.driver.inner;
+            // Who has no name, has no session.
+            inner.names.known(peer).iter().for_each(|peer| inner.session_lost(peer));
         }
         self.driver.inner.registry.report(peer, verdict, Some(&failure));
     }
@@ -378,7 +381,7 @@ impl<K: PeerKey> SyncDriver<K> {
         self.driver.close();
         let mut over = self.driver.over();
         // Nothing is ever sent: it ends when the driver does.
-        async move { while over.changed().await.is_ok() {} }
+        shielded(async move { while over.changed().await.is_ok() {} })
     }
 }
 

@@ -21,6 +21,8 @@ pub(crate) enum Told<'a, K> {
     Peer(&'a K),
     /// The peer's tracker is gone, evicted or removed; whether a success was ever recorded in it.
     Gone { peer: &'a K, answered: bool },
+    /// A step of the peer was made of which no listener has heard: its key could not be cloned.
+    Unheard(&'a K),
     /// The configuration was replaced.
     Configured,
 }

@@ -31,10 +31,10 @@ use crate::answer::{Reason, Recorded};
 use crate::backoff::RetryPolicy;
 use crate::budget::RetryBudget;
 use crate::error::Failure;
-use crate::foreign::shielded;
 use crate::registry::hook::Hooked;
 use crate::registry::{HealthRegistry, Name, Names, PeerKey};
 use crate::sync::{Arc, Weak};
+use crate::wakers::shielded;
 
 mod all;
 mod answered;

@@ -14,11 +14,6 @@ use std::mem;
 use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-#[cfg(feature = "tokio")]
-mod wakers;
-#[cfg(feature = "tokio")]
-pub(crate) use wakers::shielded;
-
 /// Runs foreign code; `None` if it panicked.
 #[inline]
 pub(crate) fn guarded<R>(run: impl FnOnce() -> R) -> Option<R> {

@@ -5,10 +5,16 @@
 
 #[path = "foreign/calls.rs"]
 mod calls;
+#[cfg(feature = "tokio")]
+#[path = "foreign/driving.rs"]
+mod driving;
 #[path = "foreign/keys.rs"]
 mod keys;
 #[path = "foreign/listeners.rs"]
 mod listeners;
+#[cfg(feature = "tokio")]
+#[path = "foreign/watching.rs"]
+mod watching;
 
 use std::hash::{Hash, Hasher};
 use std::mem;

@@ -11,7 +11,7 @@ const FLOORS: [&[&str]; 6] = [
     &["answer", "backoff", "budget", "cleared", "config", "error", "rest", "rules", "window"],
     &["circuit"],
     &["event", "guard", "permit", "seat", "snapshot", "tracker"],
-    &["registry"],
+    &["registry", "wakers"],
     &["coordinator", "handler", "health", "iroh", "monitor", "retry", "tokio_time"],
 ];
 /// Modules on one floor that may look at each other: each list is in order, later at earlier.

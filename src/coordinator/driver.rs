@@ -13,10 +13,10 @@ use super::task::drive;
 use super::{Inner, SyncCoordinator};
 use crate::circuit::Verdict;
 use crate::error::Failure;
-use crate::foreign::shielded;
 use crate::registry::PeerKey;
 use crate::sync::Arc;
 use crate::time::nanos;
+use crate::wakers::shielded;
 
 /// Syncs with peers on request, for as long as it lives.
 ///

@@ -7,8 +7,8 @@ use tokio::time::{Instant, sleep};
 
 use super::HealthMonitor;
 use crate::answer::{NextAdmission, Status};
-use crate::foreign::shielded;
 use crate::registry::PeerKey;
+use crate::wakers::shielded;
 
 /// What gives no event is looked for when as long again was waited as before, but not sooner than
 /// this, nor later than that.

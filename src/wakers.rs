@@ -7,7 +7,7 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::task::{Context, Wake, Waker};
 
-use super::{Own, quietly};
+use crate::foreign::{Own, quietly};
 use crate::sync::Arc;
 
 /// A waker that is cloned without foreign code, and whose panics go nowhere.

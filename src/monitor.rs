@@ -8,9 +8,10 @@
 //! 2. Listen first, then look: no transition falls between the two.
 //! 3. The monitor's mutexes are held for a few steps of a map, by whoever makes a transition or asks
 //!    the monitor. A call to a healthy peer makes no transition and meets none of them. Under them
-//!    keys are hashed and compared, and neither cloned nor dropped; wakers are not touched (R25).
-//! 4. Whoever waits is woken by what it waits for, whatever becomes of others: a waker or a key that
-//!    panics is the loss of its own task, and what is known of the peers is found out anew.
+//!    the registry is asked, which compares keys; they are neither cloned nor dropped, and wakers are not
+//!    touched (R25). Peers are kept by name, so that no key leaves a map halfway.
+//! 4. Whoever waits is woken by what it waits for, whatever becomes of others: a waker that panics is the
+//!    loss of its own task, and where a key panics, what is known of the peers is found out anew.
 
 use std::fmt;
 use std::sync::{Arc as Shared, OnceLock, Weak};

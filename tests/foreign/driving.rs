@@ -239,6 +239,39 @@ fn operations_and_what_they_leave_may_panic_in_every_way() {
     });
 }
 
+/// What panics in an operation of `sync` is its caller's, and leaves nothing behind.
+#[test]
+fn a_sync_that_panics_gives_its_slot_and_its_permit_back() {
+    struct Unreadable;
+    impl From<Unreadable> for Failure {
+        fn from(_: Unreadable) -> Self {
+            panics()
+        }
+    }
+    on_paused_time(async {
+        let registry = HealthRegistry::<u32>::builder().clock(Clock::tokio()).build().unwrap();
+        let coordinator =
+            SyncCoordinator::builder(registry.clone()).max_concurrent(1).build().unwrap();
+        let driver = coordinator.drive(async |_| Ok::<_, SyncError>(())).unwrap();
+        for round in 1..4 {
+            let mut sync = Box::pin(coordinator.sync(&7, async |id: u32| match round {
+                1 => panics(),
+                2 => Err(Unreadable),
+                _ => Ok(id),
+            }));
+            let polled = ends(|| futures_util::FutureExt::now_or_never(&mut sync));
+            assert_eq!(polled.map(|synced| synced.unwrap().is_ok()), (round > 2).then_some(true));
+            assert!(ends(|| drop(sync)).is_some());
+        }
+        assert_eq!(registry.snapshot(&7).unwrap().totals.abandoned, 2);
+        assert!(ends(|| driver.note_lost(&7, Unreadable)).is_none(), "its caller's own");
+        assert_eq!(registry.snapshot(&7).unwrap().errors, 0);
+        driver.request(&8);
+        sleep(Duration::from_secs(1)).await;
+        assert_eq!(driver.stats().succeeded, 1);
+    });
+}
+
 /// Wakes nobody, and panics.
 struct Sleeper;
 

@@ -163,6 +163,43 @@ mod subscribers {
         });
     }
 
+    /// A key whose `Debug` gives an error, which is a panic of who formats it.
+    #[test]
+    fn a_key_that_cannot_be_printed_is_logged_without_it() {
+        #[derive(Clone, PartialEq, Eq, Hash)]
+        struct Unprintable;
+        impl std::fmt::Debug for Unprintable {
+            fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                Err(std::fmt::Error)
+            }
+        }
+        let lines: Arc<Mutex<String>> = Arc::default();
+        struct Text(Arc<Mutex<String>>);
+        impl tracing::field::Visit for Text {
+            fn record_debug(&mut self, _: &tracing::field::Field, value: &dyn std::fmt::Debug) {
+                *self.0.lock().unwrap() += &format!("{value:?} ");
+            }
+        }
+        impl tracing_subscriber::Layer<tracing_subscriber::Registry> for Text {
+            fn on_event(
+                &self,
+                event: &tracing::Event<'_>,
+                _: tracing_subscriber::layer::Context<'_, tracing_subscriber::Registry>,
+            ) {
+                event.record(&mut Self(Arc::clone(&self.0)));
+            }
+        }
+        use tracing_subscriber::layer::SubscriberExt as _;
+        let subscriber = tracing_subscriber::registry().with(Text(Arc::clone(&lines)));
+        tracing::subscriber::with_default(subscriber, || {
+            let registry = HealthRegistry::builder().config(config()).build().unwrap();
+            let permit = registry.acquire(&Unprintable).unwrap();
+            assert!(ends(|| permit.failure(network())).is_some());
+        });
+        let lines = lines.lock().unwrap();
+        assert!(lines.contains("(unprintable)") && lines.contains("circuit opened"), "{lines}");
+    }
+
     /// A line is written after everybody has heard, whatever became of the listeners.
     #[test]
     fn listeners_hear_before_anything_is_logged() {

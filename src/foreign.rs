@@ -49,6 +49,7 @@ impl<T> Own<T> {
     }
 
     /// The value, for somebody who answers for its destructor.
+    #[allow(dead_code, reason = "for the monitor, which is a feature")]
     pub(crate) fn take(mut self) -> Option<T> {
         self.0.take()
     }

@@ -137,14 +137,14 @@ impl Drop for Key {
 
 type Registry = HealthRegistry<Key>;
 
-const PLACES: usize = 8;
+const PLACES: u32 = 8;
 
 /// One failure opens, one success closes.
 fn config() -> HealthConfig {
     HealthConfig::default()
         .with_failure_threshold(1)
         .with_success_threshold(1)
-        .with_max_peers(PLACES)
+        .with_max_peers(PLACES as usize)
 }
 
 fn network() -> SyncError {
@@ -195,9 +195,9 @@ fn assert_sound(registry: &Registry, key: impl Fn(u32) -> Key) {
     assert_eq!(registry.len(), known.len(), "places and peers");
     known.iter().for_each(|peer| assert!(registry.remove(&key(*peer)), "{peer} is not found"));
     assert!(registry.is_empty(), "a place is lost");
-    let permits: Vec<_> = (0..=PLACES).map(|n| registry.acquire(&key(1000 + n as u32))).collect();
+    let permits: Vec<_> = (0..=PLACES).map(|n| registry.acquire(&key(1000 + n))).collect();
     let tracked = permits.iter().filter(|permit| permit.as_ref().unwrap().is_tracked()).count();
-    assert_eq!(tracked, PLACES);
+    assert_eq!(tracked, PLACES as usize);
     for permit in permits {
         permit.unwrap().success();
     }

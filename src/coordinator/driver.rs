@@ -210,7 +210,8 @@ impl<K: PeerKey> SyncDriver<K> {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn note_reachable(&self, peer: &K) {
-        let Inner { registry, retry, .. } = &*self.driver.inner;
+        let Inner { registry, retry, names, .. } = &*self.driver.inner;
+        let peer = &names.name(peer);
         registry.note_reachable(peer);
         let failed = registry.since_last_error(peer).unwrap_or(Duration::MAX);
         self.driver.hear(peer, nanos(retry.initial_delay.saturating_sub(failed)));

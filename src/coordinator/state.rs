@@ -255,8 +255,7 @@ impl<K: PeerKey> DriverState<K> {
     }
 
     /// Good news of the peer, which the registry has heard (D6): to be called in so long.
-    pub(super) fn hear(&self, peer: &K, soon: u64) {
-        let peer = &self.inner.names.name(peer);
+    pub(super) fn hear(&self, peer: &Name<K>, soon: u64) {
         let stranger = self.inner.class(peer) == Class::Stranger;
         self.change(|state, now| {
             // Somebody has come through to us: if we were in trouble, it may be over.

@@ -29,7 +29,7 @@ impl<K: PeerKey> Listeners<K> {
         let event = guarded(|| Own::new(Event::new(peer.clone(), generation, kind)));
         let lost = match &event {
             Some(event) => tell_each(&list, |listener| listener(event)),
-            None => list.len(),
+            None => 1,
         };
         (0..lost).for_each(|_| log::lost(peer, generation, kind));
         event.is_some()

@@ -44,7 +44,7 @@ fn a_closure_that_is_shown_all_peers_may_panic() {
     let trap = Arc::<Trap>::default();
     let key = Key::of(&trap);
     let registry = Registry::builder().config(config()).build().unwrap();
-    (0..PLACES as u32).for_each(|id| drop(registry.acquire(&key(id))));
+    (0..PLACES).for_each(|id| drop(registry.acquire(&key(id))));
     let mut shown = 0;
     let ended = ends(|| {
         registry.for_each(|_, _| {

@@ -39,7 +39,7 @@ impl World {
 
     /// A table with one place left; peer 0 is open, peer 1 banned, the others are clean.
     fn populate(&self) {
-        (0..PLACES as u32 - 1).for_each(|id| drop(self.permit(id)));
+        (0..PLACES - 1).for_each(|id| drop(self.permit(id)));
         self.permit(0).failure(network());
         self.registry.force_open(&self.key(1)).unwrap();
     }
@@ -140,15 +140,15 @@ fn eight_keys_that_cannot_be_cloned_leave_eight_places() {
     for what in [What::Clone, What::Hash] {
         let world = world();
         world.trap.arm(what, 1, true);
-        for id in 0..2 * PLACES as u32 {
+        for id in 0..2 * PLACES {
             let key = world.key(id);
             assert!(ends(|| world.registry.acquire(&key)).is_none());
             assert!(ends(|| world.registry.force_open(&key)).is_none());
         }
         world.trap.disarm();
         assert_eq!(world.registry.len(), 0);
-        (0..PLACES as u32).for_each(|id| world.registry.force_open(&world.key(id)).unwrap());
-        (0..PLACES as u32).for_each(|id| assert!(world.registry.remove(&world.key(id))));
+        (0..PLACES).for_each(|id| world.registry.force_open(&world.key(id)).unwrap());
+        (0..PLACES).for_each(|id| assert!(world.registry.remove(&world.key(id))));
         assert_sound(&world.registry, |id| world.key(id));
     }
 }
@@ -212,7 +212,7 @@ fn a_table_of_keys_that_panic_when_they_are_dropped_goes_with_its_registry() {
     world.populate();
     world.trap.arm(What::Drop, 1, true);
     assert!(ends(|| drop(world.registry)).is_some());
-    assert!(world.trap.disarm() >= PLACES as u64 - 1);
+    assert!(world.trap.disarm() >= u64::from(PLACES) - 1);
 }
 
 /// What a key does to others than its caller: they are evicted, or swept, by an innocent one.
@@ -220,7 +220,7 @@ fn a_table_of_keys_that_panic_when_they_are_dropped_goes_with_its_registry() {
 fn an_innocent_caller_does_not_unwind_for_another_peers_key() {
     for what in ALL {
         let world = world();
-        (0..PLACES as u32).for_each(|id| drop(world.permit(4 * id)));
+        (0..PLACES).for_each(|id| drop(world.permit(4 * id)));
         let innocent = Key(1000, Arc::default());
         world.trap.arm(what, 1, true);
         let admitted = ends(|| logged(|| world.registry.acquire(&innocent).unwrap().is_tracked()));

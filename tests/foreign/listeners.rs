@@ -3,7 +3,7 @@
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
-use peer_health::{Clock, Event, EventKind};
+use peer_health::{Clock, Event};
 
 use super::*;
 
@@ -63,7 +63,7 @@ fn a_clock_that_panics_tells_the_time_it_told_last() {
         n => Duration::from_millis(n as u64),
     });
     let registry = HealthRegistry::<u32>::builder().config(config()).clock(clock).build().unwrap();
-    for peer in 0..PLACES as u32 {
+    for peer in 0..PLACES {
         assert!(ends(|| registry.acquire(&peer).unwrap().failure(network())).is_some());
         assert!(ends(|| registry.acquire(&peer).is_err()).is_some());
     }
@@ -74,6 +74,7 @@ fn a_clock_that_panics_tells_the_time_it_told_last() {
 mod subscribers {
     use std::sync::Mutex;
 
+    use peer_health::EventKind;
     use tracing::subscriber::Interest;
     use tracing::{Metadata, Subscriber, span};
 

@@ -32,8 +32,9 @@ use crate::backoff::RetryPolicy;
 use crate::budget::RetryBudget;
 use crate::error::Failure;
 use crate::registry::hook::Hooked;
-use crate::registry::{HealthRegistry, PeerKey};
+use crate::registry::{HealthRegistry, Name, Names, PeerKey};
 use crate::sync::{Arc, Weak};
+use crate::wakers::shielded;
 
 mod all;
 mod answered;
@@ -87,7 +88,9 @@ struct Inner<K: PeerKey> {
     shortened: OnceLock<()>,
     stable_after: Duration,
     budget: RetryBudget,
-    limits: Arc<Limits<K>>,
+    limits: Arc<Limits<Name<K>>>,
+    /// What peers are called in the limits and by the drivers.
+    names: Names<K>,
     seed: Option<u64>,
     /// Told of what the registry tells.
     drivers: Mutex<Arc<Vec<Weak<DriverState<K>>>>>,
@@ -214,16 +217,25 @@ impl<K: PeerKey> SyncCoordinator<K> {
         Call: Future<Output = Result<T, E>>,
         E: Into<Failure>,
     {
+        shielded(self.operate(peer, op)).await
+    }
+
+    async fn operate<Call, T, E>(&self, peer: &K, op: impl Fn(K) -> Call) -> Result<T, SyncFailed>
+    where
+        Call: Future<Output = Result<T, E>>,
+        E: Into<Failure>,
+    {
         runtime::with_timers()?;
         let inner = &self.inner;
         let mut backoff = inner.retry.backoff();
         if let Some(seed) = inner.seed {
             backoff = backoff.with_seed(seed);
         }
+        let name = &inner.names.name(peer);
         let mut last: Option<Arc<Failure>> = None;
         let (mut attempts, mut refusals) = (0, 0);
         loop {
-            let refused = match inner.slot(peer).await {
+            let refused = match inner.slot(name).await {
                 Ok(mut slot) => match inner.registry.acquire(peer) {
                     Ok(permit) => {
                         let made = inner.attempt(&mut slot, permit, attempts > 0, &op).await;

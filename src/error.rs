@@ -198,6 +198,12 @@ impl Failure {
         Self::from(SyncError::Document(error.to_string()))
     }
 
+    /// Of an error whose conversion has panicked.
+    pub(crate) fn unknown() -> Self {
+        let error = SyncError::State("the conversion of the error panicked".into());
+        Self::from(error).with_fault(Fault::Nobody)
+    }
+
     /// States whose fault it was, which wins over what the error suggests.
     ///
     /// ```

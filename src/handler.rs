@@ -317,7 +317,9 @@ impl Default for CircuitBreakerConfig {
 
 #[cfg(feature = "tracing")]
 fn warn(problem: &ConfigError) {
-    tracing::warn!(target: "peer_health", %problem, "configuration value not usable");
+    crate::foreign::quietly(|| {
+        tracing::warn!(target: "peer_health", %problem, "configuration value not usable");
+    });
 }
 
 #[cfg(not(feature = "tracing"))]

@@ -62,6 +62,7 @@ mod config;
 mod coordinator;
 mod error;
 mod event;
+mod foreign;
 mod guard;
 mod handler;
 mod health;
@@ -81,6 +82,8 @@ mod time;
 #[cfg(feature = "tokio")]
 mod tokio_time;
 mod tracker;
+#[cfg(feature = "tokio")]
+mod wakers;
 mod window;
 
 pub use answer::{NextAdmission, Reason, Recorded, Refused, Status, Untracked, WindowCounts};

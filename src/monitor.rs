@@ -8,16 +8,18 @@
 //! 2. Listen first, then look: no transition falls between the two.
 //! 3. The monitor's mutexes are held for a few steps of a map, by whoever makes a transition or asks
 //!    the monitor. A call to a healthy peer makes no transition and meets none of them. Under them
-//!    keys are hashed and compared, and neither cloned nor dropped; wakers are not touched (R25).
-//! 4. Whoever waits is woken by what it waits for, whatever becomes of others: a waker or a key that
-//!    panics is the loss of its own task, and what is known of the peers is found out anew.
+//!    the registry is asked, which compares keys; they are neither cloned nor dropped, and wakers are not
+//!    touched (R25). Peers are kept by name, so that no key leaves a map halfway.
+//! 4. Whoever waits is woken by what it waits for, whatever becomes of others: a waker that panics is the
+//!    loss of its own task, and where a key panics, what is known of the peers is found out anew.
 
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::fmt;
 use std::sync::{Arc as Shared, OnceLock, Weak};
-use std::{fmt, mem};
 
 use crate::event::{Event, EventKind};
-use crate::registry::{HealthRegistry, Listening, PeerKey};
+use crate::foreign::guarded;
+use crate::registry::hook::{Hooked, Told};
+use crate::registry::{HealthRegistry, Listening, Names, PeerKey};
 use crate::sync::AtomicU64;
 
 mod builder;
@@ -72,6 +74,8 @@ struct Inner<K> {
     registry: HealthRegistry<K>,
     troubles: Troubles<K>,
     watches: Watches<K>,
+    /// What peers are called in these two.
+    names: Names<K>,
     /// How many events a stream keeps for a reader that lags.
     capacity: usize,
     /// How many offenders a summary names.
@@ -80,7 +84,7 @@ struct Inner<K> {
     /// How often was chosen: each choice has numbers of its own.
     choices: AtomicU64,
     /// Until the last who has the monitor lets it go.
-    listening: OnceLock<Listening>,
+    listening: OnceLock<(Listening, Hooked)>,
 }
 
 impl<K: PeerKey> HealthMonitor<K> {
@@ -133,6 +137,7 @@ impl<K: PeerKey> Inner<K> {
             registry,
             troubles: Troubles::default(),
             watches: Watches::default(),
+            names: Names::default(),
             capacity,
             worst,
             seed,
@@ -145,9 +150,15 @@ impl<K: PeerKey> Inner<K> {
                 inner.hear(event);
             }
         });
-        inner.listening.get_or_init(|| listening);
+        let hears: Weak<Self> = Shared::downgrade(&inner);
+        let hooked = inner.registry.hook(move |told| {
+            if let (Told::Unheard(peer), Some(inner)) = (told, hears.upgrade()) {
+                inner.look(peer);
+            }
+        });
+        inner.listening.get_or_init(|| (listening, hooked));
         // What was so before, found now that it listens.
-        inner.troubles.look_at_all(&inner.registry);
+        inner.troubles.look_at_all(&inner.registry, &inner.names);
         inner
     }
 
@@ -155,18 +166,16 @@ impl<K: PeerKey> Inner<K> {
         if matches!(event.kind, EventKind::LocalOutage | EventKind::LocalRecovered) {
             return; // no transition
         }
-        // A key that panics in the one does not keep the other from being done; who tells the
-        // event hears of the panic. A second payload may panic when it is dropped.
-        let look = || self.troubles.look(&self.registry, &event.peer);
-        let looked = catch_unwind(AssertUnwindSafe(look));
-        let woken = catch_unwind(AssertUnwindSafe(|| self.watches.wake(&event.peer)));
-        match (looked, woken) {
-            (Ok(()), Ok(())) => {}
-            (Err(payload), woken) => {
-                mem::forget(woken);
-                resume_unwind(payload);
-            }
-            (Ok(()), Err(payload)) => resume_unwind(payload),
+        self.look(&event.peer);
+    }
+
+    /// Looks at a peer that has made a step, and wakes who follows it. If its key panics, the summary
+    /// looks at all anew, and whoever follows any peer looks at it: nobody is left behind.
+    fn look(&self, peer: &K) {
+        let _ = guarded(|| self.troubles.look(&self.registry, &self.names, peer));
+        match guarded(|| self.names.known(peer)) {
+            Some(name) => name.iter().for_each(|name| self.watches.wake(name)),
+            None => self.watches.wake_all(),
         }
     }
 }

@@ -6,6 +6,7 @@ use std::{fmt, mem};
 use crate::answer::Recorded;
 use crate::circuit::{Ticket, Verdict};
 use crate::error::Failure;
+use crate::foreign::guarded;
 use crate::seat::{Seat, Shared};
 use crate::sync::Arc;
 use crate::time::{Tick, nanos};
@@ -106,7 +107,9 @@ impl<'h, K> Permit<'h, K> {
         }
     }
 
-    /// The call failed. Whether that counts against the peer is for the failure to say (R19).
+    /// The call failed. Whether that counts against the peer is for the failure to say (R19). If the
+    /// conversion panics, nobody knows whose fault it was: the outcome is neutral, and the last error
+    /// says so.
     ///
     /// ```
     /// use peer_health::{Failure, HealthRegistry, Recorded};
@@ -115,7 +118,7 @@ impl<'h, K> Permit<'h, K> {
     /// assert_eq!(registry.acquire(&7).unwrap().failure(ours), Recorded::Neutral);
     /// ```
     pub fn failure(mut self, failure: impl Into<Failure>) -> Recorded {
-        let failure = failure.into();
+        let failure = guarded(|| failure.into()).unwrap_or_else(Failure::unknown);
         let verdict = if failure.counts() { Verdict::Failure } else { Verdict::Neutral };
         self.settle(verdict, Some(&Arc::new(failure)))
     }

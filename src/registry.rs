@@ -12,6 +12,8 @@ mod key;
 mod listen;
 mod log;
 mod look;
+#[cfg(feature = "tokio")]
+mod names;
 mod room;
 mod table;
 
@@ -37,6 +39,8 @@ pub use key::PeerKey;
 #[cfg(feature = "tracing")]
 pub(crate) use key::short;
 pub use listen::Listening;
+#[cfg(feature = "tokio")]
+pub(crate) use names::{Name, Names};
 
 /// What is known of all peers: ask before a call, report after it.
 ///

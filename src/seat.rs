@@ -5,6 +5,7 @@ use crate::answer::Recorded;
 use crate::circuit::{Admission, Core, Health, Ticket, Turn, Turns, Verdict};
 use crate::error::Failure;
 use crate::event::EventKind;
+use crate::foreign::Own;
 use crate::snapshot::{PARTS, PeerTotals, Totals};
 use crate::sync::{Arc, AtomicU64, AtomicUsize, Ordering};
 use crate::tracker::{Env, Tracker};
@@ -116,7 +117,9 @@ impl<K> Shared<K> {
 pub(crate) struct Seat<K> {
     pub(crate) tracker: Tracker,
     pub(crate) shared: Arc<Shared<K>>,
-    pub(crate) key: K,
+    pub(crate) key: Own<K>,
+    /// The key's hash, for the table that holds this.
+    pub(crate) hash: u64,
     pub(crate) refused: RefusalCounts,
     /// Where the seat is in its segment of the table's circle.
     pub(crate) place: AtomicUsize,
@@ -136,8 +139,15 @@ impl<K: Clone> Seat<K> {
 
 impl<K> Seat<K> {
     pub(crate) fn new(tracker: Tracker, shared: Arc<Shared<K>>, key: K) -> Self {
+        let (key, hash, refused) = (Own::new(key), 0, RefusalCounts::default());
         let (place, grips) = (AtomicUsize::new(usize::MAX), AtomicUsize::new(0));
-        Self { tracker, shared, key, refused: RefusalCounts::default(), place, grips }
+        Self { tracker, shared, key, hash, refused, place, grips }
+    }
+
+    /// For a table, which finds it by this.
+    pub(crate) fn hashed(mut self, hash: u64) -> Self {
+        self.hash = hash;
+        self
     }
 
     /// What was ever counted of the peer.

@@ -39,6 +39,9 @@ impl<T> Mutex<T> {
     }
 }
 
+/// How keys are hashed: by a seed of its own for each table. A model needs the same in every execution.
+pub(crate) use foldhash::quality::RandomState as KeyHasher;
+
 /// A shared `Arc` that is replaced as a whole.
 #[derive(Debug)]
 pub(crate) struct Swap<T>(arc_swap::ArcSwap<T>);

@@ -4,9 +4,9 @@
 //! the registry, time is a parameter.
 
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
+use crate::foreign::{Own, guarded};
 use crate::sync::{Arc, AtomicU64, Ordering};
 
 /// A moment: nanoseconds since the registry was built. Arithmetic saturates.
@@ -59,7 +59,7 @@ enum Source {
 }
 
 struct Custom {
-    read: Box<dyn Fn() -> Duration + Send + Sync>,
+    read: Own<Box<dyn Fn() -> Duration + Send + Sync>>,
     last: AtomicU64,
 }
 
@@ -107,7 +107,7 @@ impl Clock {
     /// # Ok::<(), peer_health::ConfigError>(())
     /// ```
     pub fn from_fn(read: impl Fn() -> Duration + Send + Sync + 'static) -> Self {
-        let custom = Custom { read: Box::new(read), last: AtomicU64::new(0) };
+        let custom = Custom { read: Own::new(Box::new(read)), last: AtomicU64::new(0) };
         Self { source: Source::Custom(Arc::new(custom)), origin: 0 }
     }
 
@@ -125,14 +125,14 @@ impl Clock {
             Source::Monotonic(epoch) => nanos(epoch.elapsed()),
             // Relaxed: pairs with `ManualClock`; as from any clock, nothing else is read by it.
             Source::Manual(hand) => hand.load(Ordering::Relaxed),
-            Source::Custom(custom) => match catch_unwind(AssertUnwindSafe(|| (custom.read)())) {
-                Ok(time) => {
+            Source::Custom(custom) => match guarded(|| (custom.read)()) {
+                Some(time) => {
                     // Relaxed: pairs with nothing; a last resort whose age does not matter.
                     custom.last.store(nanos(time), Ordering::Relaxed);
                     nanos(time)
                 }
                 // Relaxed: as above.
-                Err(_) => custom.last.load(Ordering::Relaxed),
+                None => custom.last.load(Ordering::Relaxed),
             },
         }
     }

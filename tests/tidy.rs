@@ -7,16 +7,16 @@ use std::path::{Path, PathBuf};
 
 /// The floor of each file or folder of `src`. Imports go down, or stay within a file's own folder.
 const FLOORS: [&[&str]; 6] = [
-    &["sync", "time"],
+    &["foreign", "sync", "time"],
     &["answer", "backoff", "budget", "cleared", "config", "error", "rest", "rules", "window"],
     &["circuit"],
     &["event", "guard", "permit", "seat", "snapshot", "tracker"],
-    &["registry"],
+    &["registry", "wakers"],
     &["coordinator", "handler", "health", "iroh", "monitor", "retry", "tokio_time"],
 ];
 /// Modules on one floor that may look at each other: each list is in order, later at earlier.
 const ORDER: [&[&str]; 3] = [
-    &["sync", "time"],
+    &["sync", "foreign", "time"],
     &["error", "answer", "cleared", "config", "rules", "rest", "window", "backoff", "budget"],
     &["event", "snapshot", "guard", "tracker", "seat", "permit"],
 ];

@@ -31,6 +31,7 @@ mod production {
     pub(crate) mod config;
     pub(crate) mod error;
     pub(crate) mod event;
+    pub(crate) mod foreign;
     pub(crate) mod guard;
     pub(crate) mod permit;
     pub(crate) mod rest;
@@ -43,8 +44,8 @@ mod production {
 }
 
 pub(crate) use production::{
-    answer, circuit, cleared, config, error, event, guard, permit, rest, rules, seat, snapshot,
-    time, tracker, window,
+    answer, circuit, cleared, config, error, event, foreign, guard, permit, rest, rules, seat,
+    snapshot, time, tracker, window,
 };
 
 #[path = "linear/checker.rs"]

@@ -11,7 +11,7 @@ use super::{Inner, SyncCoordinator};
 use crate::backoff::RetryPolicy;
 use crate::budget::RetryBudget;
 use crate::config::ConfigError;
-use crate::registry::{HealthRegistry, PeerKey};
+use crate::registry::{HealthRegistry, Names, PeerKey};
 use crate::sync::Arc;
 
 /// How long an attempt may take if nothing else is said, and if the lease is next to nothing.
@@ -239,6 +239,7 @@ impl<K: PeerKey> CoordinatorBuilder<K> {
             stable_after: self.stable_after,
             budget: self.budget.with_clock(clock),
             limits: Arc::new(limits),
+            names: Names::default(),
             seed: self.seed,
             drivers: Mutex::default(),
             hooked: OnceLock::new(),

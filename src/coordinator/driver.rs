@@ -16,6 +16,7 @@ use crate::error::Failure;
 use crate::registry::PeerKey;
 use crate::sync::Arc;
 use crate::time::nanos;
+use crate::wakers::shielded;
 
 /// Syncs with peers on request, for as long as it lives.
 ///
@@ -30,7 +31,7 @@ use crate::time::nanos;
 /// Waits go by the registry's clock, which is looked at once a minute whatever tokio's timers say.
 ///
 /// There is one task for the driver and one for each call that is being made, none for a peer that
-/// waits: nobody is looked at before it is due. A peer that waits takes its key, twice, and some
+/// waits: nobody is looked at before it is due. A peer that waits takes its key and some
 /// hundred bytes. At most `max_peers` peers wait that never answered.
 ///
 /// # What ends a call
@@ -209,7 +210,8 @@ impl<K: PeerKey> SyncDriver<K> {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn note_reachable(&self, peer: &K) {
-        let Inner { registry, retry, .. } = &*self.driver.inner;
+        let Inner { registry, retry, names, .. } = &*self.driver.inner;
+        let peer = &names.name(peer);
         registry.note_reachable(peer);
         let failed = registry.since_last_error(peer).unwrap_or(Duration::MAX);
         self.driver.hear(peer, nanos(retry.initial_delay.saturating_sub(failed)));
@@ -239,7 +241,9 @@ impl<K: PeerKey> SyncDriver<K> {
         let failure = Arc::new(failure.into());
         let verdict = if failure.counts() { Verdict::Failure } else { Verdict::Neutral };
         if verdict == Verdict::Failure {
-            self.driver.inner.session_lost(peer);
+            let inner = &self.driver.inner;
+            // Who has no name, has no session.
+            inner.names.known(peer).iter().for_each(|peer| inner.session_lost(peer));
         }
         self.driver.inner.registry.report(peer, verdict, Some(&failure));
     }
@@ -378,7 +382,7 @@ impl<K: PeerKey> SyncDriver<K> {
         self.driver.close();
         let mut over = self.driver.over();
         // Nothing is ever sent: it ends when the driver does.
-        async move { while over.changed().await.is_ok() {} }
+        shielded(async move { while over.changed().await.is_ok() {} })
     }
 }
 

@@ -14,16 +14,19 @@ use super::{Failed, Inner};
 use crate::answer::{Recorded, Refused};
 use crate::budget::RetryBudget;
 use crate::error::{ErrorSeverity, Failure, Fault, SyncError};
+use crate::foreign::guarded;
+#[cfg(feature = "tracing")]
+use crate::foreign::quietly;
 use crate::permit::OwnedPermit;
-use crate::registry::PeerKey;
-use crate::registry::hook::Told;
+use crate::registry::hook::{Standing, Told};
+use crate::registry::{Name, PeerKey};
 use crate::sync::{Arc, Weak};
 use crate::time::{Tick, nanos};
 
 /// Takes back what was asked for, if nobody waits for it any more.
 struct Asking<'a, K: PeerKey> {
-    limits: &'a Arc<Limits<K>>,
-    peer: &'a K,
+    limits: &'a Arc<Limits<Name<K>>>,
+    peer: &'a Name<K>,
     asked: Asked,
 }
 
@@ -71,7 +74,7 @@ impl<K: PeerKey> Inner<K> {
     }
 
     /// A slot with the peer, when there is one: at once the refusal, if the circuit refuses it.
-    pub(super) async fn slot(&self, peer: &K) -> Result<Slot<K>, Refused> {
+    pub(super) async fn slot(&self, peer: &Name<K>) -> Result<Slot<Name<K>>, Refused> {
         if let Some(refused) = self.registry.refusal(peer) {
             return Err(refused);
         }
@@ -91,7 +94,7 @@ impl<K: PeerKey> Inner<K> {
     /// One attempt, inside its permit and its slot; whether it was a probe.
     pub(super) async fn attempt<Call, T, E: Into<Failure>>(
         &self,
-        slot: &mut Slot<K>,
+        slot: &mut Slot<Name<K>>,
         permit: OwnedPermit<K>,
         retry: bool,
         op: impl Fn(K) -> Call,
@@ -101,7 +104,7 @@ impl<K: PeerKey> Inner<K> {
     {
         let (peer, probe) = (slot.peer().clone(), permit.is_probe());
         let began = Instant::now();
-        let ended = timeout(self.deadline(probe), op(peer.clone())).await;
+        let ended = timeout(self.deadline(probe), op((*peer).clone())).await;
         let permit = permit.with_latency(began.elapsed());
         let failure = match ended {
             Ok(Ok(value)) => {
@@ -114,7 +117,7 @@ impl<K: PeerKey> Inner<K> {
             Err(elapsed) => Failure::from(elapsed),
         };
         let recorded = permit.failure(&failure);
-        let standing = self.registry.standing(&peer);
+        let standing = self.standing(&peer);
         let class = self.limits.class(&peer, standing.answered, standing.troubled);
         slot.now = Some(class);
         // Probes and strangers take no token, and need none (D7).
@@ -140,30 +143,36 @@ impl<K: PeerKey> Inner<K> {
         lease / 2
     }
 
-    pub(super) fn served(&self, peer: &K) {
+    pub(super) fn served(&self, peer: &Name<K>) {
         let most = self.registry.rules().max_peers;
         self.limits.served(peer, self.registry.now(), most);
         self.budget.succeeded();
         self.limits.budget(peer, RetryBudget::succeeded);
     }
 
+    /// How the peer stands, as a new one if its key does not let the registry find it: for what is to be
+    /// done whatever the key does.
+    pub(super) fn standing(&self, peer: &Name<K>) -> Standing {
+        guarded(|| self.registry.standing(peer)).unwrap_or_default()
+    }
+
     /// What the peer is now.
-    pub(super) fn class(&self, peer: &K) -> Class {
-        let standing = self.registry.standing(peer);
+    pub(super) fn class(&self, peer: &Name<K>) -> Class {
+        let standing = self.standing(peer);
         self.limits.class(peer, standing.answered, standing.troubled)
     }
 
     /// From when on the peer may be called, as far as its sessions go (D5).
-    pub(super) fn not_before(&self, peer: &K) -> Option<Tick> {
+    pub(super) fn not_before(&self, peer: &Name<K>) -> Option<Tick> {
         self.limits.answered(|answered| answered.not_before(peer))
     }
 
-    pub(super) fn session_began(&self, peer: &K) {
+    pub(super) fn session_began(&self, peer: &Name<K>) {
         let now = self.registry.now();
         self.limits.answered(|answered| answered.session_began(peer, now));
     }
 
-    pub(super) fn session_lost(&self, peer: &K) {
+    pub(super) fn session_lost(&self, peer: &Name<K>) {
         let (now, rules) = (self.registry.now(), self.registry.rules());
         let stable = nanos(self.stable_after);
         let wait = |short| rules.grown(short);
@@ -171,7 +180,7 @@ impl<K: PeerKey> Inner<K> {
     }
 
     /// Whether another attempt may be made, by both budgets.
-    pub(super) fn allows_retry(&self, peer: &K) -> bool {
+    pub(super) fn allows_retry(&self, peer: &Name<K>) -> bool {
         self.budget.allows_retry()
             && self.limits.budget(peer, RetryBudget::allows_retry).unwrap_or(true)
     }
@@ -179,22 +188,29 @@ impl<K: PeerKey> Inner<K> {
     /// Takes what the registry tells, for the drivers.
     pub(super) fn hear(&self, told: Told<'_, K>) {
         match told {
-            Told::Peer(peer) => {
-                let drivers =
-                    Arc::clone(&self.drivers.lock().unwrap_or_else(PoisonError::into_inner));
-                drivers.iter().filter_map(Weak::upgrade).for_each(|driver| driver.stir(peer));
-            }
+            Told::Peer(peer) => match guarded(|| self.names.known(peer)) {
+                Some(Some(name)) => self.each_driver(|driver| driver.stir(&name)),
+                // Nobody waits for it.
+                Some(None) => {}
+                // Its key does not say who it is.
+                None => self.each_driver(DriverState::stir_all),
+            },
             // Who answered is no stranger when its tracker is gone.
             Told::Gone { peer, answered } => {
-                if answered {
+                if let (true, Some(name)) = (answered, guarded(|| self.names.name(peer))) {
                     let most = self.registry.rules().max_peers;
-                    self.limits.served(peer, self.registry.now(), most);
+                    self.limits.served(&name, self.registry.now(), most);
                 }
                 self.hear(Told::Peer(peer));
             }
-            // A circuit that others probe is looked at each second.
-            Told::Configured => {}
+            // A circuit that others probe is looked at each second; a step is told besides.
+            Told::Configured | Told::Unheard(_) => {}
         }
+    }
+
+    fn each_driver(&self, tell: impl Fn(&DriverState<K>)) {
+        let drivers = Arc::clone(&self.drivers.lock().unwrap_or_else(PoisonError::into_inner));
+        drivers.iter().filter_map(Weak::upgrade).for_each(|driver| tell(&driver));
     }
 
     /// Adds a driver, and forgets those that are gone.
@@ -207,12 +223,14 @@ impl<K: PeerKey> Inner<K> {
 
 #[cfg(feature = "tracing")]
 fn warn(deadline: Duration, lease: Duration) {
-    tracing::warn!(
-        target: "peer_health",
-        ?deadline,
-        ?lease,
-        "attempt_deadline is not below probe_lease: probes get half of the lease"
-    );
+    quietly(|| {
+        tracing::warn!(
+            target: "peer_health",
+            ?deadline,
+            ?lease,
+            "attempt_deadline is not below probe_lease: probes get half of the lease"
+        );
+    });
 }
 
 #[cfg(not(feature = "tracing"))]

@@ -17,6 +17,7 @@ use std::sync::{Mutex, PoisonError};
 use super::answered::Answered;
 use super::places::{CLASSES, Class, Places};
 use crate::budget::RetryBudget;
+use crate::foreign::quietly;
 use crate::registry::PeerKey;
 use crate::sync::Arc;
 use crate::time::Tick;
@@ -118,7 +119,9 @@ impl<K: PeerKey> Limits<K> {
             changed
         });
         for (class, Ask { peer, give }) in given {
-            give(Slot { limits: Arc::clone(self), peer, class, now: None });
+            // It may wake somebody, which is for that one to bear.
+            let slot = Slot { limits: Arc::clone(self), peer, class, now: None };
+            quietly(move || give(slot));
         }
         changed
     }

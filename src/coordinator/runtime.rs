@@ -1,11 +1,12 @@
 //! Whether there is a runtime to run in, and whether it has timers (D11).
 
-use std::panic::catch_unwind;
 use std::time::Duration;
 
 use thiserror::Error;
 use tokio::runtime::Handle;
 use tokio::time::sleep;
+
+use crate::foreign::guarded;
 
 /// Why a driver could not be started: see [`SyncCoordinator::drive`](crate::SyncCoordinator::drive).
 ///
@@ -31,8 +32,5 @@ pub enum DriveError {
 pub(super) fn with_timers() -> Result<Handle, DriveError> {
     let runtime = Handle::try_current().map_err(|_| DriveError::NoRuntime)?;
     // Tokio has no other answer: a timer that cannot be made panics.
-    match catch_unwind(|| drop(sleep(Duration::ZERO))) {
-        Ok(()) => Ok(runtime),
-        Err(_) => Err(DriveError::NoTimers),
-    }
+    guarded(|| drop(sleep(Duration::ZERO))).map(|()| runtime).ok_or(DriveError::NoTimers)
 }

@@ -13,7 +13,8 @@
 //!    noted in its place, and heeded on every way out of it (D1, D3).
 //! 5. A peer that was removed while it is called is called again only when that call has ended.
 //! 6. Keys that are no longer needed, and what was asked for in vain, are kept until somebody takes
-//!    them: a key's `Drop` is the user's, and runs under no lock (R25).
+//!    them: a key's `Drop` is the user's, and runs under no lock (R25). The driver's keys are names, which
+//!    have no foreign code but that: no panic leaves the maps apart.
 
 use std::collections::{BTreeMap, HashMap};
 use std::mem;
@@ -185,6 +186,13 @@ impl<K: PeerKey, C> Schedule<K, C> {
             }
             _ => {}
         }
+    }
+
+    /// Something has moved a peer's circuit, nobody knows whose.
+    pub(super) fn stir_all(&mut self, now: Tick) {
+        let peers: Vec<K> = self.peers.keys().cloned().collect();
+        peers.iter().for_each(|peer| self.stir(peer, now));
+        self.gone.extend(peers);
     }
 
     /// Forgets the peer, if it was there; whether it waits or runs, it is not called again.

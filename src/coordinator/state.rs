@@ -16,7 +16,7 @@ use super::local_outage::{KINDS, LocalOutage};
 use super::places::Class;
 use super::schedule::{Attempt, Requested, Schedule};
 use super::stats::{DriverStats, WaitReason, Waiting};
-use crate::registry::PeerKey;
+use crate::registry::{Name, PeerKey};
 use crate::sync::Arc;
 use crate::time::Tick;
 
@@ -38,9 +38,9 @@ pub(super) struct DriverState<K: PeerKey> {
 }
 
 struct State<K: PeerKey> {
-    schedule: Schedule<K, AbortHandle>,
+    schedule: Schedule<Name<K>, AbortHandle>,
     /// Slots that were given, and for which attempt: to be used by the driver's task.
-    given: Vec<(u64, Slot<K>)>,
+    given: Vec<(u64, Slot<Name<K>>)>,
     stats: DriverStats,
     closing: bool,
     /// Calls fail for a reason of our own.
@@ -174,16 +174,16 @@ impl<K: PeerKey> DriverState<K> {
 
     pub(super) fn waiting(&self) -> Vec<Waiting<K>> {
         let now = self.now();
-        self.with(|state| {
-            let rest = |at: Tick| Duration::from_nanos(at.since(now));
+        let waiting: Vec<(Name<K>, Tick, WaitReason)> = self.with(|state| {
             let waiting = state.schedule.waiting();
-            let show = |(peer, at, reason): (&K, Tick, WaitReason)| Waiting {
-                peer: peer.clone(),
-                until: rest(at),
-                reason,
-            };
-            waiting.map(show).collect()
-        })
+            waiting.map(|(peer, at, reason)| (peer.clone(), at, reason)).collect()
+        });
+        let show = |(peer, at, reason): (Name<K>, Tick, WaitReason)| Waiting {
+            peer: (*peer).clone(),
+            until: Duration::from_nanos(at.since(now)),
+            reason,
+        };
+        waiting.into_iter().map(show).collect()
     }
 
     pub(super) fn over(&self) -> watch::Receiver<()> {
@@ -201,6 +201,7 @@ impl<K: PeerKey> DriverState<K> {
     }
 
     pub(super) fn request(&self, peer: &K) -> bool {
+        let peer = &self.inner.names.name(peer);
         let (class, not_before) = (self.inner.class(peer), self.inner.not_before(peer));
         self.change(|state, now| {
             if state.closing {
@@ -222,6 +223,7 @@ impl<K: PeerKey> DriverState<K> {
     }
 
     pub(super) fn kick(&self, peer: &K) -> bool {
+        let Some(peer) = &self.inner.names.known(peer) else { return false };
         self.inner.limits.answered(|answered| answered.end_delay(peer));
         self.change(|state, _| !state.closing && state.schedule.kick(peer))
     }
@@ -253,7 +255,7 @@ impl<K: PeerKey> DriverState<K> {
     }
 
     /// Good news of the peer, which the registry has heard (D6): to be called in so long.
-    pub(super) fn hear(&self, peer: &K, soon: u64) {
+    pub(super) fn hear(&self, peer: &Name<K>, soon: u64) {
         let stranger = self.inner.class(peer) == Class::Stranger;
         self.change(|state, now| {
             // Somebody has come through to us: if we were in trouble, it may be over.
@@ -267,11 +269,17 @@ impl<K: PeerKey> DriverState<K> {
     }
 
     /// The peer's circuit has made a step that may let it be called earlier (D1).
-    pub(super) fn stir(&self, peer: &K) {
+    pub(super) fn stir(&self, peer: &Name<K>) {
         self.change(|state, now| state.schedule.stir(peer, now));
     }
 
+    /// The same of a peer that cannot be told from others.
+    pub(super) fn stir_all(&self) {
+        self.change(|state, now| state.schedule.stir_all(now));
+    }
+
     pub(super) fn remove(&self, peer: &K) -> bool {
+        let Some(peer) = &self.inner.names.known(peer) else { return false };
         let removed = self.change(|state, _| {
             let removed = state.schedule.remove(peer)?;
             removed.attempt.into_iter().for_each(|attempt| state.not_tried_by(attempt));
@@ -299,14 +307,14 @@ impl<K: PeerKey> DriverState<K> {
     }
 
     /// `call` stops it. If the peer was removed since it was taken, that is done at once.
-    pub(super) fn attach(&self, peer: &K, attempt: Attempt, call: AbortHandle) {
+    pub(super) fn attach(&self, peer: &Name<K>, attempt: Attempt, call: AbortHandle) {
         if let Some(call) = self.with(|state| state.schedule.attach(peer, attempt, call)) {
             call.abort();
         }
     }
 
     /// The call has ended without an end of its own: it was taken back.
-    pub(super) fn left(&self, peer: &K, attempt: Attempt) {
+    pub(super) fn left(&self, peer: &Name<K>, attempt: Attempt) {
         self.change(|state, now| {
             state.not_tried_by(attempt.number);
             state.schedule.done(peer, attempt, now);

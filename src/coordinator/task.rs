@@ -1,9 +1,8 @@
 //! The task of a driver, which looks at the peers that are due and begins calls, and the task of a
 //! call.
 
-use std::any::Any;
 use std::mem;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -16,8 +15,9 @@ use super::schedule::{Attempt, Push};
 use super::state::{DriverGuard, DriverState, Ending, Plan};
 use super::stats::WaitReason;
 use crate::error::Failure;
+use crate::foreign::{dispose_of, quietly};
 use crate::permit::OwnedPermit;
-use crate::registry::PeerKey;
+use crate::registry::{Name, PeerKey};
 use crate::sync::Arc;
 use crate::time::{Tick, nanos};
 
@@ -51,13 +51,13 @@ pub(super) async fn drive<K, Op, Call, T, E>(
             Ok(true) => break,
             Ok(false) => {}
             Err(panic) => {
-                forget(panic);
+                dispose_of(panic);
                 sleep(AFTER_A_PANIC).await;
             }
         }
     }
     // Whoever waits for the end finds what the operation held given up.
-    drop(op);
+    quietly(move || drop(op));
     drop(guard);
 }
 
@@ -108,7 +108,7 @@ where
 /// Puts a peer back if what was begun with it does not end as it should.
 struct Taken<'a, K: PeerKey> {
     driver: &'a Arc<DriverState<K>>,
-    peer: &'a K,
+    peer: &'a Name<K>,
     attempt: Attempt,
     ended: bool,
 }
@@ -123,7 +123,7 @@ impl<K: PeerKey> Drop for Taken<'_, K> {
 }
 
 /// Looks at a peer that is due: it asks for a slot if it may be called, and waits otherwise.
-fn look<K: PeerKey>(driver: &Arc<DriverState<K>>, peer: &K, attempt: Attempt) {
+fn look<K: PeerKey>(driver: &Arc<DriverState<K>>, peer: &Name<K>, attempt: Attempt) {
     let mut taken = Taken { driver, peer, attempt, ended: false };
     if let Some(class) = may_be_called(driver, peer, attempt) {
         driver.ask(peer, attempt, class);
@@ -134,7 +134,7 @@ fn look<K: PeerKey>(driver: &Arc<DriverState<K>>, peer: &K, attempt: Attempt) {
 /// As what the peer may be called now; if it may not, it waits.
 fn may_be_called<K: PeerKey>(
     driver: &Arc<DriverState<K>>,
-    peer: &K,
+    peer: &Name<K>,
     attempt: Attempt,
 ) -> Option<Class> {
     let inner = &driver.inner;
@@ -176,7 +176,7 @@ fn may_be_called<K: PeerKey>(
 fn begin<K, Op, Call, T, E>(
     driver: &Arc<DriverState<K>>,
     attempt: Attempt,
-    slot: Slot<K>,
+    slot: Slot<Name<K>>,
     op: &Arc<Op>,
     calls: &mut JoinSet<()>,
 ) where
@@ -202,9 +202,9 @@ fn begin<K, Op, Call, T, E>(
 /// again: the place is not for it.
 fn permit<K: PeerKey>(
     driver: &Arc<DriverState<K>>,
-    peer: &K,
+    peer: &Name<K>,
     attempt: Attempt,
-    slot: &Slot<K>,
+    slot: &Slot<Name<K>>,
 ) -> Option<OwnedPermit<K>> {
     let inner = &driver.inner;
     let standing = inner.registry.standing(peer);
@@ -229,7 +229,7 @@ fn permit<K: PeerKey>(
 struct Calling<K: PeerKey> {
     driver: Arc<DriverState<K>>,
     attempt: Attempt,
-    slot: Slot<K>,
+    slot: Slot<Name<K>>,
     ended: bool,
 }
 
@@ -257,8 +257,9 @@ where
     let ended = call.catch_unwind().await;
     let peer = calling.slot.peer();
     let ending = match ended {
-        Ok(Ok((_, probe))) => {
-            let standing = inner.registry.standing(peer);
+        Ok(Ok((value, probe))) => {
+            quietly(move || drop(value));
+            let standing = inner.standing(peer);
             let undecided = probe && standing.opened_at.is_some() && standing.troubled;
             inner.session_began(peer);
             Ending::Succeeded { undecided }
@@ -271,19 +272,12 @@ where
             made: failed.was_made(),
         },
         Err(panic) => {
-            forget(panic);
+            dispose_of(panic);
             Ending::Failed { worth: true, allowed: true, least: Duration::ZERO, made: true }
         }
     };
     driver.ended(peer, attempt, ending);
     calling.ended = true;
-}
-
-/// Drops what a panic has left, which may panic too.
-fn forget(panic: Box<dyn Any + Send>) {
-    if let Err(another) = catch_unwind(AssertUnwindSafe(move || drop(panic))) {
-        mem::forget(another);
-    }
 }
 
 /// The registry's clock and tokio's, which may run apart (D9).
@@ -310,13 +304,15 @@ impl Clocks {
 
 #[cfg(feature = "tracing")]
 fn warn(registry: Duration, tokio: Duration) {
-    tracing::warn!(
-        target: "peer_health",
-        ?registry,
-        ?tokio,
-        "the registry's clock and tokio's run apart: waits go by the registry's, timers by tokio's; \
-         with paused time, build the registry with Clock::tokio()"
-    );
+    quietly(|| {
+        tracing::warn!(
+            target: "peer_health",
+            ?registry,
+            ?tokio,
+            "the registry's clock and tokio's run apart: waits go by the registry's, timers by tokio's; \
+             with paused time, build the registry with Clock::tokio()"
+        );
+    });
 }
 
 #[cfg(not(feature = "tracing"))]

@@ -10,6 +10,7 @@ use ::iroh::endpoint::{
 
 use super::{is_endpoint_gone, row};
 use crate::error::{Failure, Fault, SyncError};
+use crate::foreign::{Own, guarded};
 use crate::sync::Arc;
 
 /// How a connection or a stream ended.
@@ -30,7 +31,7 @@ pub enum Ending {
     Failed(Failure),
 }
 
-type Meaning = dyn Fn(VarInt) -> Option<Ending> + Send + Sync;
+type Meaning = Own<Box<dyn Fn(VarInt) -> Option<Ending> + Send + Sync>>;
 
 /// What the codes of your protocol mean, where they mean more than "the peer has gone".
 ///
@@ -65,7 +66,7 @@ pub struct Codes {
 }
 
 impl Codes {
-    /// Codes with the meaning that `meaning` gives them.
+    /// Codes with the meaning that `meaning` gives them. One at which it panics has none.
     ///
     /// ```
     /// use iroh::endpoint::{ConnectionError, ReadError, VarInt};
@@ -79,7 +80,7 @@ impl Codes {
     /// assert!(codes.judge(&ConnectionError::TimedOut).counts());
     /// ```
     pub fn new(meaning: impl Fn(VarInt) -> Option<Ending> + Send + Sync + 'static) -> Self {
-        Self { meaning: Arc::new(meaning) }
+        Self { meaning: Arc::new(Own::new(Box::new(meaning))) }
     }
 
     /// What became of a call that ended with `error`: the failure that its code stands for, and
@@ -100,7 +101,7 @@ impl Codes {
     where
         Failure: for<'e> From<&'e E>,
     {
-        match error.code().and_then(|code| (self.meaning)(code)) {
+        match error.code().and_then(|code| self.meaning(code)) {
             Some(Ending::Failed(failure)) => failure,
             Some(Ending::Planned) => row(SyncError::Network, Fault::Nobody, error),
             None => error.into(),
@@ -126,9 +127,14 @@ impl Codes {
             ConnectionError::TransportError(found) if is_endpoint_gone(found) => Ending::Planned,
             _ => reason
                 .code()
-                .and_then(|code| (self.meaning)(code))
+                .and_then(|code| self.meaning(code))
                 .unwrap_or_else(|| Ending::Failed(reason.into())),
         }
+    }
+
+    /// What a code means; nothing if that panics.
+    fn meaning(&self, code: VarInt) -> Option<Ending> {
+        guarded(|| (self.meaning)(code)).flatten()
     }
 }
 

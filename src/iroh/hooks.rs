@@ -9,11 +9,12 @@ use ::iroh::{EndpointAddr, EndpointId};
 use tokio::runtime::Handle;
 
 use super::codes::{Codes, Ending};
+use crate::foreign::{Own, quietly};
 use crate::registry::HealthRegistry;
 use crate::sync::Arc;
 
-type OnInbound = Box<dyn Fn(EndpointId) + Send + Sync>;
-type OnClosed = Arc<dyn Fn(EndpointId, Ending) + Send + Sync>;
+type OnInbound = Own<Box<dyn Fn(EndpointId) + Send + Sync>>;
+type OnClosed = Arc<Own<Box<dyn Fn(EndpointId, Ending) + Send + Sync>>>;
 
 /// Hooks for an endpoint: no dial goes out to a peer whose circuit is open, and who calls us is
 /// known to be alive.
@@ -106,7 +107,7 @@ impl HealthHooks {
     /// and the wait of its circuit has ended: the moment to try what waits for that peer.
     ///
     /// It runs inside the accept of the connection: let it be short, and send what takes longer to
-    /// a task. If it panics, the accept does. A [`SyncDriver`](crate::SyncDriver) whose operation
+    /// a task. A panic of it is lost, and the accept goes on. A [`SyncDriver`](crate::SyncDriver) whose operation
     /// dials with this endpoint holds it, and must not be held by `tell`, or be
     /// [shut down](crate::SyncDriver::shutdown): send the peer over a channel, as here.
     ///
@@ -151,7 +152,7 @@ impl HealthHooks {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn on_inbound(mut self, tell: impl Fn(EndpointId) + Send + Sync + 'static) -> Self {
-        self.on_inbound = Some(Box::new(tell));
+        self.on_inbound = Some(Own::new(Box::new(tell)));
         self
     }
 
@@ -213,7 +214,7 @@ impl HealthHooks {
         codes: Codes,
         tell: impl Fn(EndpointId, Ending) + Send + Sync + 'static,
     ) -> Self {
-        self.on_closed = Some((codes, Arc::new(tell)));
+        self.on_closed = Some((codes, Arc::new(Own::new(Box::new(tell)))));
         self
     }
 
@@ -230,7 +231,7 @@ impl HealthHooks {
         let peer = connection.remote_id();
         runtime.spawn(async move {
             if let Some(closed) = closed.await {
-                tell(peer, codes.ending(&closed.reason));
+                quietly(|| tell(peer, codes.ending(&closed.reason)));
             }
         });
     }
@@ -252,7 +253,8 @@ impl EndpointHooks for HealthHooks {
                 let peer = connection.remote_id();
                 self.registry.note_reachable(&peer);
                 if let Some(tell) = &self.on_inbound {
-                    tell(peer);
+                    // The endpoint is to go on.
+                    quietly(|| tell(peer));
                 }
             }
         }

@@ -8,6 +8,7 @@ use tokio::time::{Instant, sleep};
 use super::HealthMonitor;
 use crate::answer::{NextAdmission, Status};
 use crate::registry::PeerKey;
+use crate::wakers::shielded;
 
 /// What gives no event is looked for when as long again was waited as before, but not sooner than
 /// this, nor later than that.
@@ -57,6 +58,10 @@ impl<K: PeerKey> HealthMonitor<K> {
     ///
     /// Dropping the future leaves nothing behind, and takes nothing from others who wait.
     pub async fn ready(&self, peer: &K) {
+        shielded(self.wait_for(peer)).await;
+    }
+
+    async fn wait_for(&self, peer: &K) {
         // Watched before it is looked at: no transition is lost between.
         let mut watch = self.watch(peer);
         let began = Instant::now();

@@ -18,6 +18,8 @@ use tokio::task::coop;
 use super::HealthMonitor;
 use super::reader::Reader;
 use crate::event::Event;
+use crate::foreign::{Own, guarded};
+use crate::registry::hook::{Hooked, Told};
 use crate::registry::{Listening, PeerKey};
 
 /// What a reader of [`Events`] gets.
@@ -56,6 +58,7 @@ pub enum Notice<K> {
 pub struct Events<K> {
     queue: Shared<Queue<K>>,
     _listening: Listening,
+    _hooked: Hooked,
     /// Listens before this stream does, so that it knows what an event has led to.
     _monitor: HealthMonitor<K>,
 }
@@ -67,7 +70,8 @@ struct Queue<K> {
 }
 
 struct Waiting<K> {
-    events: VecDeque<Event<K>>,
+    /// Dropped with whoever drops the last of the stream.
+    events: VecDeque<Own<Event<K>>>,
     missed: u64,
 }
 
@@ -82,7 +86,7 @@ impl<K> Queue<K> {
     }
 
     /// Adds an event. What gives way is dropped, and the reader woken, when nothing is locked.
-    fn push(&self, event: Event<K>) {
+    fn push(&self, event: Own<Event<K>>) {
         let mut waiting = self.locked();
         let full = waiting.events.len() >= self.capacity;
         let gone = if full { waiting.events.pop_front() } else { None };
@@ -93,11 +97,19 @@ impl<K> Queue<K> {
         drop(gone);
     }
 
+    /// An event is lost, since its key could not be cloned.
+    fn miss(&self) {
+        let mut waiting = self.locked();
+        waiting.missed = waiting.missed.saturating_add(1);
+        drop(waiting);
+        self.reader.wake();
+    }
+
     /// What is there: how many were missed before the first that was not.
     fn pop(&self) -> Option<Notice<K>> {
         let mut waiting = self.locked();
         match mem::take(&mut waiting.missed) {
-            0 => waiting.events.pop_front().map(Notice::Event),
+            0 => waiting.events.pop_front().and_then(Own::take).map(Notice::Event),
             missed => Some(Notice::Missed(missed)),
         }
     }
@@ -163,9 +175,18 @@ impl<K: PeerKey> HealthMonitor<K> {
     /// ```
     pub fn subscribe(&self) -> Events<K> {
         let queue = Shared::new(Queue::new(self.inner.capacity));
-        let end = Shared::clone(&queue);
-        let listening = self.inner.registry.listen(move |event| end.push(event.clone()));
-        Events { queue, _listening: listening, _monitor: self.clone() }
+        let (end, unheard) = (Shared::clone(&queue), Shared::clone(&queue));
+        let listening =
+            self.inner.registry.listen(move |event| match guarded(|| Own::new(event.clone())) {
+                Some(event) => end.push(event),
+                None => end.miss(),
+            });
+        let hooked = self.inner.registry.hook(move |told| {
+            if matches!(told, Told::Unheard(_)) {
+                unheard.miss();
+            }
+        });
+        Events { queue, _listening: listening, _hooked: hooked, _monitor: self.clone() }
     }
 }
 

@@ -16,8 +16,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::HealthMonitor;
 use crate::answer::Status;
-use crate::registry::{HealthRegistry, PeerKey};
-use crate::sync::Arc;
+use crate::foreign::guarded;
+use crate::registry::{HealthRegistry, Name, Names, PeerKey};
 
 /// The state of all peers: see [`HealthMonitor::summary`].
 ///
@@ -81,9 +81,9 @@ fn concerns(status: Status, openings: u64) -> bool {
 pub(super) struct Troubles<K>(Mutex<Kept<K>>);
 
 struct Kept<K> {
-    peers: HashMap<Arc<K>, Trouble>,
+    peers: HashMap<Name<K>, Trouble>,
     /// Those that have opened, by how often: the worst are last.
-    ranks: BTreeMap<(u64, u64), Arc<K>>,
+    ranks: BTreeMap<(u64, u64), Name<K>>,
     /// How many peers are open, half-open, overridden.
     counts: [usize; 3],
     /// Tells peers apart that have opened equally often.
@@ -139,10 +139,10 @@ impl<K> Troubles<K> {
 
 impl<K: PeerKey> Troubles<K> {
     /// Looks at the peer, and keeps what is found.
-    pub(super) fn look(&self, registry: &HealthRegistry<K>, peer: &K) {
+    pub(super) fn look(&self, registry: &HealthRegistry<K>, names: &Names<K>, peer: &K) {
         let cut_short = CutShort(self);
         // Made before, and dropped after, anything is locked (R25).
-        let key = Arc::new(peer.clone());
+        let key = names.name(peer);
         let mut spare = Vec::new();
         let seat;
         let mut kept = self.locked();
@@ -156,17 +156,17 @@ impl<K: PeerKey> Troubles<K> {
         mem::forget(cut_short);
     }
 
-    /// Looks at all peers that the registry knows.
-    pub(super) fn look_at_all(&self, registry: &HealthRegistry<K>) {
+    /// Looks at all peers that the registry knows. One whose key panics is left for the next time.
+    pub(super) fn look_at_all(&self, registry: &HealthRegistry<K>, names: &Names<K>) {
         registry.for_each(|peer, snapshot| {
             if concerns(snapshot.status, snapshot.totals.opened) {
-                self.look(registry, peer);
+                let _ = guarded(|| self.look(registry, names, peer));
             }
         });
     }
 
     /// Looks at all peers anew, if a look was cut short.
-    fn catch_up(&self, registry: &HealthRegistry<K>) {
+    fn catch_up(&self, registry: &HealthRegistry<K>, names: &Names<K>) {
         let mut kept = self.locked();
         if !kept.behind {
             return;
@@ -175,7 +175,7 @@ impl<K: PeerKey> Troubles<K> {
         drop(kept);
         let cut_short = CutShort(self);
         drop(old);
-        self.look_at_all(registry);
+        self.look_at_all(registry, names);
         mem::forget(cut_short);
     }
 }
@@ -183,24 +183,24 @@ impl<K: PeerKey> Troubles<K> {
 impl<K: PeerKey> Kept<K> {
     /// Keeps what is known of a peer, or that there is nothing to keep; adds the keys that are of no
     /// more use to those that are spare.
-    fn note(&mut self, key: &Arc<K>, found: Option<(Status, u64)>, spare: &mut Vec<Arc<K>>) {
-        let old = self.peers.get(&**key).copied();
+    fn note(&mut self, key: &Name<K>, found: Option<(Status, u64)>, spare: &mut Vec<Name<K>>) {
+        let old = self.peers.get(key).copied();
         if let Some(old) = old {
             self.count(old.status, false);
             spare.extend(self.ranks.remove(&(old.openings, old.number)));
         }
         let Some((status, openings)) = found else {
-            spare.extend(self.peers.remove_entry(&**key).map(|(key, _)| key));
+            spare.extend(self.peers.remove_entry(key).map(|(key, _)| key));
             return;
         };
         let number = old.map_or(self.next, |old| old.number);
         self.next = self.next.max(number.saturating_add(1));
         self.count(status, true);
         if openings > 0 {
-            spare.extend(self.ranks.insert((openings, number), Arc::clone(key)));
+            spare.extend(self.ranks.insert((openings, number), key.clone()));
         }
         // The key that is there stays there.
-        self.peers.insert(Arc::clone(key), Trouble { status, openings, number });
+        self.peers.insert(key.clone(), Trouble { status, openings, number });
     }
 
     fn count(&mut self, status: Status, more: bool) {
@@ -236,21 +236,19 @@ impl<K: PeerKey> HealthMonitor<K> {
     /// # Ok::<(), peer_health::ConfigError>(())
     /// ```
     pub fn summary(&self) -> Summary<K> {
-        self.inner.troubles.catch_up(&self.inner.registry);
+        self.inner.troubles.catch_up(&self.inner.registry, &self.inner.names);
         let kept = self.inner.troubles.locked();
         let worst = kept.ranks.iter().rev().take(self.inner.worst).filter_map(|(rank, peer)| {
-            let status = kept.peers.get(&**peer)?.status;
-            Some((Arc::clone(peer), rank.0, status))
+            let status = kept.peers.get(peer)?.status;
+            Some((peer.clone(), rank.0, status))
         });
         let (worst, [open, half_open, overridden]) = (worst.collect::<Vec<_>>(), kept.counts);
         drop(kept);
-        // Cloned when nothing is locked, as keys always are (R25).
-        let offender = |(peer, openings, status): (Arc<K>, u64, Status)| Offender {
-            peer: (*peer).clone(),
-            openings,
-            status,
+        // Cloned when nothing is locked, as keys always are (R25); who cannot be cloned is not named.
+        let offender = |(peer, openings, status): (Name<K>, u64, Status)| {
+            guarded(|| Offender { peer: (*peer).clone(), openings, status })
         };
-        let worst = worst.into_iter().map(offender).collect();
+        let worst = worst.into_iter().filter_map(offender).collect();
         let known = self.inner.registry.len();
         let closed = known.saturating_sub(open + half_open + overridden);
         Summary { known, closed, open, half_open, overridden, worst }

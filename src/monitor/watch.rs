@@ -14,13 +14,13 @@ use tokio::task::coop;
 use super::HealthMonitor;
 use super::reader::Reader;
 use crate::answer::Status;
-use crate::registry::PeerKey;
+use crate::registry::{Name, PeerKey};
 use crate::sync::{AtomicU64, Ordering};
 
 pub(super) struct Watches<K>(Mutex<Watched<K>>);
 
 struct Watched<K> {
-    peers: HashMap<K, BTreeMap<u64, Shared<Watcher>>>,
+    peers: HashMap<Name<K>, BTreeMap<u64, Shared<Watcher>>>,
     /// The number of the next who follows a peer.
     next: u64,
 }
@@ -66,38 +66,40 @@ impl<K: PeerKey> Watches<K> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn join(&self, peer: &K) -> (u64, Shared<Watcher>) {
+    fn join(&self, peer: &Name<K>) -> (u64, Shared<Watcher>) {
         let watcher = Shared::<Watcher>::default();
-        // Keys are made, and dropped, when nothing is locked (R25).
-        let mut key = Some(peer.clone());
         let mut watched = self.locked();
         let number = watched.next;
         watched.next = number.saturating_add(1);
-        if let Some(others) = watched.peers.get_mut(peer) {
-            others.insert(number, Shared::clone(&watcher));
-        } else if let Some(key) = key.take() {
-            watched.peers.insert(key, BTreeMap::from([(number, Shared::clone(&watcher))]));
-        }
+        watched.peers.entry(peer.clone()).or_default().insert(number, Shared::clone(&watcher));
         (number, watcher)
     }
 
-    fn leave(&self, peer: &K, number: u64) {
+    /// The names that go are not the last: who leaves has one.
+    fn leave(&self, peer: &Name<K>, number: u64) {
         let mut watched = self.locked();
         let last = watched.peers.get_mut(peer).is_some_and(|watchers| {
             watchers.remove(&number);
             watchers.is_empty()
         });
-        let gone = if last { watched.peers.remove_entry(peer) } else { None };
-        drop(watched);
-        drop(gone);
+        if last {
+            watched.peers.remove(peer);
+        }
     }
 
     /// Wakes those who follow the peer.
-    pub(super) fn wake(&self, peer: &K) {
+    pub(super) fn wake(&self, peer: &Name<K>) {
         let watchers: Vec<_> = match self.locked().peers.get(peer) {
             Some(watchers) => watchers.values().map(Shared::clone).collect(),
             None => return,
         };
+        watchers.iter().for_each(|watcher| watcher.wake());
+    }
+
+    /// Wakes all: a peer has changed that cannot be told from others.
+    pub(super) fn wake_all(&self) {
+        let watchers: Vec<_> =
+            self.locked().peers.values().flat_map(BTreeMap::values).map(Shared::clone).collect();
         watchers.iter().for_each(|watcher| watcher.wake());
     }
 
@@ -120,7 +122,7 @@ impl<K: PeerKey> Watches<K> {
 /// ```
 pub struct PeerWatch<K: PeerKey> {
     monitor: HealthMonitor<K>,
-    peer: K,
+    peer: Name<K>,
     number: u64,
     watcher: Shared<Watcher>,
     /// The transitions that `changed` has told of.
@@ -146,7 +148,7 @@ impl<K: PeerKey> HealthMonitor<K> {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn watch(&self, peer: &K) -> PeerWatch<K> {
-        let (monitor, peer) = (self.clone(), peer.clone());
+        let (monitor, peer) = (self.clone(), self.inner.names.name(peer));
         let (number, watcher) = self.inner.watches.join(&peer);
         PeerWatch { monitor, peer, number, watcher, seen: 0 }
     }
@@ -211,7 +213,7 @@ impl<K: PeerKey> Drop for PeerWatch<K> {
 
 impl<K: PeerKey> fmt::Debug for PeerWatch<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PeerWatch").field("peer", &self.peer).finish_non_exhaustive()
+        f.debug_struct("PeerWatch").field("peer", self.peer()).finish_non_exhaustive()
     }
 }
 

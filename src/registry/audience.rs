@@ -6,11 +6,11 @@
 //! Who begins to listen and then looks misses nothing: a step is told to it, or was made before it
 //! looks. See [`Audience::now`].
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
+use crate::foreign::{Own, guarded};
 use crate::sync::{Arc, AtomicU64, Ordering, Swap};
 
-type List<F> = Vec<Arc<F>>;
+/// Whoever drops the last reference to one drops what it holds, which is foreign.
+type List<F> = Vec<Arc<Own<F>>>;
 
 pub(super) struct Audience<F> {
     list: Swap<List<F>>,
@@ -20,7 +20,7 @@ pub(super) struct Audience<F> {
 
 impl<F> Audience<F> {
     pub(super) fn new(first: Option<F>) -> Self {
-        let list = first.into_iter().map(Arc::new).collect();
+        let list = first.into_iter().map(|one| Arc::new(Own::new(one))).collect();
         Self { list: Swap::new(Arc::new(list)), meeting: AtomicU64::new(0) }
     }
 
@@ -34,14 +34,16 @@ impl<F> Audience<F> {
         Arc::clone(&self.list.load())
     }
 
-    pub(super) fn add(&self, new: &Arc<F>) {
-        self.change(|list| list.iter().chain([new]).map(Arc::clone).collect());
+    pub(super) fn add(&self, new: F) -> Arc<Own<F>> {
+        let new = Arc::new(Own::new(new));
+        self.change(|list| list.iter().chain([&new]).map(Arc::clone).collect());
         // AcqRel: pairs with the one in `now`; see there.
         self.meeting.fetch_add(1, Ordering::AcqRel);
+        new
     }
 
-    pub(super) fn remove(&self, one: &Arc<F>) {
-        let others = |other: &&Arc<F>| !Arc::ptr_eq(other, one);
+    pub(super) fn remove(&self, one: &Arc<Own<F>>) {
+        let others = |other: &&Arc<Own<F>>| !Arc::ptr_eq(other, one);
         self.change(|list| list.iter().filter(others).map(Arc::clone).collect());
     }
 
@@ -53,17 +55,10 @@ impl<F> Audience<F> {
     }
 }
 
-/// Tells everybody on the list, with no lock held. One that panics loses this, nobody else.
-pub(super) fn tell_each<F>(list: Arc<List<F>>, tell: impl Fn(&F), lost: impl Fn()) {
-    for one in &*list {
-        if catch_unwind(AssertUnwindSafe(|| tell(one))).is_err() {
-            lost();
-        }
-    }
-    // The last to let go of one that was removed meanwhile drops what it holds.
-    if catch_unwind(AssertUnwindSafe(move || drop(list))).is_err() {
-        lost();
-    }
+/// Tells everybody on the list, with no lock held. One that panics loses this, nobody else; how many
+/// did.
+pub(super) fn tell_each<F>(list: &List<F>, tell: impl Fn(&F)) -> usize {
+    list.iter().filter(|one| guarded(|| tell(one)).is_none()).count()
 }
 
 /// Does something when it is dropped: takes somebody off a list.

@@ -165,7 +165,9 @@ impl<K: PeerKey> RegistryBuilder<K> {
 fn sink<K: PeerKey>(listeners: Arc<Listeners<K>>, hooks: Arc<Hooks<K>>) -> Sink<K> {
     Box::new(move |seat, said| match said {
         Said::Event(generation, kind) => {
-            listeners.tell(&seat.key, generation, kind);
+            if !listeners.tell(&seat.key, generation, kind) {
+                hooks.tell(Told::Unheard(&seat.key));
+            }
             log::transition(seat, generation, kind);
         }
         Said::Step => hooks.tell(Told::Peer(&seat.key)),

@@ -21,6 +21,8 @@ pub(crate) enum Told<'a, K> {
     Peer(&'a K),
     /// The peer's tracker is gone, evicted or removed; whether a success was ever recorded in it.
     Gone { peer: &'a K, answered: bool },
+    /// A step of the peer was made of which no listener has heard: its key could not be cloned.
+    Unheard(&'a K),
     /// The configuration was replaced.
     Configured,
 }
@@ -47,7 +49,8 @@ impl<K> Hooks<K> {
     pub(super) fn tell(&self, told: Told<'_, K>) {
         let list = self.0.now();
         if !list.is_empty() {
-            tell_each(list, |hook| hook(told), log::lost_by_hook);
+            let lost = tell_each(&list, |hook| hook(told));
+            (0..lost).for_each(|_| log::lost_by_hook());
         }
     }
 }
@@ -79,8 +82,7 @@ impl<K: PeerKey> HealthRegistry<K> {
     /// misses none: each was made before the look, or is told.
     pub(crate) fn hook(&self, hook: impl Fn(Told<'_, K>) + Send + Sync + 'static) -> Hooked {
         let hooks = Arc::clone(&self.inner.hooks);
-        let hook: Arc<Hook<K>> = Arc::new(Box::new(hook));
-        hooks.0.add(&hook);
+        let hook = hooks.0.add(Box::new(hook));
         Hooked { _stop: Stop(Box::new(move || hooks.0.remove(&hook))) }
     }
 

@@ -6,10 +6,13 @@
 //!
 //! The seats are the map's keys: each holds its peer's key, and the map no second one. It is asked
 //! with a borrowed key, which is not cloned.
+//!
+//! A key is hashed before the map is asked, and its seat keeps the hash: a map that grows in the
+//! midst of which a key's `Hash` panics, loses the peers that it was about to move (R25).
 
 use std::borrow::Borrow;
 use std::fmt::Debug;
-use std::hash::{Hash, Hasher};
+use std::hash::{BuildHasher, Hash, Hasher};
 
 use crate::seat::Seat;
 use crate::sync::Arc;
@@ -17,8 +20,10 @@ use crate::sync::Arc;
 /// What a peer may be known by: any value that can be hashed, compared, cloned, printed and shared.
 /// Implemented for all such types.
 ///
-/// `Hash`, `Eq` and `Clone` of a key may run while a shard of the table is locked: they must not
-/// call the registry.
+/// `Eq` of a key may run while a shard of the table is locked: it must not call the registry, and
+/// neither should `Hash` and `Clone`. If one of the four panics, or the key's `Drop`, nobody but its caller has
+/// to do with it: a call that was given such a key, and has done nothing yet, unwinds; the outcome of
+/// a permit never does, nor does what other peers need.
 ///
 /// ```
 /// fn is_peer_key<K: peer_health::PeerKey>() {}
@@ -32,23 +37,70 @@ impl<K: Hash + Eq + Clone + Debug + Send + Sync + 'static> PeerKey for K {}
 /// A seat in the map, in the place of its key.
 pub(crate) struct Keyed<K>(pub(crate) Arc<Seat<K>>);
 
-/// Anything that holds a key: the map is asked with one of these.
+/// Whatever names a peer of the map, which is asked with one of these: by its key or by its seat, and
+/// by the hash of its key.
 pub(crate) trait AsKey<K> {
-    fn key(&self) -> &K;
+    fn key(&self) -> Option<&K>;
+    fn seat(&self) -> Option<SeatRef>;
+    fn hash(&self) -> u64;
 }
 
 impl<K> AsKey<K> for Keyed<K> {
-    fn key(&self) -> &K {
-        &self.0.key
+    fn key(&self) -> Option<&K> {
+        Some(&self.0.key)
+    }
+
+    fn seat(&self) -> Option<SeatRef> {
+        Some(SeatRef::of(&self.0))
+    }
+
+    fn hash(&self) -> u64 {
+        self.0.hash
     }
 }
 
-/// A borrowed key.
-pub(crate) struct KeyRef<'a, K>(pub(crate) &'a K);
+/// A borrowed key, and its hash.
+pub(crate) struct KeyRef<'a, K>(pub(crate) &'a K, pub(crate) u64);
 
 impl<K> AsKey<K> for KeyRef<'_, K> {
-    fn key(&self) -> &K {
-        self.0
+    fn key(&self) -> Option<&K> {
+        Some(self.0)
+    }
+
+    fn seat(&self) -> Option<SeatRef> {
+        None
+    }
+
+    fn hash(&self) -> u64 {
+        self.1
+    }
+}
+
+/// Where a seat lies, or lay, and the hash of its key: no code of a key finds it again. Another that
+/// lies there by now is of the same peer, or has another hash.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct SeatRef {
+    address: usize,
+    hash: u64,
+}
+
+impl SeatRef {
+    pub(crate) fn of<K>(seat: &Seat<K>) -> Self {
+        Self { address: std::ptr::from_ref(seat).addr(), hash: seat.hash }
+    }
+}
+
+impl<K> AsKey<K> for SeatRef {
+    fn key(&self) -> Option<&K> {
+        None
+    }
+
+    fn seat(&self) -> Option<SeatRef> {
+        Some(*self)
+    }
+
+    fn hash(&self) -> u64 {
+        self.hash
     }
 }
 
@@ -58,35 +110,68 @@ impl<'a, K: 'a> Borrow<dyn AsKey<K> + 'a> for Keyed<K> {
     }
 }
 
-impl<K: Hash> Hash for dyn AsKey<K> + '_ {
+impl<K> Hash for dyn AsKey<K> + '_ {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.key().hash(state);
+        state.write_u64(AsKey::hash(self));
     }
 }
 
 impl<K: Eq + 'static> PartialEq for dyn AsKey<K> + '_ {
     fn eq(&self, other: &Self) -> bool {
-        same(self.key(), other.key())
+        let alike = || match (self.key(), other.key()) {
+            (Some(a), Some(b)) => same(a, b),
+            _ => self.seat() == other.seat(),
+        };
+        AsKey::hash(self) == AsKey::hash(other) && alike()
     }
 }
 
 impl<K: Eq + 'static> Eq for dyn AsKey<K> + '_ {}
 
-impl<K: Hash> Hash for Keyed<K> {
+impl<K> Hash for Keyed<K> {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.key().hash(state);
+        state.write_u64(self.0.hash);
     }
 }
 
 impl<K: Eq + 'static> PartialEq for Keyed<K> {
     fn eq(&self, other: &Self) -> bool {
-        same(self.key(), other.key())
+        self.0.hash == other.0.hash && same::<K>(&self.0.key, &other.0.key)
     }
 }
 
 impl<K: Eq + 'static> Eq for Keyed<K> {}
 
-fn same<K: Eq + 'static>(a: &K, b: &K) -> bool {
+/// Hands on a hash that was taken before.
+#[derive(Clone, Default)]
+pub(crate) struct Taken(u64);
+
+impl BuildHasher for Taken {
+    type Hasher = Self;
+
+    fn build_hasher(&self) -> Self {
+        Self(0)
+    }
+}
+
+impl Hasher for Taken {
+    fn write(&mut self, bytes: &[u8]) {
+        // Nothing but a hash is written.
+        bytes.iter().for_each(|byte| self.0 = self.0.rotate_left(8) ^ u64::from(*byte));
+    }
+
+    #[inline]
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+
+    #[inline]
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+pub(crate) fn same<K: Eq + 'static>(a: &K, b: &K) -> bool {
     #[cfg(feature = "endpoint-id")]
     if let (Some(a), Some(b)) = (endpoint_id(a), endpoint_id(b)) {
         return a.as_bytes() == b.as_bytes();
@@ -99,12 +184,12 @@ fn endpoint_id<K: 'static>(key: &K) -> Option<&iroh_base::EndpointId> {
     (key as &dyn std::any::Any).downcast_ref()
 }
 
-/// A key as a log shows it.
+/// A key as a log shows it; one whose `Debug` fails or panics is told from none.
 #[cfg(feature = "tracing")]
 pub(crate) fn short<K: PeerKey>(key: &K) -> String {
     #[cfg(feature = "endpoint-id")]
     if let Some(id) = endpoint_id(key) {
         return id.fmt_short().to_string();
     }
-    format!("{key:?}")
+    crate::foreign::guarded(|| format!("{key:?}")).unwrap_or_else(|| "(unprintable)".into())
 }

@@ -6,6 +6,7 @@ use super::audience::{Audience, Stop, tell_each};
 use super::key::PeerKey;
 use super::{HealthRegistry, log};
 use crate::event::{Event, EventKind};
+use crate::foreign::{Own, guarded};
 use crate::sync::Arc;
 
 /// A listener, as it was given.
@@ -18,13 +19,20 @@ impl<K: PeerKey> Listeners<K> {
         Self(Audience::new(first))
     }
 
-    /// Tells everybody, with no lock held.
-    pub(super) fn tell(&self, peer: &K, generation: u64, kind: EventKind) {
+    /// Tells everybody, with no lock held, before anything is logged. `false` if the event could not be
+    /// made, since the key could not be cloned: nobody has heard.
+    pub(super) fn tell(&self, peer: &K, generation: u64, kind: EventKind) -> bool {
         let list = self.0.now();
-        if !list.is_empty() {
-            let event = Event::new(peer.clone(), generation, kind);
-            tell_each(list, |listener| listener(&event), || log::lost(&event));
+        if list.is_empty() {
+            return true;
         }
+        let event = guarded(|| Own::new(Event::new(peer.clone(), generation, kind)));
+        let lost = match &event {
+            Some(event) => tell_each(&list, |listener| listener(event)),
+            None => 1,
+        };
+        (0..lost).for_each(|_| log::lost(peer, generation, kind));
+        event.is_some()
     }
 }
 
@@ -71,8 +79,7 @@ impl<K: PeerKey> HealthRegistry<K> {
     /// ```
     pub fn listen(&self, listener: impl Fn(&Event<K>) + Send + Sync + 'static) -> Listening {
         let listeners = Arc::clone(&self.inner.listeners);
-        let listener: Arc<Listener<K>> = Arc::new(Box::new(listener));
-        listeners.0.add(&listener);
+        let listener = listeners.0.add(Box::new(listener));
         Listening { _stop: Stop(Box::new(move || listeners.0.remove(&listener))) }
     }
 }

@@ -9,14 +9,22 @@
 use super::key::PeerKey;
 #[cfg(feature = "tracing")]
 use super::short;
-use crate::event::{Event, EventKind};
+use crate::event::EventKind;
+#[cfg(feature = "tracing")]
+use crate::foreign::quietly;
 use crate::seat::Seat;
 
+/// Subscribers are foreign, and so is how a key shows itself: what panics there is lost to the log.
 #[cfg(feature = "tracing")]
 pub(super) fn transition<K: PeerKey>(seat: &Seat<K>, generation: u64, kind: EventKind) {
+    quietly(|| write(seat, generation, kind));
+}
+
+#[cfg(feature = "tracing")]
+fn write<K: PeerKey>(seat: &Seat<K>, generation: u64, kind: EventKind) {
     use EventKind as Kind;
     use tracing::{debug, info, trace, warn};
-    let peer = || short(&seat.key);
+    let peer = || short(&*seat.key);
     match kind {
         Kind::Opened { retry_after, reopened: false } if seat.tracker.successes() > 0 => {
             let core = seat.tracker.core();
@@ -54,19 +62,22 @@ pub(super) fn transition<K: PeerKey>(seat: &Seat<K>, generation: u64, kind: Even
 #[cfg(not(feature = "tracing"))]
 pub(super) fn transition<K: PeerKey>(_: &Seat<K>, _: u64, _: EventKind) {}
 
+/// A listener has panicked, or there was no event to tell it.
 #[cfg(feature = "tracing")]
-pub(super) fn lost<K: PeerKey>(event: &Event<K>) {
-    let (peer, generation) = (short(&event.peer), event.generation);
-    tracing::error!(target: "peer_health", peer, generation, kind = ?event.kind, "listener panicked");
+pub(super) fn lost<K: PeerKey>(peer: &K, generation: u64, kind: EventKind) {
+    quietly(|| {
+        let peer = short(peer);
+        tracing::error!(target: "peer_health", peer, generation, ?kind, "listener panicked");
+    });
 }
 
 #[cfg(not(feature = "tracing"))]
-pub(super) fn lost<K>(_: &Event<K>) {}
+pub(super) fn lost<K>(_: &K, _: u64, _: EventKind) {}
 
 /// A hook is the library's own, but what it does is not all ours.
 #[cfg(feature = "tracing")]
 pub(super) fn lost_by_hook() {
-    tracing::error!(target: "peer_health", "hook panicked");
+    quietly(|| tracing::error!(target: "peer_health", "hook panicked"));
 }
 
 #[cfg(not(feature = "tracing"))]

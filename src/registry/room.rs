@@ -11,7 +11,7 @@
 use std::collections::VecDeque;
 
 use super::circle::{HOLDERS, Hand};
-use super::key::{AsKey, KeyRef, Keyed, PeerKey};
+use super::key::{AsKey, Keyed, PeerKey, SeatRef};
 use super::table::{Promise, Table};
 use crate::event::EventKind;
 use crate::rules::Rules;
@@ -252,7 +252,7 @@ impl<K: PeerKey> Table<K> {
         forget: u64,
     ) -> Option<Evicted<'_, K>> {
         let mut last = 0;
-        let gone = self.map.remove_if(&KeyRef(&seat.key) as &dyn AsKey<K>, |Keyed(found), ()| {
+        let gone = self.map.remove_if(&SeatRef::of(seat) as &dyn AsKey<K>, |Keyed(found), ()| {
             // The proof: nobody else holds the seat, and under this lock nobody comes to. It comes
             // first: it acquires what the last holder did, and the rank is judged by that.
             let alone = Arc::ptr_eq(found, seat) && Arc::strong_count(found) == HOLDERS + 1;

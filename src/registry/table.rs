@@ -1,7 +1,8 @@
 //! The table of peers: one seat per peer, never more than `max_peers` (R26, R27).
 //!
-//! No guard of the map leaves a method, and nothing runs under a shard's lock but `Hash`, `Eq` and
-//! `Clone` of the key and steps of a circuit, which wait for nobody. Seats are dropped outside.
+//! No guard of the map leaves a method, and nothing runs under a shard's lock but `Eq` of the key and
+//! steps of a circuit, which wait for nobody. Seats are dropped outside. A key that panics leaves the
+//! table as it was, and gives its place back.
 //!
 //! Beside the map every seat stands in a [`Circle`], so that whoever looks for room looks at a few
 //! seats and not at the table: see [`room`](super::room).
@@ -13,17 +14,18 @@ use dashmap::mapref::entry::Entry;
 
 use super::census::Rounds;
 use super::circle::Circle;
-use super::key::{AsKey, KeyRef, Keyed, PeerKey};
+use super::key::{AsKey, KeyRef, Keyed, PeerKey, Taken};
 use super::room::{Looks, Uses};
 use crate::circuit::Core;
 use crate::seat::{Said, Seat, Shared};
-use crate::sync::{Arc, AtomicU64, AtomicUsize, Mutex, Ordering, Swap, Weak};
+use crate::sync::{Arc, AtomicU64, AtomicUsize, KeyHasher, Mutex, Ordering, Swap, Weak};
 use crate::tracker::Tracker;
 
-pub(super) type Map<K> = DashMap<Keyed<K>, (), foldhash::quality::RandomState>;
+pub(super) type Map<K> = DashMap<Keyed<K>, (), Taken>;
 
 pub(crate) struct Table<K> {
     pub(super) map: Map<K>,
+    hasher: KeyHasher,
     pub(super) circle: Circle<K>,
     /// Places taken or promised: never less than the seats in the map.
     taken: AtomicUsize,
@@ -92,9 +94,9 @@ impl<K: PeerKey> Table<K> {
         // Enough shards that who lists the peers of one holds up an insertion for microseconds, and
         // so few that an empty table takes some kilobytes.
         let shards = (max_peers / 1024).next_power_of_two().clamp(16, 1024);
-        let hasher = foldhash::quality::RandomState::default();
         Self {
-            map: DashMap::with_hasher_and_shard_amount(hasher, shards),
+            map: DashMap::with_hasher_and_shard_amount(Taken::default(), shards),
+            hasher: KeyHasher::default(),
             circle: Circle::new(max_peers),
             taken: AtomicUsize::new(0),
             fresh: Swap::new(Arc::new(Core::new(0))),
@@ -108,7 +110,12 @@ impl<K: PeerKey> Table<K> {
 
     /// The peer's seat, if it has one.
     pub(crate) fn get(&self, key: &K) -> Option<Arc<Seat<K>>> {
-        self.map.get(&KeyRef(key) as &dyn AsKey<K>).map(|found| Arc::clone(&found.key().0))
+        self.find(&KeyRef(key, self.hasher.hash_one(key)))
+    }
+
+    #[inline]
+    fn find(&self, key: &KeyRef<'_, K>) -> Option<Arc<Seat<K>>> {
+        self.map.get(key as &dyn AsKey<K>).map(|found| Arc::clone(&found.key().0))
     }
 
     /// The peer's seat, made if there is room for it; counted as a use. `patient`: who asks waits
@@ -120,16 +127,22 @@ impl<K: PeerKey> Table<K> {
         key: &K,
         patient: bool,
     ) -> Option<Arc<Seat<K>>> {
-        match self.get(key) {
+        let key = KeyRef(key, self.hasher.hash_one(key));
+        match self.find(&key) {
             Some(seat) => {
                 seat.tracker.mark(shared.now_used());
                 Some(seat)
             }
-            None => self.insert(shared, key, patient),
+            None => self.insert(shared, &key, patient),
         }
     }
 
-    fn insert(&self, shared: &Arc<Shared<K>>, key: &K, patient: bool) -> Option<Arc<Seat<K>>> {
+    fn insert(
+        &self,
+        shared: &Arc<Shared<K>>,
+        &KeyRef(key, hash): &KeyRef<'_, K>,
+        patient: bool,
+    ) -> Option<Arc<Seat<K>>> {
         // What may panic comes before anything changes (R25).
         let (own, salt) = (key.clone(), self.salt(key));
         let stamp = shared.next_use();
@@ -143,7 +156,7 @@ impl<K: PeerKey> Table<K> {
         };
         let core = self.fresh_core();
         let tracker = Tracker::new(Arc::clone(&core), salt, stamp);
-        let seat = Arc::new(Seat::new(tracker, Arc::clone(shared), own));
+        let seat = Arc::new(Seat::new(tracker, Arc::clone(shared), own).hashed(hash));
         match self.map.entry(Keyed(Arc::clone(&seat))) {
             Entry::Occupied(found) => return Some(Arc::clone(&found.key().0)),
             Entry::Vacant(place) => {
@@ -190,7 +203,8 @@ impl<K: PeerKey> Table<K> {
     /// that nobody can find the old tracker afterwards, nor a new one before.
     pub(crate) fn remove(&self, shared: &Shared<K>, key: &K) -> bool {
         let mut ended = (None, [None; 2]);
-        let removed = self.map.remove_if(&KeyRef(key) as &dyn AsKey<K>, |Keyed(seat), ()| {
+        let key = KeyRef(key, self.hasher.hash_one(key));
+        let removed = self.map.remove_if(&key as &dyn AsKey<K>, |Keyed(seat), ()| {
             ended = seat.remove();
             self.retire(seat.tracker.core().generation);
             true

@@ -25,6 +25,7 @@ mod production {
     pub(crate) mod config;
     pub(crate) mod error;
     pub(crate) mod event;
+    pub(crate) mod foreign;
     pub(crate) mod guard;
     pub(crate) mod permit;
     pub(crate) mod registry;
@@ -37,8 +38,8 @@ mod production {
     pub(crate) mod window;
 }
 pub(crate) use production::{
-    answer, budget, circuit, cleared, config, error, event, guard, permit, registry, rest, rules,
-    seat, snapshot, time, tracker, window,
+    answer, budget, circuit, cleared, config, error, event, foreign, guard, permit, registry, rest,
+    rules, seat, snapshot, time, tracker, window,
 };
 
 mod map;

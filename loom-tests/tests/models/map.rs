@@ -6,9 +6,7 @@
 //! lives exactly as long as with DashMap.
 
 use std::borrow::Borrow;
-use std::collections::hash_map::DefaultHasher;
-use std::hash::{Hash, Hasher};
-use std::marker::PhantomData;
+use std::hash::{BuildHasher, Hash};
 
 use loom::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -16,18 +14,16 @@ type Shard<K, V> = Vec<(K, V)>;
 
 pub(crate) struct DashMap<K, V, S> {
     shards: [RwLock<Shard<K, V>>; 2],
-    hasher: PhantomData<S>,
+    hasher: S,
 }
 
-impl<K: Hash + Eq, V, S> DashMap<K, V, S> {
-    pub(crate) fn with_hasher_and_shard_amount(_: S, _: usize) -> Self {
-        Self { shards: Default::default(), hasher: PhantomData }
+impl<K: Hash + Eq, V, S: BuildHasher> DashMap<K, V, S> {
+    pub(crate) fn with_hasher_and_shard_amount(hasher: S, _: usize) -> Self {
+        Self { shards: Default::default(), hasher }
     }
 
     fn shard<Q: Hash + ?Sized>(&self, key: &Q) -> &RwLock<Shard<K, V>> {
-        let mut hasher = DefaultHasher::new();
-        key.hash(&mut hasher);
-        &self.shards[usize::from(hasher.finish() % 2 == 1)]
+        &self.shards[usize::from(self.hasher.hash_one(key) % 2 == 1)]
     }
 
     pub(crate) fn get<Q: Hash + Eq + ?Sized>(&self, key: &Q) -> Option<Ref<'_, K, V>>

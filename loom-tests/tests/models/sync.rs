@@ -22,6 +22,9 @@ use loom::sync::atomic as model;
 
 pub(crate) use std::sync::atomic::Ordering;
 
+/// The same in every execution.
+pub(crate) type KeyHasher = std::hash::BuildHasherDefault<std::hash::DefaultHasher>;
+
 /// A fence that loom sees.
 pub(crate) fn fence(order: Ordering) {
     if MODELLING.get() && !unwinding() {

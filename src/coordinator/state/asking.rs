@@ -9,7 +9,7 @@ use crate::coordinator::limits::Slot;
 use crate::coordinator::places::Class;
 use crate::coordinator::schedule::Attempt;
 use crate::coordinator::stats::WaitReason;
-use crate::registry::PeerKey;
+use crate::registry::{Name, PeerKey};
 use crate::sync::Arc;
 use crate::time::{Tick, nanos};
 
@@ -20,7 +20,7 @@ const PROBED: u64 = 1_000_000_000;
 
 impl<K: PeerKey> DriverState<K> {
     /// Takes the peer that is to be looked at now, if there is one.
-    pub(in crate::coordinator) fn take(&self) -> Option<(K, Attempt)> {
+    pub(in crate::coordinator) fn take(&self) -> Option<(Name<K>, Attempt)> {
         let now = self.now();
         self.with(|state| {
             if state.closing || state.stats.paused {
@@ -36,7 +36,12 @@ impl<K: PeerKey> DriverState<K> {
     }
 
     /// The peer that is looked at may be called: it asks for a slot.
-    pub(in crate::coordinator) fn ask(self: &Arc<Self>, peer: &K, attempt: Attempt, class: Class) {
+    pub(in crate::coordinator) fn ask(
+        self: &Arc<Self>,
+        peer: &Name<K>,
+        attempt: Attempt,
+        class: Class,
+    ) {
         let (driver, number) = (Arc::downgrade(self), attempt.number);
         let asked = self.inner.limits.ask(peer, class, attempt.due, move |slot| {
             if let Some(driver) = driver.upgrade() {
@@ -48,7 +53,7 @@ impl<K: PeerKey> DriverState<K> {
     }
 
     /// A slot was given: the driver's task is to use it.
-    fn take_slot(&self, number: u64, slot: Slot<K>) {
+    fn take_slot(&self, number: u64, slot: Slot<Name<K>>) {
         let mut slot = Some(slot);
         self.change(|state, _| {
             if !state.closing {
@@ -58,7 +63,7 @@ impl<K: PeerKey> DriverState<K> {
     }
 
     /// Takes a slot that was given, for a call that may begin.
-    pub(in crate::coordinator) fn given(&self) -> Option<(Attempt, Slot<K>)> {
+    pub(in crate::coordinator) fn given(&self) -> Option<(Attempt, Slot<Name<K>>)> {
         loop {
             let (number, slot) = self.with(|state| state.given.pop())?;
             let begun = self.change(|state, _| {
@@ -79,7 +84,7 @@ impl<K: PeerKey> DriverState<K> {
     /// The peer that was taken is not called now: it is looked at again then.
     pub(in crate::coordinator) fn put_back(
         &self,
-        peer: &K,
+        peer: &Name<K>,
         attempt: Attempt,
         at: Tick,
         reason: WaitReason,
@@ -95,7 +100,7 @@ impl<K: PeerKey> DriverState<K> {
     /// The peer that was taken is not called now: the registry refuses it.
     pub(in crate::coordinator) fn refused(
         &self,
-        peer: &K,
+        peer: &Name<K>,
         attempt: Attempt,
         refused: Refused,
         look_again: Option<Duration>,

@@ -10,7 +10,7 @@ use crate::backoff::Jitter;
 use crate::coordinator::local_outage::{self, AMID, LocalOutage, NEW};
 use crate::coordinator::schedule::{Attempt, Push};
 use crate::coordinator::stats::WaitReason;
-use crate::registry::PeerKey;
+use crate::registry::{Name, PeerKey};
 use crate::time::{Tick, nanos};
 
 /// How a call ended.
@@ -34,7 +34,7 @@ pub(in crate::coordinator) enum Ending {
 
 impl<K: PeerKey> DriverState<K> {
     /// Takes what became of a call.
-    pub(in crate::coordinator) fn ended(&self, peer: &K, attempt: Attempt, ending: Ending) {
+    pub(in crate::coordinator) fn ended(&self, peer: &Name<K>, attempt: Attempt, ending: Ending) {
         let (u, retry) = (self.draw(attempt), &self.inner.retry);
         let soon = nanos(retry.delay(1, Jitter::Factor, Duration::ZERO, u));
         let delay = |attempts| nanos(retry.delay(attempts, Jitter::Factor, Duration::ZERO, u));

@@ -32,6 +32,7 @@ impl Scene {
                 Told::Peer(peer) => format!("{peer}"),
                 Told::Gone { peer, answered } => format!("{peer} gone, answered: {answered}"),
                 Told::Configured => "configured".into(),
+                Told::Unheard(_) => unreachable!("a number is cloned"),
             });
         });
         Self { registry, hand, told, _hooked: hooked }

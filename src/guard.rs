@@ -103,6 +103,8 @@ struct Counted {
     limit: Limit,
     seen: u64,
     count: Count,
+    /// Whether it was counted just now, so that it knows of all that were held back.
+    anew: bool,
     /// Whether others answer.
     online: bool,
 }
@@ -146,7 +148,7 @@ impl Guard {
     /// Takes a place for a circuit that is about to open; whether it was held back already.
     pub(crate) fn take(&self, rules: &Rules, now: Tick, held: bool) -> Place {
         let Some(counted) = self.counted(rules, now) else { return Place::Free };
-        let Counted { limit, seen, count, online } = counted;
+        let Counted { limit, seen, count, online, .. } = counted;
         let open = |taken: u64| count.open.saturating_add(taken.saturating_sub(seen));
         // Relaxed, twice: pairs with `give_back`; a read-modify-write sees the latest, and with it
         // all places that were taken before this one.
@@ -197,7 +199,7 @@ impl Guard {
         let census = self.last.load();
         match census.last {
             Some(Looked { at, seen, count, .. }) if is_fresh(at, count, crowd, now) => {
-                Some(Counted { limit, seen, count, online: census.online })
+                Some(Counted { limit, seen, count, anew: false, online: census.online })
             }
             _ => self.census(&census, limit, crowd, rules, now),
         }
@@ -222,17 +224,17 @@ impl Guard {
             let online = next.online;
             // If somebody was faster, that count stays, and this one serves for this trip.
             let _ = self.last.compare_and_swap(census, Arc::new(next));
-            return Some(Counted { limit, seen, count, online });
+            return Some(Counted { limit, seen, count, anew: true, online });
         }
         // The last whole count is better than a part, unless peers have fallen idle since.
         match census.last.filter(|last| now.since(last.at) < rules.idle) {
             Some(Looked { seen, count, .. }) => {
-                Some(Counted { limit, seen, count, online: census.online })
+                Some(Counted { limit, seen, count, anew: false, online: census.online })
             }
             None => {
                 let used = count.used.max(limit.least());
                 let count = Count { used, ..count };
-                Some(Counted { limit, seen, count, online: false })
+                Some(Counted { limit, seen, count, anew: false, online: false })
             }
         }
     }
@@ -251,8 +253,12 @@ impl Guard {
         };
         // Counted anew: the last count knows nothing of what was held back since.
         let counted = self.census(&self.last.load(), limit, &**crowd, rules, now());
-        counted.is_some_and(|Counted { limit, count, online, .. }| {
-            !online && !limit.allows(count.used, count.open.saturating_add(count.held))
+        counted.is_some_and(|Counted { limit, seen, count, anew, online }| {
+            // Relaxed: pairs with `take`; the number alone matters.
+            let since = self.taken.load(Ordering::Relaxed).saturating_sub(seen);
+            // In a table that is not counted at once: what was held back still is, as far as is known.
+            let (since, held) = if anew { (0, count.held) } else { (since, count.held.max(1)) };
+            !online && !limit.allows(count.used, count.open.saturating_add(since + held))
         })
     }
 

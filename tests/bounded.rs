@@ -353,3 +353,45 @@ fn a_key_may_ask_for_another_peer_when_it_is_dropped() {
     let left = finished.recv_timeout(Duration::from_secs(60)).expect("a lock is held");
     assert!(left <= 2_000);
 }
+
+#[test]
+fn a_newcomer_is_tracked_as_soon_as_somebody_may_go() {
+    let (registry, _) = registry(HealthConfig::default().with_max_peers(1));
+    registry.acquire(&1).unwrap().failure(network());
+    assert!(!registry.acquire(&2).unwrap().is_tracked());
+    // Whoever makes room, and however it is told.
+    let handler = peer_health::ErrorHandler::with_registry(registry.clone());
+    handler.record_success(&1);
+    assert!(registry.acquire(&2).unwrap().is_tracked(), "after a success without a permit");
+}
+
+#[test]
+fn a_listener_of_a_removal_finds_the_place_free() {
+    use std::sync::{Arc, Mutex, OnceLock};
+    let own: Arc<OnceLock<HealthRegistry<u64>>> = Arc::default();
+    let tracked = Arc::new(Mutex::new(Vec::new()));
+    let (registry, told) = (Arc::clone(&own), Arc::clone(&tracked));
+    let of_removals = move |event: &peer_health::Event<u64>| {
+        if event.kind == peer_health::EventKind::Removed {
+            let permit = registry.get().unwrap().acquire(&2).unwrap();
+            told.lock().unwrap().push(permit.is_tracked());
+        }
+    };
+    let config = HealthConfig::default().with_max_peers(1);
+    let registry = HealthRegistry::builder().config(config).listener(of_removals).build().unwrap();
+    own.set(registry.clone()).unwrap();
+    registry.acquire(&1).unwrap().failure(network());
+    assert!(!registry.acquire(&2).unwrap().is_tracked());
+    assert!(registry.remove(&1));
+    assert_eq!(*tracked.lock().unwrap(), [true]);
+}
+
+#[test]
+fn a_ban_finds_the_one_place_there_is_however_large_the_table() {
+    let (registry, _) = registry(HealthConfig::default().with_max_peers(5000));
+    (0..5000).for_each(|peer| _ = registry.acquire(&peer).unwrap().failure(network()));
+    assert_eq!(registry.force_open(&9999), Err(Untracked), "all are in trouble");
+    registry.acquire(&2345).unwrap().success();
+    assert_eq!(registry.force_open(&9999), Ok(()));
+    assert!(!registry.contains(&2345));
+}

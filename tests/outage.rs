@@ -12,6 +12,8 @@ use proptest::prelude::*;
 
 #[path = "outage/counted.rs"]
 mod counted;
+#[path = "outage/online.rs"]
+mod online;
 
 const SECOND: Duration = Duration::from_secs(1);
 

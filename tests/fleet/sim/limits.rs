@@ -64,6 +64,22 @@ pub(crate) fn threshold(cell: &Cell) -> Option<u32> {
     cell.configs().map(|config| config.failure_threshold).max().flatten()
 }
 
+/// W2: by how many calls a trip may be late while the guard observes whether others answer (R30): more
+/// where they are asked so seldom that few counts have an answer between.
+fn observed(cell: &Cell) -> u32 {
+    let slow = cell.groups.iter().any(|group| group.rhythm.interval() >= MINUTE);
+    match cell.settings.health.outage_guard {
+        false => 0,
+        true if slow => 60,
+        true => 6,
+    }
+}
+
+/// W2: the failures in a row after which no call should find the circuit closed.
+pub(crate) fn opens_at(cell: &Cell) -> Option<u32> {
+    threshold(cell).map(|threshold| threshold + observed(cell))
+}
+
 /// W2: how many waits can end in this time, each as short as its jitter lets it be.
 pub(crate) fn waits_within(config: &HealthConfig, time: u64) -> u64 {
     let (mut wait, mut left, mut ended) =
@@ -81,7 +97,7 @@ pub(crate) fn waits_within(config: &HealthConfig, time: u64) -> u64 {
 
 /// W2: failed calls each time that a peer goes down for so long.
 pub(crate) fn calls_when_down(cell: &Cell, down: u64) -> Option<u64> {
-    let threshold = u64::from(threshold(cell)?);
+    let threshold = u64::from(opens_at(cell)?);
     Some(threshold + 1 + most(cell, |config| waits_within(config, down.min(cell.end()))))
 }
 

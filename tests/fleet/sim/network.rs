@@ -74,7 +74,7 @@ impl Network {
         Arc::new(Self {
             began: Instant::now(),
             cell: cell.clone(),
-            threshold: limits::threshold(cell).filter(|_| !cell.settings.health.outage_guard),
+            threshold: limits::opens_at(cell),
             excused: limits::excused(cell),
             shortest_round: limits::shortest_round(cell),
             again: both.map(|(w, f)| ((w, f), limits::served_again(cell, w, f))).collect(),
@@ -120,6 +120,9 @@ impl Network {
             && self.is_closed.get().is_some_and(|is_closed| is_closed(key));
         let mut state = self.state();
         let State { peers, report, cut, requested } = &mut *state;
+        // Whom an outage of our own lets fail is not dead: the guard holds trips back for that.
+        let up = peers.get(key as usize).is_some_and(|(peer, _)| peer.is_up(now));
+        let beyond = beyond && !(self.cell.settings.health.outage_guard && up);
         report.calls += 1;
         report.runaway |= report.calls > RUNAWAY;
         let stranger = Peer { behaviour: stranger(key), ahead: 0, latency: 0 };

@@ -42,6 +42,7 @@ pub(crate) fn cells() -> Vec<Cell> {
     cells.extend(others());
     cells.extend(returning());
     cells.extend(own_trouble());
+    cells.extend(guarded());
     cells
 }
 
@@ -95,6 +96,28 @@ fn returning() -> Vec<Cell> {
             .strangers(10_000)
             .hours(2),
     ]
+}
+
+/// With the guard against an outage of our own.
+pub(crate) fn guard() -> Settings {
+    Settings::of("outage guard", HealthConfig::default().with_outage_guard(true))
+}
+
+/// Most of those who answered go, while others answer; and an outage with the guard on.
+fn guarded() -> Vec<Cell> {
+    vec![
+        Cell::of(30, 100, away(Silent, HOUR, u64::MAX, false), HALF_MINUTE).hours(3),
+        Cell::of(10, 30, away(Refuses, HOUR, HOUR, false), HALF_MINUTE).hours(3),
+        Cell::of(30, 0, Local, HALF_MINUTE).hours(2).outage(
+            HOUR,
+            10 * MINUTE,
+            Cut::Silent,
+            Told::Nothing,
+        ),
+    ]
+    .into_iter()
+    .map(|cell| cell.with(guard()))
+    .collect()
 }
 
 /// Trouble of the node's own.

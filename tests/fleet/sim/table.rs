@@ -24,7 +24,16 @@ const RHYTHMS: [Rhythm; 6] = [
 
 /// The quick cells, and all others.
 pub(crate) fn cells() -> Vec<Cell> {
-    let more = [cross(), limits(), settings(), others(), returning(), own_trouble(), strangers()];
+    let more = [
+        cross(),
+        limits(),
+        settings(),
+        others(),
+        returning(),
+        own_trouble(),
+        guarded(),
+        strangers(),
+    ];
     let all = std::iter::once(quick::cells()).chain(more).flatten();
     let mut names = std::collections::HashSet::new();
     all.filter(|cell| names.insert(cell.name())).collect()
@@ -189,6 +198,30 @@ fn own_trouble() -> Vec<Cell> {
             cells.extend(cell().map(|c| c.at(HOUR, quick::replaced())));
             cells.extend(cell().map(|c| c.at(HOUR, Happening::Kicked)));
         }
+    }
+    cells
+}
+
+/// The guard against an outage of our own: most of those who answered go while others answer, for
+/// good or for an hour; we are cut off; strangers come.
+fn guarded() -> Vec<Cell> {
+    let mut cells = Vec::new();
+    let with = |cell: Cell| long(cell.with(quick::guard()));
+    for rhythm in [Every(5 * SECOND), HALF_MINUTE, Every(10 * MINUTE), Burst(MINUTE)] {
+        for (healthy, count) in [(30, 10), (30, 100), (100, 300)] {
+            for how in [Silent, Refuses] {
+                for to in [2 * HOUR, u64::MAX] {
+                    let away = Away { how, from: HOUR, to, news: false };
+                    cells.extend(with(Cell::of(healthy, count, away, rhythm)));
+                }
+            }
+            for told in [Told::Nothing, Told::Kicked] {
+                let cell = Cell::of(healthy, count, Dead(Silent), rhythm);
+                cells.extend(with(cell.outage(HOUR, 10 * MINUTE, Cut::Silent, told)));
+            }
+        }
+        let away = Away { how: Silent, from: HOUR, to: u64::MAX, news: false };
+        cells.extend(with(Cell::of(30, 100, away, rhythm).strangers(10_000)));
     }
     cells
 }

@@ -5,6 +5,7 @@ use std::time::SystemTime;
 use crate::answer::Status;
 use crate::error::SyncError;
 use crate::snapshot::Snapshot;
+use crate::time::ago;
 
 /// The state of a circuit as `sync_errors` knows it: see [`Status`] for what it does not.
 ///
@@ -98,13 +99,12 @@ impl PeerHealthTracker {
     /// health.record_failure(peer_health::SyncError::Network("reset".into()));
     /// assert_eq!(health.retry_attempt, 1);
     /// ```
-    #[allow(clippy::disallowed_methods, reason = "for display; nothing decides by it")]
     pub fn record_failure(&mut self, error: SyncError) {
         self.consecutive_failures = self.consecutive_failures.saturating_add(1);
         self.retry_attempt = self.retry_attempt.saturating_add(1);
         self.total_failures = self.total_failures.saturating_add(1);
         self.consecutive_successes = 0;
-        self.last_failure_time = Some(SystemTime::now());
+        self.last_failure_time = Some(ago(0));
         self.last_error = Some(error);
     }
 

@@ -16,7 +16,6 @@ mod table;
 
 use std::fmt;
 use std::future::Future;
-use std::time::SystemTime;
 
 use crate::answer::Refused;
 use crate::circuit::{Admission, Verdict};
@@ -83,8 +82,6 @@ struct Inner<K> {
     table: Table<K>,
     listeners: Arc<Listeners<K>>,
     hooks: Arc<Hooks<K>>,
-    /// What the clock's zero was by the system's clock: for display.
-    began: SystemTime,
 }
 
 impl<K> Clone for HealthRegistry<K> {

@@ -46,6 +46,7 @@ mod stage;
 mod sync;
 
 mod budgets;
+mod clocks;
 mod late;
 mod leases;
 mod news;

@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use peer_health::{
-    Clock, HealthConfig, HealthRegistry, ManualClock, Reason, Recorded, Status, SyncError, Window,
+    Clock, ErrorHandler, HealthConfig, HealthRegistry, ManualClock, Reason, Recorded, Status,
+    SyncError, Window,
 };
 use proptest::prelude::*;
 
@@ -219,6 +220,65 @@ fn r01_threads_that_see_one_step_back_shift_once() {
     let told = Duration::from_nanos((count.load(Ordering::Relaxed) - began) * milli);
     let lost = told.abs_diff(passed);
     assert!(lost < Duration::from_secs(2), "{told:?} were told, {passed:?} have passed");
+}
+
+/// R1: how often the clock is read for a thousand calls of a healthy peer, by permits of the
+/// registry and of a handle, and by reports; the first of which may set up what the rules need.
+fn reads(config: HealthConfig) -> [u64; 3] {
+    let count = Arc::new(AtomicU64::new(0));
+    let reads = Arc::clone(&count);
+    let clock =
+        Clock::from_fn(move || Duration::from_millis(reads.fetch_add(1, Ordering::Relaxed)));
+    let registry = HealthRegistry::<u32>::builder().config(config).clock(clock).build().unwrap();
+    let mut handle = registry.peer(&7);
+    let handler = ErrorHandler::with_registry(registry.clone());
+    let since = |act: &mut dyn FnMut()| {
+        let before = count.load(Ordering::Relaxed);
+        (0..1000).for_each(|_| act());
+        count.load(Ordering::Relaxed) - before
+    };
+    [
+        since(&mut || assert_eq!(registry.acquire(&7).unwrap().success(), Recorded::Counted)),
+        since(&mut || assert_eq!(handle.acquire().unwrap().success(), Recorded::Counted)),
+        since(&mut || {
+            assert!(!handler.is_circuit_open(&7));
+            handler.record_success(&7);
+        }),
+    ]
+}
+
+#[test]
+fn r01_a_healthy_peer_needs_no_clock_where_no_rule_looks_at_time() {
+    let rate = HealthConfig::default().with_failure_rate(0.5);
+    assert_eq!(reads(HealthConfig::default()), [0; 3], "a streak");
+    assert_eq!(reads(rate.clone().with_window(Window::count(10))), [0; 3], "a window by count");
+    let by_time = rate.clone().with_window(Window::time(Duration::from_secs(9), 3));
+    assert!(reads(by_time).iter().all(|reads| *reads >= 1000), "a window by time");
+    let slow = rate.with_window(Window::count(10)).with_slow_call(Duration::from_secs(1));
+    assert!(reads(slow)[0] >= 1000, "slow calls");
+}
+
+/// R15: what needs no clock is judged all the same: a success that completes `min_calls`, of a call
+/// that was admitted before the failures.
+#[test]
+fn r15_a_success_that_completes_the_calls_opens_by_a_window_by_count() {
+    let config = HealthConfig::default()
+        .with_failure_threshold(None)
+        .with_window(Window::count(4))
+        .with_min_calls(3)
+        .with_failure_rate(0.6);
+    for node in Node::both(&config) {
+        let healthy = node.registry.acquire(&7).unwrap();
+        node.set(2 * DAY);
+        assert_eq!(
+            (node.fail(7), node.fail(7)),
+            (Some(Recorded::Counted), Some(Recorded::Counted))
+        );
+        let Recorded::Opened { retry_after } = healthy.success() else { panic!("not judged") };
+        assert!(node.wait(7).unwrap() <= retry_after);
+        let seen = node.registry.snapshot(&7).unwrap();
+        assert_eq!(seen.open_for, Some(Duration::ZERO), "it opened now");
+    }
 }
 
 fn readings() -> impl Strategy<Value = Vec<u64>> {

@@ -38,7 +38,7 @@ pub(crate) enum Turn {
 }
 
 impl<R> Step<R> {
-    pub(super) fn stay(reply: R) -> Self {
+    pub(crate) fn stay(reply: R) -> Self {
         Self { next: None, reply, turns: [None; 2] }
     }
 

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use super::{Core, Phase, Turn, Turns};
 use crate::answer::{Status, WindowCounts};
+use crate::config::Window;
 use crate::rules::Rules;
 use crate::time::Tick;
 
@@ -51,6 +52,13 @@ impl Core {
     /// looks at them (R10).
     pub(crate) fn is_at_rest(&self) -> bool {
         self.has_no_window() && self.health.streak == 0 && self.health.retry_attempt == 0
+    }
+
+    /// Whether a success of this circuit may be taken without knowing the time: it is healthy, no rule
+    /// looks at how long calls take, and none at when they were (R1).
+    pub(crate) fn is_timeless(&self, rules: &Rules) -> bool {
+        let by_time = matches!(rules.window, Some(Window::Time { .. }));
+        self.is_quiet() && self.health.retry_attempt == 0 && rules.slow_call.is_none() && !by_time
     }
 
     /// Whether nothing is held against the peer (R26).

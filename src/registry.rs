@@ -136,7 +136,8 @@ impl<K: PeerKey> HealthRegistry<K> {
     ///
     /// [`Refused`] says why not, and when to ask again: [`Open`](crate::Reason::Open) after its
     /// `retry_after`, [`ProbesInFlight`](crate::Reason::ProbesInFlight) after a while,
-    /// [`ForcedOpen`](crate::Reason::ForcedOpen) not before a reset.
+    /// [`ForcedOpen`](crate::Reason::ForcedOpen) not before a reset, or after its `retry_after` where
+    /// the ban has an end.
     ///
     /// ```
     /// let registry = peer_health::HealthRegistry::<u32>::new();

@@ -12,6 +12,10 @@
 pub(crate) use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering, fence};
 pub(crate) use std::sync::{Arc, Weak};
 
+/// A word of the door of a clock. To read the time is no event of a circuit's history: a checker of
+/// histories passes over these words by their name.
+pub(crate) type TimeWord = AtomicU64;
+
 /// A shared `Arc` that is replaced as a whole.
 #[derive(Debug)]
 pub(crate) struct Swap<T>(arc_swap::ArcSwap<T>);

@@ -307,9 +307,11 @@ impl Tracker {
         let successes = self.successes();
         let outcome = Outcome { verdict, failure, latency: None, reported: true, successes };
         let step = |core: &Core, at: At<'_>| {
-            let attempt = core.health.retry_attempt.saturating_add(1);
-            let answers = answers(env, core, verdict, at);
-            core.report(outcome, at).map(|reported| (reported, core.generation, attempt, answers))
+            let lifted = core.after_ban(at.now);
+            let seen = lifted.as_ref().unwrap_or(core);
+            let attempt = seen.health.retry_attempt.saturating_add(1);
+            let answers = answers(env, seen, verdict, at);
+            core.report(outcome, at).map(|reported| (reported, seen.generation, attempt, answers))
         };
         let untimed = verdict == Verdict::Success;
         let made = untimed.then(|| self.advance_timeless(env, step)).flatten();

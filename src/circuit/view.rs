@@ -64,8 +64,11 @@ impl Core {
     /// Whether nothing is held against the peer (R26).
     pub(crate) fn is_clean(&self, now: Tick) -> bool {
         self.health.streak == 0
-            && matches!(self.phase, Phase::Closed(_))
-            && self.window_counts(now).failures == 0
+            && match &self.phase {
+                Phase::Closed(_) => self.window_counts(now).failures == 0,
+                Phase::ForcedOpen(Some(ban)) => ban.is_over(now),
+                _ => false,
+            }
     }
 
     /// Whether a step with these transitions opens a Closed circuit.
@@ -94,7 +97,7 @@ impl Core {
     #[inline]
     pub(crate) fn says_no_quietly(&self) -> bool {
         self.health.streak == 0
-            && !matches!(self.phase, Phase::Open(_) | Phase::ForcedOpen | Phase::Removed)
+            && !matches!(self.phase, Phase::Open(_) | Phase::ForcedOpen(_) | Phase::Removed)
     }
 
     #[inline]
@@ -102,12 +105,18 @@ impl Core {
         matches!(self.phase, Phase::Removed)
     }
 
+    /// Whether it is forced open for a time.
+    pub(crate) fn is_banned_for_a_time(&self) -> bool {
+        matches!(self.phase, Phase::ForcedOpen(Some(_)))
+    }
+
+    /// Where it stands; that a ban has ended is for [`Self::after_ban`] to say.
     pub(crate) fn status(&self) -> Status {
         match self.phase {
             Phase::Closed(_) | Phase::Removed => Status::Closed,
             Phase::Open(_) => Status::Open,
             Phase::HalfOpen(_) => Status::HalfOpen,
-            Phase::ForcedOpen => Status::ForcedOpen,
+            Phase::ForcedOpen(_) => Status::ForcedOpen,
             Phase::Disabled => Status::Disabled,
             Phase::MetricsOnly(_) => Status::MetricsOnly,
         }

@@ -48,7 +48,8 @@ use crate::time::nanos;
 ///   trouble.
 ///
 /// A peer that an operator has [forced open](crate::HealthRegistry::force_open) is given up: request
-/// it again after the reset.
+/// it again after the reset. The end of a ban that [has one](crate::HealthRegistry::force_open_for) is
+/// waited for.
 ///
 /// # What ends a driver
 ///

@@ -21,7 +21,8 @@ impl<K: PeerKey> HealthRegistry<K> {
     /// assert_eq!(registry.status(&7), Status::Closed);
     /// ```
     pub fn status(&self, peer: &K) -> Status {
-        self.known(peer).map_or(Status::Closed, |seat| seat.tracker.core().status())
+        let env = &self.inner.shared.env;
+        self.known(peer).map_or(Status::Closed, |seat| seat.tracker.status(env))
     }
 
     /// Whether the circuit is open and its wait not over, or forced open: the question that
@@ -166,10 +167,11 @@ impl<K> Inner<K> {
     fn snapshot(&self, seat: &Seat<K>) -> Snapshot {
         let env = &self.shared.env;
         let core = seat.tracker.core();
-        let health = &core.health;
         // A healthy peer needs no clock.
-        let timeless = core.has_no_window() && health.last_error.is_none();
+        let timeless = core.has_no_window() && core.health.last_error.is_none();
         let now = if timeless { Tick::default() } else { env.clock.now() };
+        let core = core.as_of(now);
+        let health = &core.health;
         let shown = |at: Tick| ago(now.since(at));
         Snapshot {
             status: core.status(),

@@ -12,7 +12,7 @@
 //! disorder in which threads bring their readings. Two threads that see the same step back shift
 //! once: each shifts from the shift that it found before it read the clock.
 
-use crate::sync::{AtomicU64, Ordering};
+use crate::sync::{Ordering, TimeWord};
 
 /// A second. What is behind by less is the disorder of threads, or of a clock that is being slewed.
 const STEP: u64 = 1_000_000_000;
@@ -21,9 +21,9 @@ const STEP: u64 = 1_000_000_000;
 #[derive(Debug, Default)]
 pub(crate) struct Door {
     /// The latest that was told. Never falls.
-    latest: AtomicU64,
+    latest: TimeWord,
     /// What is added to each reading. Never falls.
-    shift: AtomicU64,
+    shift: TimeWord,
 }
 
 impl Door {

@@ -3,7 +3,7 @@
 
 use super::{Env, Tracker};
 use crate::answer::Recorded;
-use crate::circuit::{At, Core, Outcome, Settled, Step, Ticket, Turns, Verdict};
+use crate::circuit::{At, Core, Outcome, Settled, Step, Ticket, Turn, Turns, Verdict};
 use crate::sync::Ordering;
 use crate::time::Tick;
 
@@ -27,10 +27,13 @@ impl Tracker {
         }
         let now = now.unwrap_or_else(|| env.clock.now());
         let asked = outcome.asked_wait();
+        // Of the steps that feed a window, one alone is a transition: that after a ban.
+        let lifted = matches!(turns[0], Some((_, Turn::Controlled(_))));
+        let after = |told: Turns| if lifted { [turns[0], told[0]] } else { told };
         match self.advance(env, now, |core, at| core.trip(generation, counts, asked, at)) {
-            (Some(retry_after), turns) => (Recorded::Opened { retry_after }, turns),
+            (Some(retry_after), told) => (Recorded::Opened { retry_after }, after(told)),
             // Held back, if anything is to be told (R30).
-            (None, told) if turns[0].is_none() => (settled.recorded, told),
+            (None, told) if turns[0].is_none() || lifted => (settled.recorded, after(told)),
             (None, _) => (settled.recorded, turns),
         }
     }

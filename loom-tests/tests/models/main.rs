@@ -45,6 +45,7 @@ mod map;
 mod stage;
 mod sync;
 
+mod bans;
 mod budgets;
 mod clocks;
 mod late;

@@ -65,6 +65,8 @@ mod event;
 mod guard;
 mod handler;
 mod health;
+#[cfg(not(feature = "iroh"))]
+mod io_error;
 #[cfg(feature = "iroh")]
 pub mod iroh;
 #[cfg(feature = "tokio")]

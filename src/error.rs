@@ -6,6 +6,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 mod io;
+mod kept;
 
 pub(crate) use io::judged;
 

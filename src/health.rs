@@ -57,7 +57,7 @@ pub struct PeerHealthTracker {
     pub circuit_opened_at: Option<SystemTime>,
     /// Errors since the last reset, those that do not count against the peer too.
     pub total_failures: u64,
-    /// The last error.
+    /// The last error; where a registry kept it, the first kibibyte of its text.
     pub last_error: Option<SyncError>,
     /// Errors since the last success, since half-open began, or since the last reset.
     pub retry_attempt: u32,

@@ -132,6 +132,11 @@ impl<K: PeerKey> HealthRegistry<K> {
 
     /// Asks to call a peer now.
     ///
+    /// A permit holds its peer's tracker until it ends, by an outcome or by being dropped. One that is
+    /// leaked (by `mem::forget`, in a task that never ends, in a cycle of references) holds it for ever:
+    /// the circuit goes on, since a lease ends a probe's slot, but the peer is never forgotten, and
+    /// takes one of `max_peers` until it is [removed](Self::remove).
+    ///
     /// # Errors
     ///
     /// [`Refused`] says why not, and when to ask again: [`Open`](crate::Reason::Open) after its

@@ -69,6 +69,27 @@ fn a_window_by_time_drops_whole_buckets() {
     assert_eq!(at(15, true), (3, 1, 0), "a clock that went back: the latest moment counts (R1)");
 }
 
+/// R15: the most buckets that there may be, each with a call, and one that turns all of them out.
+#[test]
+fn a_window_by_time_has_sixty_four_buckets_at_most() {
+    let (registry, hand) = watching(Window::time(Duration::from_nanos(64), 64));
+    for n in 1..=200 {
+        call(&registry, n % 2 == 0, false);
+        assert_eq!(counts(&registry).0, n.min(64));
+        hand.advance(Duration::from_nanos(1));
+    }
+    assert_eq!(counts(&registry), (63, 32, 0));
+    hand.advance(Duration::from_nanos(63));
+    assert_eq!(counts(&registry), (0, 0, 0));
+    assert!(
+        registry
+            .set_config(
+                HealthConfig::default().with_window(Window::time(Duration::from_nanos(65), 65))
+            )
+            .is_err()
+    );
+}
+
 #[test]
 fn a_window_of_another_shape_begins_anew_and_the_streak_goes_on() {
     let (registry, _) = watching(Window::count(8));

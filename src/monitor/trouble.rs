@@ -148,7 +148,7 @@ impl<K: PeerKey> Troubles<K> {
         let seat;
         let mut kept = self.locked();
         seat = registry.known(peer);
-        let found = seat.as_ref().map(|seat| seat.tracker.core().as_of(now));
+        let found = seat.as_ref().map(|seat| seat.tracker.core().seen_at(now));
         let found = found.map(|core| (core.status(), core.health.opened));
         let found = found.filter(|(status, opened)| concerns(*status, *opened));
         kept.note(&key, found, &mut spare);

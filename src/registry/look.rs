@@ -170,7 +170,7 @@ impl<K> Inner<K> {
         // A healthy peer needs no clock.
         let timeless = core.has_no_window() && core.health.last_error.is_none();
         let now = if timeless { Tick::default() } else { env.clock.now() };
-        let core = core.as_of(now);
+        let core = core.seen_at(now);
         let health = &core.health;
         let shown = |at: Tick| ago(now.since(at));
         Snapshot {

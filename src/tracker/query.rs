@@ -8,7 +8,7 @@ use crate::time::Tick;
 impl Seen {
     /// As it reads at that moment: reset, if it was forced open until then (R17). The next phase has
     /// not begun yet.
-    pub(crate) fn as_of(self, now: Tick) -> Self {
+    pub(crate) fn seen_at(self, now: Tick) -> Self {
         let lifted = self.after_ban(now);
         match lifted.map(|lifted| Core { generation: self.generation, ..lifted }) {
             Some(lifted) => Self::Cleared(Box::new(lifted)),
@@ -22,7 +22,7 @@ impl Tracker {
     pub(crate) fn status(&self, env: &Env) -> Status {
         let core = self.core();
         if core.is_banned_for_a_time() {
-            return core.as_of(env.clock.now()).status();
+            return core.seen_at(env.clock.now()).status();
         }
         core.status()
     }

@@ -323,10 +323,12 @@ proptest! {
             }
             // From now on it ticks, from wherever it is.
             let now = readings[readings.len() - 1].min(u64::MAX - DAY);
-            (node.set(now), window.set(now));
+            node.set(now);
+            window.set(now);
             let _ = (node.wait(0), window.registry.snapshot(&4).unwrap().window);
             let later = now + LEASE + SECOND;
-            (node.set(later), window.set(later));
+            node.set(later);
+            window.set(later);
             for peer in 0..3 {
                 prop_assert!(node.registry.acquire(&peer).is_ok(), "its wait is over");
             }

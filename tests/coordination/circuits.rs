@@ -68,8 +68,10 @@ async fn a_ban_with_an_end_is_waited_for() {
     let coordinator = coordinator(&registry).build().unwrap();
     let driver = peers.drive(&coordinator);
     let hour = Duration::from_secs(3600);
-    [7, 8].map(|peer| registry.force_open_for(&peer, hour).unwrap());
-    [7, 8].map(|peer| driver.request(&peer));
+    for peer in [7, 8] {
+        registry.force_open_for(&peer, hour).unwrap();
+        assert!(driver.request(&peer));
+    }
     pass(SECOND).await;
     let reasons: Vec<_> = driver.waiting().iter().map(|waiting| waiting.reason).collect();
     assert_eq!(reasons, [WaitReason::Circuit; 2]);

@@ -52,7 +52,7 @@ pub enum Reason {
     /// The circuit is half-open and its probes are out: come back when one has decided.
     #[error("probes in flight")]
     ProbesInFlight,
-    /// An operator closed the way to this peer: until a reset.
+    /// An operator closed the way to this peer: until a reset, or for as long as `retry_after` says.
     #[error("forced open")]
     ForcedOpen,
 }
@@ -120,7 +120,8 @@ pub enum Status {
     Open,
     /// A few probes decide.
     HalfOpen,
-    /// An operator said no: no calls until a reset.
+    /// An operator said no: no calls until a reset, or until the time that was given is over, from
+    /// when on this reads [`Closed`](Self::Closed).
     ForcedOpen,
     /// An operator switched the circuit off: all calls are made and nothing is recorded.
     Disabled,

@@ -9,6 +9,7 @@
 //!    |              enough successes, rate not reached, or good until half_open_max
 //!    +---------------------------------------------------------------------------+
 //!  controls: any -> ForcedOpen | Disabled | MetricsOnly | Closed (reset); any -> Removed
+//!  ForcedOpen for a time -> Closed (reset): first admission or report after that
 //! ```
 //!
 //! A step takes a [`Core`] and says what it becomes, what to answer, and which transitions that
@@ -38,7 +39,7 @@ mod trial;
 mod view;
 mod wait;
 
-pub(crate) use control::Control;
+pub(crate) use control::{Ban, Control};
 pub(crate) use news::News;
 pub(crate) use step::{Step, Turn, Turns};
 pub(crate) use trial::Trial;
@@ -68,7 +69,8 @@ pub(crate) enum Phase {
     Closed(Option<Sliding>),
     Open(Spell),
     HalfOpen(Box<Trial>),
-    ForcedOpen,
+    /// Until a reset, or until the ban ends.
+    ForcedOpen(Option<Ban>),
     Disabled,
     MetricsOnly(Option<Sliding>),
     /// The tracker is no longer the peer's; no phase follows.
@@ -211,6 +213,11 @@ impl Core {
         Self { generation, phase, health, cleared: Cleared::default() }
     }
 
+    /// The same phase, in another state.
+    fn with_phase(self, phase: Phase) -> Self {
+        Self { phase, ..self }
+    }
+
     /// The next phase.
     fn turned(self, phase: Phase) -> Self {
         Self { generation: self.generation.saturating_add(1), phase, ..self }
@@ -220,7 +227,7 @@ impl Core {
     pub(crate) fn refuses(&self, now: Tick) -> bool {
         match &self.phase {
             Phase::Open(spell) => !spell.is_over(now),
-            Phase::ForcedOpen => true,
+            Phase::ForcedOpen(ban) => !ban.is_some_and(|ban| ban.is_over(now)),
             _ => false,
         }
     }
@@ -236,7 +243,10 @@ impl Core {
 
     /// Asks to be admitted (R2, R3, R5, R6).
     pub(crate) fn admit(&self, at: At<'_>) -> Step<Admission> {
-        let refused = |reason| Step::stay(Admission::Refused(Refused::new(reason, None)));
+        let refused = |reason, after: u64| {
+            let rest = Duration::from_nanos(after);
+            Step::stay(Admission::Refused(Refused::new(reason, Some(rest))))
+        };
         match &self.phase {
             Phase::Closed(_) | Phase::MetricsOnly(_) | Phase::Disabled => {
                 Step::stay(Admission::Admitted(self.ticket(at.now, None)))
@@ -245,12 +255,15 @@ impl Core {
                 let begun = self.half_open(*spell, at);
                 begun.admit(at).after(begun)
             }
-            Phase::Open(spell) => {
-                let rest = Duration::from_nanos(spell.ends().since(at.now));
-                Step::stay(Admission::Refused(Refused::new(Reason::Open, Some(rest))))
-            }
+            Phase::Open(spell) => refused(Reason::Open, spell.ends().since(at.now)),
             Phase::HalfOpen(trial) => self.admit_probe(trial, at),
-            Phase::ForcedOpen => refused(Reason::ForcedOpen),
+            Phase::ForcedOpen(Some(ban)) => match self.after_ban(at.now) {
+                Some(lifted) => lifted.admit(at).after_reset(lifted),
+                None => refused(Reason::ForcedOpen, ban.ends.since(at.now)),
+            },
+            Phase::ForcedOpen(None) => {
+                Step::stay(Admission::Refused(Refused::new(Reason::ForcedOpen, None)))
+            }
             Phase::Removed => Step::stay(Admission::Gone),
         }
     }
@@ -272,7 +285,7 @@ impl Core {
             }
             Phase::Disabled => Step::stay(Recorded::Neutral.into()),
             // These phases give no permits.
-            Phase::Open(_) | Phase::ForcedOpen | Phase::Removed => {
+            Phase::Open(_) | Phase::ForcedOpen(_) | Phase::Removed => {
                 Step::stay(Recorded::Late.into())
             }
         }
@@ -280,6 +293,9 @@ impl Core {
 
     /// Takes a report (R23, R24).
     pub(crate) fn report(&self, outcome: Outcome<'_>, at: At<'_>) -> Step<Reported> {
+        if let Some(lifted) = self.after_ban(at.now) {
+            return lifted.report(outcome, at).after_reset(lifted);
+        }
         let success = outcome.verdict == Verdict::Success;
         let start = Some(self.health.announced.unwrap_or(at.now));
         match &self.phase {
@@ -301,10 +317,15 @@ impl Core {
                     _ => Step::stay(Reported::Now).after(begun),
                 }
             }
-            Phase::Open(_) | Phase::ForcedOpen if success && self.health.retry_attempt == 0 => {
+            Phase::ForcedOpen(Some(ban)) if success => {
+                let ban = ban.with_one_more(outcome.successes);
+                let next = self.noted(outcome, at.now).with_phase(Phase::ForcedOpen(Some(ban)));
+                Step::to(next, Reported::Settled(Recorded::Neutral.into()))
+            }
+            Phase::Open(_) | Phase::ForcedOpen(_) if success && self.health.retry_attempt == 0 => {
                 Step::stay(Reported::Settled(Recorded::Neutral.into()))
             }
-            Phase::Open(_) | Phase::ForcedOpen => {
+            Phase::Open(_) | Phase::ForcedOpen(_) => {
                 let settled = Reported::Settled(Recorded::Neutral.into());
                 let refused = !success && self.refuses(at.now);
                 let reply = if refused { Reported::Refused } else { settled };

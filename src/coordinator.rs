@@ -263,7 +263,8 @@ impl<K: PeerKey> SyncCoordinator<K> {
             };
             let Some(failure) = &last else { return Err(SyncFailed::Refused(refused)) };
             refusals += 1;
-            if refused.reason == Reason::ForcedOpen || !inner.retry.should_retry(refusals) {
+            let banned = refused.reason == Reason::ForcedOpen && refused.retry_after.is_none();
+            if banned || !inner.retry.should_retry(refusals) {
                 return Err(SyncFailed::GaveUp { attempts, failure: Arc::clone(failure) });
             }
             // Others have opened the circuit, or probe it.

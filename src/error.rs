@@ -5,6 +5,11 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+mod io;
+mod kept;
+
+pub(crate) use io::judged;
+
 /// Why a sync with a peer failed. Names, payloads and layout are those of peat-mesh's
 /// `sync_errors`, so that its users can switch by one `use` line.
 ///

@@ -90,7 +90,9 @@ impl EventKind {
             Turn::Opened { wait, reopened } => Self::Opened { retry_after: wait, reopened },
             Turn::HalfOpened => Self::HalfOpened,
             Turn::Closed => Self::Closed,
-            Turn::Controlled(Control::ForceOpen) => Self::Overridden(Status::ForcedOpen),
+            Turn::Controlled(Control::ForceOpen | Control::ForceOpenUntil(_)) => {
+                Self::Overridden(Status::ForcedOpen)
+            }
             Turn::Controlled(Control::Disable) => Self::Overridden(Status::Disabled),
             Turn::Controlled(Control::MetricsOnly) => Self::Overridden(Status::MetricsOnly),
             Turn::Controlled(Control::Reset) => Self::Reset,

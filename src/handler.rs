@@ -164,6 +164,8 @@ impl<K: PeerKey> ErrorHandler<K> {
 
     /// Reports an error. `Ok(Some(delay))`: try again after that; `Ok(None)`: do not.
     ///
+    /// A peer for which the table has no room is not tried again: nobody would count its attempts.
+    ///
     /// Errors that are not the peer's fault ([`SyncError::Document`],
     /// [`SyncError::CircuitBreakerOpen`], [`SyncError::BandwidthExhausted`]) move no circuit.
     ///
@@ -192,7 +194,9 @@ impl<K: PeerKey> ErrorHandler<K> {
                 Err(SyncError::CircuitBreakerOpen)
             }
             Reply::Now => Ok(Some(Duration::ZERO)),
-            Reply::Recorded(_) | Reply::Gone => Ok(self.delay(failure.error(), attempt)),
+            // Nobody counts the attempts of a peer that is not tracked.
+            Reply::Gone => Ok(None),
+            Reply::Recorded(_) => Ok(self.delay(failure.error(), attempt)),
         }
     }
 

@@ -5,6 +5,7 @@ use std::time::SystemTime;
 use crate::answer::Status;
 use crate::error::SyncError;
 use crate::snapshot::Snapshot;
+use crate::time::ago;
 
 /// The state of a circuit as `sync_errors` knows it: see [`Status`] for what it does not.
 ///
@@ -56,7 +57,7 @@ pub struct PeerHealthTracker {
     pub circuit_opened_at: Option<SystemTime>,
     /// Errors since the last reset, those that do not count against the peer too.
     pub total_failures: u64,
-    /// The last error.
+    /// The last error; where a registry kept it, the first kibibyte of its text.
     pub last_error: Option<SyncError>,
     /// Errors since the last success, since half-open began, or since the last reset.
     pub retry_attempt: u32,
@@ -98,13 +99,12 @@ impl PeerHealthTracker {
     /// health.record_failure(peer_health::SyncError::Network("reset".into()));
     /// assert_eq!(health.retry_attempt, 1);
     /// ```
-    #[allow(clippy::disallowed_methods, reason = "for display; nothing decides by it")]
     pub fn record_failure(&mut self, error: SyncError) {
         self.consecutive_failures = self.consecutive_failures.saturating_add(1);
         self.retry_attempt = self.retry_attempt.saturating_add(1);
         self.total_failures = self.total_failures.saturating_add(1);
         self.consecutive_successes = 0;
-        self.last_failure_time = Some(SystemTime::now());
+        self.last_failure_time = Some(ago(0));
         self.last_error = Some(error);
     }
 

@@ -8,13 +8,13 @@
 //! | error | [`SyncError`] | [`Fault`] | counts |
 //! |---|---|---|---|
 //! | no address; an unusable address; another key answers there (TLS alert 48) | `PeerNotFound` | `Link` | yes |
-//! | timed out; no viable path; `io::Error` | `Network` | `Link` | yes |
+//! | timed out; no viable path; `io::Error` that says so, or anything not listed here | `Network` | `Link` | yes |
 //! | reset; closed or dropped by the peer, whatever its code (but see [`Codes`]) | `Network` | `Peer` | yes |
 //! | refused | `ResourceExhaustion`, [`retry_after`](Failure::retry_after) = [`REFUSED_RETRY_AFTER`] | `Peer` | yes |
 //! | no common ALPN (TLS alert 120) or version; any other transport error; handshake without an identity | `Protocol` | `Peer` | yes |
 //! | stream reset or stopped; stream too short or too long; `io::Error` of kind `UnexpectedEof` or `InvalidData` | `Protocol` | `Peer` | yes |
 //! | datagrams not supported by the peer | `Protocol` | `Peer` | yes |
-//! | self connect; invalid ALPN or server name; endpoint or connection or stream closed by us; internal error; endpoint that does not bind; datagrams disabled | `State` | `Local` | no |
+//! | self connect; `io::Error` ENETDOWN, EADDRNOTAVAIL, EADDRINUSE, EPERM, EACCES; invalid ALPN or server name; endpoint or connection or stream closed by us; internal error; endpoint that does not bind; datagrams disabled | `State` | `Local` | no |
 //! | rejected by our own hook | `CircuitBreakerOpen` | `Local` | no |
 //! | 0-RTT data not taken: the peer is well, send again | `Network` | `Nobody` | no |
 //! | datagram too large for the path or for the peer | `State` | `Nobody` | no |
@@ -67,9 +67,9 @@ use ::iroh::endpoint::{
     TransportError, TransportErrorCode as Code, WriteError,
 };
 
-use crate::error::Failure;
 use crate::error::Fault::{self, Link, Local, Nobody, Peer};
 use crate::error::SyncError::{self, Network, PeerNotFound, Protocol, ResourceExhaustion, State};
+use crate::error::{Failure, judged};
 
 /// How long a peer that refused a connection is left alone at least: 30 s, after which its idle
 /// connections have timed out by iroh's default and it has room again.
@@ -318,27 +318,20 @@ impl From<&BindError> for Failure {
     fn from(error: &BindError) -> Self {
         use BindError as E;
         match error {
-            E::Sockets { source, .. } | E::CreateQuicEndpoint { source, .. }
-                if out_of_resources(source) =>
-            {
-                row(ResourceExhaustion, Local, source)
+            E::Sockets { source, .. } | E::CreateQuicEndpoint { source, .. } => {
+                let judged = judged(source);
+                let exhausted = matches!(judged.error(), ResourceExhaustion(_));
+                if exhausted { judged } else { row(State, Local, error) }
             }
             other => row(State, Local, other),
         }
     }
 }
 
+/// By the QUIC error that it was made from, if it was; otherwise as without the feature `iroh`.
 impl From<&io::Error> for Failure {
     fn from(error: &io::Error) -> Self {
-        use io::ErrorKind as Kind;
-        if let Some(failure) = error.get_ref().and_then(quic_error) {
-            return failure;
-        }
-        match error.kind() {
-            _ if out_of_resources(error) => row(ResourceExhaustion, Local, error),
-            Kind::UnexpectedEof | Kind::InvalidData => row(Protocol, Peer, error),
-            _ => row(Network, Link, error),
-        }
+        error.get_ref().and_then(quic_error).unwrap_or_else(|| judged(error))
     }
 }
 
@@ -357,22 +350,6 @@ fn quic_error(error: &(dyn Error + Send + Sync + 'static)) -> Option<Failure> {
         .or_else(|| is::<ResetError>(error))
         .or_else(|| is::<ClosedStream>(error))
 }
-
-/// Whether this process or machine has run out of descriptors, memory or buffers.
-fn out_of_resources(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::OutOfMemory
-        || error.raw_os_error().is_some_and(|code| OUT_OF_RESOURCES.contains(&code))
-}
-
-/// EMFILE, ENFILE, ENOMEM, ENOBUFS.
-#[cfg(any(target_os = "linux", target_os = "android"))]
-const OUT_OF_RESOURCES: [i32; 4] = [24, 23, 12, 105];
-/// EMFILE, ENFILE, ENOMEM, ENOBUFS, as the BSDs and macOS number them.
-#[cfg(not(any(target_os = "linux", target_os = "android", windows)))]
-const OUT_OF_RESOURCES: [i32; 4] = [24, 23, 12, 55];
-/// WSAEMFILE, `ERROR_TOO_MANY_OPEN_FILES`, `WSA_NOT_ENOUGH_MEMORY`, WSAENOBUFS.
-#[cfg(windows)]
-const OUT_OF_RESOURCES: [i32; 4] = [10024, 4, 8, 10055];
 
 /// The same for errors by value, so that `?` and `map_err(Failure::from)` work.
 macro_rules! owned {

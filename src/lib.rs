@@ -66,6 +66,8 @@ mod foreign;
 mod guard;
 mod handler;
 mod health;
+#[cfg(not(feature = "iroh"))]
+mod io_error;
 #[cfg(feature = "iroh")]
 pub mod iroh;
 #[cfg(feature = "tokio")]

@@ -19,7 +19,6 @@ mod table;
 
 use std::fmt;
 use std::future::Future;
-use std::time::SystemTime;
 
 use crate::answer::Refused;
 use crate::circuit::{Admission, Verdict};
@@ -88,8 +87,6 @@ struct Inner<K> {
     table: Table<K>,
     listeners: Arc<Listeners<K>>,
     hooks: Arc<Hooks<K>>,
-    /// What the clock's zero was by the system's clock: for display.
-    began: SystemTime,
 }
 
 impl<K> Clone for HealthRegistry<K> {
@@ -140,11 +137,17 @@ impl<K: PeerKey> HealthRegistry<K> {
 
     /// Asks to call a peer now.
     ///
+    /// A permit holds its peer's tracker until it ends, by an outcome or by being dropped. One that is
+    /// leaked (by `mem::forget`, in a task that never ends, in a cycle of references) holds it for ever:
+    /// the circuit goes on, since a lease ends a probe's slot, but the peer is never forgotten, and
+    /// takes one of `max_peers` until it is [removed](Self::remove).
+    ///
     /// # Errors
     ///
     /// [`Refused`] says why not, and when to ask again: [`Open`](crate::Reason::Open) after its
     /// `retry_after`, [`ProbesInFlight`](crate::Reason::ProbesInFlight) after a while,
-    /// [`ForcedOpen`](crate::Reason::ForcedOpen) not before a reset.
+    /// [`ForcedOpen`](crate::Reason::ForcedOpen) not before a reset, or after its `retry_after` where
+    /// the ban has an end.
     ///
     /// ```
     /// let registry = peer_health::HealthRegistry::<u32>::new();

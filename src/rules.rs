@@ -10,7 +10,8 @@ use crate::time::nanos;
 
 /// The largest window by count: its counters have 21 bits each, with room for calls in flight.
 const MAX_CALLS: u32 = 1 << 20;
-const MAX_BUCKETS: u32 = 1024;
+/// The most buckets of a window by time: a call looks at each.
+const MAX_BUCKETS: u32 = 64;
 
 impl HealthConfig {
     /// Checks every field and brings it into the form that a step reads.
@@ -126,7 +127,7 @@ fn check_window(window: Window) -> Result<(), ConfigError> {
             Err(ConfigError::number("window.size", size, "must be from 1 to 1048576"))
         }
         Window::Time { buckets, .. } if !(1..=MAX_BUCKETS).contains(&buckets) => {
-            Err(ConfigError::number("window.buckets", buckets, "must be from 1 to 1024"))
+            Err(ConfigError::number("window.buckets", buckets, "must be from 1 to 64"))
         }
         Window::Time { length, buckets } if nanos(length) < u64::from(buckets) => {
             let rule = "must be at least a nanosecond for each bucket";

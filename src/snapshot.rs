@@ -41,7 +41,7 @@ pub struct Snapshot {
     pub open_for: Option<Duration>,
     /// Probes that are out; one whose lease is over counts until its slot is given again.
     pub probes_in_flight: usize,
-    /// The last error handled, counted or not.
+    /// The last error handled, counted or not; of its text the first kibibyte.
     pub last_error: Option<Arc<Failure>>,
     /// When that was, by the system's clock: for display.
     pub last_error_at: Option<SystemTime>,

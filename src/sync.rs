@@ -42,6 +42,10 @@ impl<T> Mutex<T> {
 /// How keys are hashed: by a seed of its own for each table. A model needs the same in every execution.
 pub(crate) use foldhash::quality::RandomState as KeyHasher;
 
+/// A word of the door of a clock. To read the time is no event of a circuit's history: a checker of
+/// histories passes over these words by their name.
+pub(crate) type TimeWord = AtomicU64;
+
 /// A shared `Arc` that is replaced as a whole.
 #[derive(Debug)]
 pub(crate) struct Swap<T>(arc_swap::ArcSwap<T>);

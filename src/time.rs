@@ -1,13 +1,18 @@
 //! Time as the registry sees it: nanoseconds on one injected monotonic clock (R1).
 //!
 //! Nothing in the library waits for time to pass or asks the system for it anywhere else. Below
-//! the registry, time is a parameter.
+//! the registry, time is a parameter. A clock that may step back is mended at its [`Door`].
 
+use std::cell::Cell;
 use std::fmt;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::foreign::{Own, guarded};
 use crate::sync::{Arc, AtomicU64, Ordering};
+
+mod door;
+
+use door::Door;
 
 /// A moment: nanoseconds since the registry was built. Arithmetic saturates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -30,10 +35,26 @@ pub(crate) fn nanos(duration: Duration) -> u64 {
     whole.saturating_add(duration.subsec_nanos().into())
 }
 
+/// The system's time so long ago, for display; nothing decides by it. A clock of the system that
+/// is set right later shows right from then on.
+#[allow(clippy::disallowed_methods, reason = "the one place that reads the system's date")]
+pub(crate) fn ago(age: u64) -> SystemTime {
+    let now = SystemTime::now();
+    now.checked_sub(Duration::from_nanos(age)).unwrap_or(SystemTime::UNIX_EPOCH)
+}
+
 /// Where a registry gets its time from.
 ///
 /// The default is the system's monotonic clock. Tests of your own code take [`Clock::manual`] and
 /// move time by hand; nothing in this library sleeps.
+///
+/// # A clock that steps back
+///
+/// A clock of your own, or one moved by hand, may be set back, and may tell wrong once. A reading
+/// that is more than a second behind the latest one goes on from there, with all that follow it; a
+/// reading that is behind by less counts as the latest. So no wait, lease or window outlives its
+/// length, and a jump ahead at worst ends some early. Time that was told to have ended (584 years)
+/// has. All clones of a clock share this.
 ///
 /// ```
 /// use peer_health::{Clock, HealthRegistry};
@@ -54,13 +75,31 @@ pub struct Clock {
 #[derive(Clone)]
 enum Source {
     Monotonic(Instant),
-    Manual(Arc<AtomicU64>),
+    Manual(Arc<AtomicU64>, Arc<Door>),
     Custom(Arc<Custom>),
 }
 
 struct Custom {
     read: Own<Box<dyn Fn() -> Duration + Send + Sync>>,
-    last: AtomicU64,
+    door: Door,
+}
+
+thread_local! {
+    /// Whether this thread is reading a clock of somebody's own.
+    static READING: Cell<bool> = const { Cell::new(false) };
+}
+
+impl Custom {
+    /// `None` if the clock panics, or asks a registry what needs the time, which it is about to
+    /// tell.
+    fn read(&self) -> Option<u64> {
+        if READING.replace(true) {
+            return None;
+        }
+        let time = guarded(|| (self.read)());
+        READING.set(false);
+        time.map(nanos)
+    }
 }
 
 impl Clock {
@@ -74,7 +113,7 @@ impl Clock {
     /// ```
     #[allow(clippy::disallowed_methods, reason = "the one place that reads the system's clock")]
     pub fn monotonic() -> Self {
-        Self { source: Source::Monotonic(Instant::now()), origin: 0 }
+        Self::of(Source::Monotonic(Instant::now()))
     }
 
     /// A clock that stands still, and the hand that moves it.
@@ -89,13 +128,15 @@ impl Clock {
     /// ```
     pub fn manual() -> (Self, ManualClock) {
         let hand = Arc::new(AtomicU64::new(0));
-        (Self { source: Source::Manual(Arc::clone(&hand)), origin: 0 }, ManualClock(hand))
+        let source = Source::Manual(Arc::clone(&hand), Arc::new(Door::default()));
+        (Self::of(source), ManualClock(hand))
     }
 
     /// A clock of your own: `read` tells the time since any fixed moment.
     ///
-    /// It should not go backwards; where it does, the registry counts the time between as zero.
-    /// It is never called while a lock is held. If it panics, the time it told last is used.
+    /// Where it goes back by more than a second, time goes on from the latest that it told; see
+    /// [above](Self#a-clock-that-steps-back). It is never called while a lock is held. If it panics,
+    /// or calls a registry that asks for the time, that is the latest time that it told.
     ///
     /// ```
     /// use peer_health::{Clock, HealthRegistry};
@@ -107,8 +148,12 @@ impl Clock {
     /// # Ok::<(), peer_health::ConfigError>(())
     /// ```
     pub fn from_fn(read: impl Fn() -> Duration + Send + Sync + 'static) -> Self {
-        let custom = Custom { read: Own::new(Box::new(read)), last: AtomicU64::new(0) };
-        Self { source: Source::Custom(Arc::new(custom)), origin: 0 }
+        let custom = Custom { read: Own::new(Box::new(read)), door: Door::default() };
+        Self::of(Source::Custom(Arc::new(custom)))
+    }
+
+    fn of(source: Source) -> Self {
+        Self { source, origin: 0 }
     }
 
     /// The same clock, counting from now: what a registry takes when it is built.
@@ -117,23 +162,19 @@ impl Clock {
     }
 
     pub(crate) fn now(&self) -> Tick {
-        Tick(self.raw().saturating_sub(self.origin))
+        match self.raw() {
+            // Time that has ended has ended for all, whenever they began to count.
+            u64::MAX => Tick(u64::MAX),
+            time => Tick(time.saturating_sub(self.origin)),
+        }
     }
 
     fn raw(&self) -> u64 {
         match &self.source {
             Source::Monotonic(epoch) => nanos(epoch.elapsed()),
-            // Relaxed: pairs with `ManualClock`; as from any clock, nothing else is read by it.
-            Source::Manual(hand) => hand.load(Ordering::Relaxed),
-            Source::Custom(custom) => match guarded(|| (custom.read)()) {
-                Some(time) => {
-                    // Relaxed: pairs with nothing; a last resort whose age does not matter.
-                    custom.last.store(nanos(time), Ordering::Relaxed);
-                    nanos(time)
-                }
-                // Relaxed: as above.
-                None => custom.last.load(Ordering::Relaxed),
-            },
+            // Relaxed: pairs with `ManualClock`; nothing else is read by it.
+            Source::Manual(hand, door) => door.pass(|| Some(hand.load(Ordering::Relaxed))),
+            Source::Custom(custom) => custom.door.pass(|| custom.read()),
         }
     }
 }
@@ -148,7 +189,7 @@ impl fmt::Debug for Clock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = match &self.source {
             Source::Monotonic(_) => "Monotonic",
-            Source::Manual(_) => "Manual",
+            Source::Manual(..) => "Manual",
             Source::Custom(_) => "Custom",
         };
         f.debug_tuple("Clock").field(&kind).finish()
@@ -193,7 +234,8 @@ impl ManualClock {
         debug_assert!(moved.is_ok());
     }
 
-    /// Sets the time since the clock was made; backwards too.
+    /// Sets the time since the clock was made; backwards too, of which the [`Clock`] makes
+    /// [what it makes of any step back](Clock#a-clock-that-steps-back).
     ///
     /// ```
     /// let (_clock, hand) = peer_health::Clock::manual();
@@ -205,7 +247,7 @@ impl ManualClock {
         self.0.store(nanos(elapsed), Ordering::Relaxed);
     }
 
-    /// The time since the clock was made.
+    /// The time since the clock was made, as it was set.
     ///
     /// ```
     /// let (_clock, hand) = peer_health::Clock::manual();

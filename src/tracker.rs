@@ -11,7 +11,7 @@ use std::ops::Deref;
 
 use crate::answer::Recorded;
 use crate::circuit::{
-    Admission, At, Control, Core, Outcome, Reported, Settled, Step, Ticket, Turns, Verdict,
+    Admission, At, Control, Core, Outcome, Reported, Step, Ticket, Turns, Verdict,
 };
 use crate::error::Failure;
 use crate::guard::Place;
@@ -22,6 +22,7 @@ use crate::time::Tick;
 
 mod counts;
 mod env;
+mod feed;
 mod latency;
 mod outage;
 mod query;
@@ -263,6 +264,10 @@ impl Tracker {
             }
             return (Recorded::Counted, [None; 2]);
         }
+        let untimed = verdict == Verdict::Success && stated.is_none() && ticket.start.is_none();
+        if untimed && let Some(settled) = self.settle_timeless(env, ticket) {
+            return settled;
+        }
         let now = env.clock.now();
         self.touch(now);
         let latency = stated.or(ticket.start.map(|start| now.since(start)));
@@ -273,7 +278,8 @@ impl Tracker {
             answered.set(answers(env, core, verdict, at));
             core.settle(ticket, outcome, at)
         });
-        let (recorded, turns) = self.feed(env, now, ticket.generation, outcome, settled, turns);
+        let (recorded, turns) =
+            self.feed(env, Some(now), ticket.generation, outcome, settled, turns);
         let turns = relieved(answered.get(), recorded, ticket.generation, turns);
         let counter = match (recorded, verdict) {
             (Recorded::Late, _) => &self.late,
@@ -299,17 +305,25 @@ impl Tracker {
         verdict: Verdict,
         failure: Option<&Arc<Failure>>,
     ) -> (Reply, u32, Turns) {
-        let now = env.clock.now();
-        self.touch(now);
         let successes = self.successes();
         let outcome = Outcome { verdict, failure, latency: None, reported: true, successes };
-        let ((reported, generation, attempt, answers), turns) =
-            self.advance(env, now, |core, at| {
-                let attempt = core.health.retry_attempt.saturating_add(1);
-                let answers = answers(env, core, verdict, at);
-                core.report(outcome, at)
-                    .map(|reported| (reported, core.generation, attempt, answers))
-            });
+        let step = |core: &Core, at: At<'_>| {
+            let lifted = core.after_ban(at.now);
+            let seen = lifted.as_ref().unwrap_or(core);
+            let attempt = seen.health.retry_attempt.saturating_add(1);
+            let answers = answers(env, seen, verdict, at);
+            core.report(outcome, at).map(|reported| (reported, seen.generation, attempt, answers))
+        };
+        let untimed = verdict == Verdict::Success;
+        let made = untimed.then(|| self.advance_timeless(env, step)).flatten();
+        let (now, ((reported, generation, attempt, answers), turns)) = match made {
+            Some(made) => (None, made),
+            None => {
+                let now = env.clock.now();
+                self.touch(now);
+                (Some(now), self.advance(env, now, step))
+            }
+        };
         let settled = match reported {
             Reported::Settled(settled) => settled,
             Reported::Refused => return (Reply::Refused, attempt, turns),
@@ -323,28 +337,6 @@ impl Tracker {
         let (recorded, turns) = self.feed(env, now, generation, outcome, settled, turns);
         let turns = relieved(answers, recorded, generation, turns);
         (Reply::Recorded(recorded), attempt, turns)
-    }
-
-    /// Adds an outcome that was taken to the window of its phase, and opens the circuit if that
-    /// reaches a rate (R15).
-    fn feed(
-        &self,
-        env: &Env,
-        now: Tick,
-        generation: u64,
-        outcome: Outcome<'_>,
-        settled: Settled,
-        turns: Turns,
-    ) -> (Recorded, Turns) {
-        let Some((window, sample)) = settled.feed else { return (settled.recorded, turns) };
-        let counts = window.add(sample, now);
-        let asked = outcome.asked_wait();
-        match self.advance(env, now, |core, at| core.trip(generation, counts, asked, at)) {
-            (Some(retry_after), turns) => (Recorded::Opened { retry_after }, turns),
-            // Held back, if anything is to be told (R30).
-            (None, told) if turns[0].is_none() => (settled.recorded, told),
-            (None, _) => (settled.recorded, turns),
-        }
     }
 
     /// Whether `is_circuit_open` says so; a no is noted while a streak is running (R14).

@@ -238,3 +238,33 @@ impl Series {
         counts
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::config::HealthConfig;
+
+    /// R1, R15: threads bring their times out of order.
+    #[test]
+    fn a_window_by_time_takes_stragglers_while_their_bucket_lives() {
+        let window = Window::time(Duration::from_nanos(30), 3);
+        let rules = HealthConfig::default().with_window(window).rules();
+        let mut window = None;
+        let mut at = |time, failed| {
+            let now = Tick(time);
+            window = Sliding::needed(window.as_ref(), &rules, now).unwrap_or(window.take());
+            let counts = window.as_ref().map(|w| w.add(Sample { failed, slow: false }, now));
+            counts.map_or((0, 0), |counts| (counts.total, counts.failures))
+        };
+        assert_eq!(at(9, true), (1, 1));
+        assert_eq!(at(25, false), (2, 1));
+        assert_eq!(at(15, true), (2, 2), "the later bucket is not yet in");
+        assert_eq!(at(29, true), (4, 3));
+        assert_eq!(at(30, false), (4, 2), "the first bucket is over");
+        assert_eq!(at(59, false), (2, 0), "so is all but the last");
+        assert_eq!(at(15, true).0, 0, "too long past for a bucket");
+        assert_eq!(at(59, false), (3, 0));
+    }
+}

@@ -37,7 +37,11 @@ fn each_senseless_value_is_named() {
         ),
         (
             ok().with_window(Window::time(Duration::from_secs(1), 0)),
-            "window.buckets is 0: must be from 1 to 1024",
+            "window.buckets is 0: must be from 1 to 64",
+        ),
+        (
+            ok().with_window(Window::time(Duration::from_secs(1), 65)),
+            "window.buckets is 65: must be from 1 to 64",
         ),
         (
             ok().with_window(Window::time(Duration::ZERO, 10)),

@@ -173,6 +173,8 @@ fn an_op() -> impl Strategy<Value = Op> {
     let control = prop_oneof![
         2 => Just(Control::Reset),
         1 => Just(Control::ForceOpen),
+        1 => prop_oneof![8 => some_time(), 1 => Just(Duration::ZERO), 1 => Just(Duration::MAX)]
+            .prop_map(Control::ForceOpenFor),
         1 => Just(Control::Disable),
         1 => Just(Control::MetricsOnly),
     ];
@@ -293,6 +295,9 @@ impl Pair {
             Op::Control(control) => {
                 match control {
                     Control::ForceOpen => self.registry.force_open(&PEER).unwrap(),
+                    Control::ForceOpenFor(time) => {
+                        self.registry.force_open_for(&PEER, time).unwrap();
+                    }
                     Control::Disable => self.registry.disable(&PEER).unwrap(),
                     Control::MetricsOnly => self.registry.metrics_only(&PEER).unwrap(),
                     Control::Reset => {
@@ -382,7 +387,7 @@ impl Pair {
         prop_assert_eq!(got, ever, "totals of the registry");
 
         prop_assert_eq!(registry.contains(&PEER), reference.peer.is_some());
-        let Some(peer) = &reference.peer else { return Ok(()) };
+        let Some(peer) = &reference.seen() else { return Ok(()) };
         let got = registry.snapshot(&PEER).unwrap();
         if let Some(status) = peer.shown_status(now) {
             prop_assert_eq!(got.status, status);

@@ -12,7 +12,7 @@ const FLOORS: [&[&str]; 6] = [
     &["circuit"],
     &["event", "guard", "permit", "seat", "snapshot", "tracker"],
     &["registry", "wakers"],
-    &["coordinator", "handler", "health", "iroh", "monitor", "retry", "tokio_time"],
+    &["coordinator", "handler", "health", "io_error", "iroh", "monitor", "retry", "tokio_time"],
 ];
 /// Modules on one floor that may look at each other: each list is in order, later at earlier.
 const ORDER: [&[&str]; 3] = [

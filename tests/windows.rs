@@ -53,7 +53,7 @@ fn the_sums_of_the_largest_window_do_not_run_into_each_other() {
 }
 
 #[test]
-fn a_window_by_time_drops_whole_buckets_and_takes_stragglers_while_their_bucket_lives() {
+fn a_window_by_time_drops_whole_buckets() {
     let (registry, hand) = watching(Window::time(Duration::from_nanos(30), 3));
     let at = |time, failed| {
         hand.set(Duration::from_nanos(time));
@@ -61,13 +61,33 @@ fn a_window_by_time_drops_whole_buckets_and_takes_stragglers_while_their_bucket_
         counts(&registry)
     };
     assert_eq!(at(9, true), (1, 1, 0));
-    assert_eq!(at(25, false), (2, 1, 0));
-    assert_eq!(at(15, true), (2, 2, 0), "time went back: the later bucket is not yet in");
+    assert_eq!(at(15, true), (2, 2, 0));
+    assert_eq!(at(25, false), (3, 2, 0));
     assert_eq!(at(29, true), (4, 3, 0));
     assert_eq!(at(30, false), (4, 2, 0), "the first bucket is over");
     assert_eq!(at(59, false), (2, 0, 0), "so is all but the last");
-    assert_eq!(at(15, true).0, 0, "too long past for a bucket");
-    assert_eq!(at(59, false), (3, 0, 0));
+    assert_eq!(at(15, true), (3, 1, 0), "a clock that went back: the latest moment counts (R1)");
+}
+
+/// R15: the most buckets that there may be, each with a call, and one that turns all of them out.
+#[test]
+fn a_window_by_time_has_sixty_four_buckets_at_most() {
+    let (registry, hand) = watching(Window::time(Duration::from_nanos(64), 64));
+    for n in 1..=200 {
+        call(&registry, n % 2 == 0, false);
+        assert_eq!(counts(&registry).0, n.min(64));
+        hand.advance(Duration::from_nanos(1));
+    }
+    assert_eq!(counts(&registry), (63, 32, 0));
+    hand.advance(Duration::from_nanos(63));
+    assert_eq!(counts(&registry), (0, 0, 0));
+    assert!(
+        registry
+            .set_config(
+                HealthConfig::default().with_window(Window::time(Duration::from_nanos(65), 65))
+            )
+            .is_err()
+    );
 }
 
 #[test]

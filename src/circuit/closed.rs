@@ -2,6 +2,7 @@
 
 use super::{At, Core, Health, News, Outcome, Phase, Settled, Step, Verdict};
 use crate::answer::Recorded;
+use crate::error::Failure;
 use crate::rules::Rules;
 use crate::time::Tick;
 use crate::window::{Sample, Sliding};
@@ -102,7 +103,7 @@ impl Health {
                 errors: self.errors.saturating_add(1),
                 retry_attempt: self.retry_attempt.saturating_add(1),
                 successes_before: outcome.successes,
-                last_error: Some((now, failure.clone())),
+                last_error: Some((now, Failure::kept(failure))),
                 ..*self
             },
             (_, None) => self.clone(),

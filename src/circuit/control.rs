@@ -11,9 +11,31 @@ use crate::time::Tick;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Control {
     ForceOpen,
+    /// From that moment on (inclusive) the circuit is as after a reset.
+    ForceOpenUntil(Tick),
     Disable,
     MetricsOnly,
     Reset,
+}
+
+/// A stay in ForcedOpen that has an end. Time ends it when somebody asks: until the step that follows,
+/// the value stays, and reads as it will be after that step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Ban {
+    pub(super) ends: Tick,
+    /// The successes so far, which say nothing of the time after it. For display.
+    successes: u64,
+}
+
+impl Ban {
+    pub(super) fn is_over(self, now: Tick) -> bool {
+        now >= self.ends
+    }
+
+    /// After a success that was reported meanwhile, and so many before it.
+    pub(super) fn with_one_more(self, successes: u64) -> Self {
+        Self { successes: successes.saturating_add(1), ..self }
+    }
 }
 
 impl Core {
@@ -54,20 +76,34 @@ impl Core {
     pub(crate) fn control(&self, control: Control, successes: u64) -> Step<Option<()>> {
         let phase = match (&self.phase, control) {
             (Phase::Removed, _) => return Step::stay(None),
-            (_, Control::ForceOpen) => Phase::ForcedOpen,
+            (_, Control::ForceOpen) => Phase::ForcedOpen(None),
+            (_, Control::ForceOpenUntil(ends)) => Phase::ForcedOpen(Some(Ban { ends, successes })),
             (_, Control::Disable) => Phase::Disabled,
             (_, Control::MetricsOnly) => Phase::MetricsOnly(None),
-            (_, Control::Reset) => Phase::Closed(None),
+            (_, Control::Reset) => {
+                return Step::turn(self.reset(successes), Turn::Controlled(control), Some(()));
+            }
         };
         let mut next = self.clone().turned(phase);
         next.health.streak = 0;
         next.health.announced = None;
-        if control == Control::Reset {
-            let Health { failed, reported, opened, .. } = next.health;
-            let zero = Health::default();
-            next.health = Health { successes_before: successes, failed, reported, opened, ..zero };
-        }
         Step::turn(next, Turn::Controlled(control), Some(()))
+    }
+
+    /// Closed, with nothing held against the peer; the all-time totals stay.
+    fn reset(&self, successes: u64) -> Self {
+        let Health { failed, reported, opened, .. } = self.health;
+        let zero = Health::default();
+        let health = Health { successes_before: successes, failed, reported, opened, ..zero };
+        Self { health, ..self.clone().turned(Phase::Closed(None)) }
+    }
+
+    /// Reset, if it was forced open for a time that is over (R17).
+    pub(crate) fn after_ban(&self, now: Tick) -> Option<Self> {
+        match self.phase {
+            Phase::ForcedOpen(Some(ban)) if ban.is_over(now) => Some(self.reset(ban.successes)),
+            _ => None,
+        }
     }
 
     /// An operator ends the wait of an open circuit, and the next admission begins half-open as it

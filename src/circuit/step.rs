@@ -38,7 +38,7 @@ pub(crate) enum Turn {
 }
 
 impl<R> Step<R> {
-    pub(super) fn stay(reply: R) -> Self {
+    pub(crate) fn stay(reply: R) -> Self {
         Self { next: None, reply, turns: [None; 2] }
     }
 
@@ -64,8 +64,17 @@ impl<R> Step<R> {
 
     /// The step after half-open has begun: both are one step (R4, R24).
     pub(super) fn after(self, begun: Core) -> Self {
-        let turns = [Some((begun.generation, Turn::HalfOpened)), self.turns[0]];
-        let next = self.next.unwrap_or_else(|| Arc::new(begun));
+        self.second(begun, Turn::HalfOpened)
+    }
+
+    /// The step after a ban has ended: both are one step (R17).
+    pub(super) fn after_reset(self, lifted: Core) -> Self {
+        self.second(lifted, Turn::Controlled(Control::Reset))
+    }
+
+    fn second(self, first: Core, turn: Turn) -> Self {
+        let turns = [Some((first.generation, turn)), self.turns[0]];
+        let next = self.next.unwrap_or_else(|| Arc::new(first));
         Self { next: Some(next), reply: self.reply, turns }
     }
 

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use super::{Core, Phase, Turn, Turns};
 use crate::answer::{Status, WindowCounts};
+use crate::config::Window;
 use crate::rules::Rules;
 use crate::time::Tick;
 
@@ -53,11 +54,21 @@ impl Core {
         self.has_no_window() && self.health.streak == 0 && self.health.retry_attempt == 0
     }
 
+    /// Whether a success of this circuit may be taken without knowing the time: it is healthy, no rule
+    /// looks at how long calls take, and none at when they were (R1).
+    pub(crate) fn is_timeless(&self, rules: &Rules) -> bool {
+        let by_time = matches!(rules.window, Some(Window::Time { .. }));
+        self.is_quiet() && self.health.retry_attempt == 0 && rules.slow_call.is_none() && !by_time
+    }
+
     /// Whether nothing is held against the peer (R26).
     pub(crate) fn is_clean(&self, now: Tick) -> bool {
         self.health.streak == 0
-            && matches!(self.phase, Phase::Closed(_))
-            && self.window_counts(now).failures == 0
+            && match &self.phase {
+                Phase::Closed(_) => self.window_counts(now).failures == 0,
+                Phase::ForcedOpen(Some(ban)) => ban.is_over(now),
+                _ => false,
+            }
     }
 
     /// Whether a step with these transitions opens a Closed circuit.
@@ -86,7 +97,7 @@ impl Core {
     #[inline]
     pub(crate) fn says_no_quietly(&self) -> bool {
         self.health.streak == 0
-            && !matches!(self.phase, Phase::Open(_) | Phase::ForcedOpen | Phase::Removed)
+            && !matches!(self.phase, Phase::Open(_) | Phase::ForcedOpen(_) | Phase::Removed)
     }
 
     #[inline]
@@ -94,12 +105,18 @@ impl Core {
         matches!(self.phase, Phase::Removed)
     }
 
+    /// Whether it is forced open for a time.
+    pub(crate) fn is_banned_for_a_time(&self) -> bool {
+        matches!(self.phase, Phase::ForcedOpen(Some(_)))
+    }
+
+    /// Where it stands; that a ban has ended is for [`Self::after_ban`] to say.
     pub(crate) fn status(&self) -> Status {
         match self.phase {
             Phase::Closed(_) | Phase::Removed => Status::Closed,
             Phase::Open(_) => Status::Open,
             Phase::HalfOpen(_) => Status::HalfOpen,
-            Phase::ForcedOpen => Status::ForcedOpen,
+            Phase::ForcedOpen(_) => Status::ForcedOpen,
             Phase::Disabled => Status::Disabled,
             Phase::MetricsOnly(_) => Status::MetricsOnly,
         }

@@ -49,7 +49,8 @@ use crate::wakers::shielded;
 ///   trouble.
 ///
 /// A peer that an operator has [forced open](crate::HealthRegistry::force_open) is given up: request
-/// it again after the reset.
+/// it again after the reset. The end of a ban that [has one](crate::HealthRegistry::force_open_for) is
+/// waited for.
 ///
 /// # What ends a driver
 ///

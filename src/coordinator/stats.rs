@@ -31,7 +31,7 @@ pub struct DriverStats {
     /// Calls that failed, ran past their deadline, or panicked.
     pub failed: u64,
     /// Operations that were given up: not worth another attempt, no attempt left, no budget for it,
-    /// or the peer is forced open.
+    /// or the peer is forced open until a reset.
     pub given_up: u64,
     /// Those of them that would have been tried again if there had been budget for it.
     pub retries_refused: u64,

@@ -48,6 +48,7 @@ impl Standing {
         let (env, core) = (&registry.shared().env, seat.tracker.core());
         // Of a peer that admits all, nobody asks the time.
         let now = if core.admits_all() { Default::default() } else { env.clock.now() };
+        let core = core.seen_at(now);
         let class = match (core.status(), seat.tracker.next_admission(&core, env, now)) {
             (Status::HalfOpen, NextAdmission::Now) => Class::Probe,
             // Half-open for too long: it opens again when somebody asks, and not before (R6).

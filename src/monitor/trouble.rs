@@ -43,7 +43,8 @@ pub struct Summary<K> {
     pub open: usize,
     /// Those that are probed.
     pub half_open: usize,
-    /// Those on which an operator imposed a status: forced open, disabled, metrics only.
+    /// Those on which an operator imposed a status: forced open, disabled, metrics only; also if a ban
+    /// has ended and nobody has asked yet.
     pub overridden: usize,
     /// The known peers whose circuit has opened most often, most often first.
     pub worst: Vec<Offender<K>>,
@@ -142,12 +143,12 @@ impl<K: PeerKey> Troubles<K> {
     pub(super) fn look(&self, registry: &HealthRegistry<K>, names: &Names<K>, peer: &K) {
         let cut_short = CutShort(self);
         // Made before, and dropped after, anything is locked (R25).
-        let key = names.name(peer);
+        let (key, now) = (names.name(peer), registry.now());
         let mut spare = Vec::new();
         let seat;
         let mut kept = self.locked();
         seat = registry.known(peer);
-        let found = seat.as_ref().map(|seat| seat.tracker.core());
+        let found = seat.as_ref().map(|seat| seat.tracker.core().seen_at(now));
         let found = found.map(|core| (core.status(), core.health.opened));
         let found = found.filter(|(status, opened)| concerns(*status, *opened));
         kept.note(&key, found, &mut spare);

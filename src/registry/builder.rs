@@ -1,7 +1,6 @@
 //! How a registry is made.
 
 use std::fmt;
-use std::time::SystemTime;
 
 use super::census::Peers;
 use super::hook::{Hooks, Told};
@@ -142,7 +141,6 @@ impl<K: PeerKey> RegistryBuilder<K> {
         self.assemble(rules)
     }
 
-    #[allow(clippy::disallowed_methods, reason = "for display; nothing decides by it")]
     fn assemble(self, rules: Rules) -> HealthRegistry<K> {
         let seed = self.seed.unwrap_or_else(rand::random);
         let max_peers = rules.max_peers;
@@ -151,11 +149,10 @@ impl<K: PeerKey> RegistryBuilder<K> {
         let hooks = Arc::new(Hooks::default());
         let sink = sink(Arc::clone(&listeners), Arc::clone(&hooks));
         let table = Table::new(max_peers, seed);
-        let began = SystemTime::now();
         let inner = Arc::new_cyclic(|inner| {
             let env = env.guarding(Box::new(Peers(inner.clone())));
             let shared = Arc::new(Shared::new(env, sink, max_peers <= EXACT_USES));
-            Inner { shared, table, listeners, hooks, began }
+            Inner { shared, table, listeners, hooks }
         });
         HealthRegistry { inner }
     }

@@ -1,5 +1,7 @@
 //! What an operator may do: replace the configuration, override a circuit, forget a peer.
 
+use std::time::Duration;
+
 use super::hook::Told;
 use super::{HealthRegistry, PeerKey};
 use crate::answer::Untracked;
@@ -7,6 +9,7 @@ use crate::circuit::Control;
 use crate::config::{ConfigError, HealthConfig};
 use crate::seat::Seat;
 use crate::sync::Arc;
+use crate::time::nanos;
 
 impl<K: PeerKey> HealthRegistry<K> {
     /// Replaces the configuration (R18). Open circuits keep their wait, half-open ones their
@@ -30,6 +33,7 @@ impl<K: PeerKey> HealthRegistry<K> {
     }
 
     /// Refuses all calls to a peer until [`reset`](Self::reset). Calls in flight become late.
+    /// [`force_open_for`](Self::force_open_for) does so for a time.
     ///
     /// # Errors
     ///
@@ -43,6 +47,43 @@ impl<K: PeerKey> HealthRegistry<K> {
     /// ```
     pub fn force_open(&self, peer: &K) -> Result<(), Untracked> {
         self.control(peer, Control::ForceOpen)
+    }
+
+    /// Refuses all calls to a peer for so long, or until [`reset`](Self::reset) if that comes first.
+    /// As [`force_open`](Self::force_open), with an end. Calls in flight become late.
+    ///
+    /// Nothing waits for the end: time is compared when somebody asks. From then on (inclusive) the
+    /// peer reads [`Closed`](crate::Status::Closed) and clean, is admitted, and may be forgotten; all-time totals
+    /// stay. The first admission or report after it tells listeners of a
+    /// [`Reset`](crate::EventKind::Reset), with the next generation.
+    ///
+    /// What comes later counts: this replaces a ban without an end, and another one of these. No time
+    /// at all begins and ends a ban at once, so that calls in flight are late and the next one is
+    /// admitted; more than fits (584 years) lasts until then.
+    ///
+    /// # Errors
+    ///
+    /// [`Untracked`] if the peer is unknown and the table full: it is *not* refused.
+    ///
+    /// ```
+    /// use peer_health::{Clock, HealthRegistry, NextAdmission, Status};
+    /// use std::time::Duration;
+    ///
+    /// let (clock, hand) = Clock::manual();
+    /// let registry = HealthRegistry::<u32>::builder().clock(clock).build()?;
+    /// let hour = Duration::from_secs(3600);
+    /// registry.force_open_for(&7, hour)?;
+    /// assert_eq!(registry.acquire(&7).unwrap_err().retry_after, Some(hour));
+    /// hand.advance(hour / 2);
+    /// assert_eq!(registry.next_admission(&7), NextAdmission::After(hour / 2));
+    /// hand.advance(hour / 2);
+    /// assert_eq!(registry.status(&7), Status::Closed);
+    /// assert!(registry.acquire(&7).is_ok());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn force_open_for(&self, peer: &K, duration: Duration) -> Result<(), Untracked> {
+        let ends = self.inner.shared.env.clock.now().plus(nanos(duration));
+        self.control(peer, Control::ForceOpenUntil(ends))
     }
 
     /// Admits all calls to a peer and records nothing, until [`reset`](Self::reset).

@@ -155,8 +155,11 @@ impl<K: PeerKey> PeerHandle<K> {
     /// assert_eq!(HealthRegistry::<u32>::new().peer(&7).status(), Status::Closed);
     /// ```
     pub fn status(&mut self) -> Status {
-        let core = self.grip.seat().tracker.core();
-        if core.is_removed() { self.registry.status(self.peer()) } else { core.status() }
+        let tracker = &self.grip.seat().tracker;
+        match tracker.core().is_removed() {
+            true => self.registry.status(self.peer()),
+            false => tracker.status(&self.registry.shared().env),
+        }
     }
 
     /// Whether the circuit is open: see [`HealthRegistry::is_circuit_open`].

@@ -93,6 +93,7 @@ impl<K: PeerKey> HealthRegistry<K> {
         let (env, core) = (&self.shared().env, seat.tracker.core());
         // Of a peer that admits all, nobody asks the time.
         let now = if core.admits_all() { Tick::default() } else { env.clock.now() };
+        let core = core.seen_at(now);
         let refused = seat.tracker.refusal(&core, env, now);
         let look_again = match &core.phase {
             Phase::HalfOpen(trial) if refused.is_some() => {

@@ -8,7 +8,7 @@ use crate::answer::{NextAdmission, Status};
 use crate::seat::Seat;
 use crate::snapshot::{Snapshot, Totals};
 use crate::sync::{Arc, Weak};
-use crate::time::Tick;
+use crate::time::{Tick, ago};
 #[cfg(feature = "tokio")]
 use crate::{rules::Rules, sync::Loaded};
 
@@ -21,7 +21,8 @@ impl<K: PeerKey> HealthRegistry<K> {
     /// assert_eq!(registry.status(&7), Status::Closed);
     /// ```
     pub fn status(&self, peer: &K) -> Status {
-        self.known(peer).map_or(Status::Closed, |seat| seat.tracker.core().status())
+        let env = &self.inner.shared.env;
+        self.known(peer).map_or(Status::Closed, |seat| seat.tracker.status(env))
     }
 
     /// Whether the circuit is open and its wait not over, or forced open: the question that
@@ -166,11 +167,11 @@ impl<K> Inner<K> {
         let env = &self.shared.env;
         let core = seat.tracker.core();
         // A healthy peer needs no clock.
-        let timeless = core.has_no_window();
+        let timeless = core.has_no_window() && core.health.last_error.is_none();
         let now = if timeless { Tick::default() } else { env.clock.now() };
+        let core = core.seen_at(now);
         let health = &core.health;
-        let wall =
-            |tick: Tick| self.began.checked_add(Duration::from_nanos(tick.0)).unwrap_or(self.began);
+        let shown = |at: Tick| ago(now.since(at));
         Snapshot {
             status: core.status(),
             generation: core.generation,
@@ -180,8 +181,8 @@ impl<K> Inner<K> {
             open_for: core.opened_at().map(|at| Duration::from_nanos(now.since(at))),
             probes_in_flight: core.probes_in_flight(),
             last_error: health.last_error.as_ref().map(|(_, failure)| Arc::clone(failure)),
-            last_error_at: health.last_error.as_ref().map(|(at, _)| wall(*at)),
-            opened_at: core.opened_at().map(wall),
+            last_error_at: health.last_error.as_ref().map(|(at, _)| shown(*at)),
+            opened_at: core.opened_at().map(shown),
             errors: health.errors,
             retry_attempt: health.retry_attempt,
             consecutive_successes: seat.tracker.successes_since(health),

@@ -3,7 +3,10 @@
 
 use std::time::Duration;
 
-use peer_health::{HealthConfig, HealthRegistry, Status, SyncCoordinator, SyncDriver, WaitReason};
+use peer_health::{
+    HealthConfig, HealthRegistry, Reason, Status, SyncCoordinator, SyncDriver, SyncError,
+    SyncFailed, WaitReason,
+};
 
 use crate::coordination::{
     Answer, Peers, answer, coordinator, ms, network, pass, registry, request, touchy,
@@ -56,6 +59,33 @@ async fn what_does_not_end_a_wait_costs_no_call() {
     registry.force_open(&7).unwrap();
     pass(SECOND).await;
     assert_eq!((peers.calls().len(), driver.stats().given_up), (0, 1), "it is banned");
+}
+
+/// R17: a ban that has an end is waited for, like any wait; one that is lifted wakes the driver.
+#[tokio::test(start_paused = true)]
+async fn a_ban_with_an_end_is_waited_for() {
+    let (registry, peers) = (registry(touchy()), Peers::new());
+    let coordinator = coordinator(&registry).build().unwrap();
+    let driver = peers.drive(&coordinator);
+    let hour = Duration::from_secs(3600);
+    for peer in [7, 8] {
+        registry.force_open_for(&peer, hour).unwrap();
+        assert!(driver.request(&peer));
+    }
+    pass(SECOND).await;
+    let reasons: Vec<_> = driver.waiting().iter().map(|waiting| waiting.reason).collect();
+    assert_eq!(reasons, [WaitReason::Circuit; 2]);
+    assert!(registry.reset(&8));
+    pass(SECOND).await;
+    assert_eq!((peers.times(8).len(), driver.stats().given_up), (1, 0));
+    // Nobody else is given more patience than it has: refused, with the rest.
+    let refused = coordinator.sync(&7, async |_| Ok::<_, SyncError>(())).await.unwrap_err();
+    let SyncFailed::Refused(refused) = refused else { panic!("{refused:?}") };
+    assert_eq!(refused.reason, Reason::ForcedOpen);
+    pass(hour - 3 * SECOND).await;
+    assert_eq!(peers.times(7).len(), 0);
+    pass(2 * SECOND).await;
+    assert_eq!((peers.times(7).len(), registry.status(&7)), (1, Status::Closed));
 }
 
 #[tokio::test(start_paused = true)]

@@ -56,6 +56,7 @@ pub(crate) enum Reply {
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Control {
     ForceOpen,
+    ForceOpenFor(Duration),
     Disable,
     MetricsOnly,
     Reset,
@@ -114,9 +115,14 @@ struct Trial {
 #[allow(clippy::large_enum_variant, reason = "there is one of them")]
 enum State {
     Closed,
-    Open { until: u64 },
+    Open {
+        until: u64,
+    },
     HalfOpen(Trial),
-    ForcedOpen,
+    /// Until a reset, or until then.
+    ForcedOpen {
+        until: Option<u64>,
+    },
     Disabled,
     MetricsOnly,
 }
@@ -388,6 +394,7 @@ impl Reference {
     fn admit(&mut self) -> Result<Ticket, No> {
         let now = self.now;
         self.known();
+        self.lift();
         if let State::Open { until } = self.known().state {
             if now < until {
                 return Err(No { reason: Reason::Open, retry_after: Some(until - now) });
@@ -408,7 +415,10 @@ impl Reference {
         let peer = self.known();
         let mut probe = None;
         match &mut peer.state {
-            State::ForcedOpen => return Err(No { reason: Reason::ForcedOpen, retry_after: None }),
+            State::ForcedOpen { until } => {
+                let retry_after = until.map(|until| until - now);
+                return Err(No { reason: Reason::ForcedOpen, retry_after });
+            }
             State::HalfOpen(trial) => {
                 if !trial.has_a_slot(now) {
                     return Err(No { reason: Reason::ProbesInFlight, retry_after: None });
@@ -449,7 +459,10 @@ impl Reference {
                 _ => Next::Now,
             },
             State::HalfOpen(trial) if !trial.has_a_slot(self.now) => Next::Unknown,
-            State::ForcedOpen => Next::Unknown,
+            State::ForcedOpen { until: None } => Next::Unknown,
+            State::ForcedOpen { until: Some(until) } if self.now < *until => {
+                Next::After(until - self.now)
+            }
             _ => Next::Now,
         }
     }
@@ -585,6 +598,7 @@ impl Reference {
 
     pub(crate) fn report_success(&mut self) {
         let now = self.now;
+        self.lift();
         let peer = self.known();
         peer.counts.reported_successes += 1;
         match peer.state {
@@ -601,6 +615,7 @@ impl Reference {
 
     pub(crate) fn report_error(&mut self, reported: Reported) -> Reply {
         let now = self.now;
+        self.lift();
         let peer = self.known();
         peer.counts.reported_errors += 1;
         let start = peer.announced.filter(|_| peer.streak > 0).unwrap_or(now);
@@ -644,7 +659,7 @@ impl Reference {
     fn says_open(&self) -> bool {
         match self.peer.as_ref().map(|peer| &peer.state) {
             Some(State::Open { until }) => self.now < *until,
-            Some(State::ForcedOpen) => true,
+            Some(State::ForcedOpen { until }) => until.is_none_or(|until| self.now < until),
             _ => false,
         }
     }
@@ -660,9 +675,37 @@ impl Reference {
 
     // Controls.
 
+    /// Whether the peer is forced open for a time that is over (R17).
+    fn ban_is_over(&self) -> bool {
+        match self.peer.as_ref().map(|peer| &peer.state) {
+            Some(State::ForcedOpen { until: Some(until) }) => self.now >= *until,
+            _ => false,
+        }
+    }
+
+    /// The first step after a ban that had an end.
+    fn lift(&mut self) {
+        if self.ban_is_over() {
+            self.control(Control::Reset);
+        }
+    }
+
+    /// The peer as it reads now.
+    pub(crate) fn seen(&self) -> Option<Peer> {
+        let mut seen = self.clone();
+        seen.lift();
+        seen.peer
+    }
+
     pub(crate) fn control(&mut self, control: Control) {
         let (state, event) = match control {
-            Control::ForceOpen => (State::ForcedOpen, EventKind::Overridden(Status::ForcedOpen)),
+            Control::ForceOpen | Control::ForceOpenFor(_) => {
+                let until = match control {
+                    Control::ForceOpenFor(time) => Some(self.now.saturating_add(nanos(time))),
+                    _ => None,
+                };
+                (State::ForcedOpen { until }, EventKind::Overridden(Status::ForcedOpen))
+            }
             Control::Disable => (State::Disabled, EventKind::Overridden(Status::Disabled)),
             Control::MetricsOnly => {
                 (State::MetricsOnly, EventKind::Overridden(Status::MetricsOnly))
@@ -697,6 +740,7 @@ impl Reference {
         let mut moments = Vec::new();
         match &peer.state {
             State::Open { until } => moments.push(*until),
+            State::ForcedOpen { until } => moments.extend(*until),
             State::HalfOpen(trial) => {
                 moments
                     .extend(config.half_open_max.map(|max| trial.since.saturating_add(nanos(max))));
@@ -787,7 +831,7 @@ impl Peer {
             State::Open { until } if now >= until => return None,
             State::Open { .. } => Status::Open,
             State::HalfOpen(_) => Status::HalfOpen,
-            State::ForcedOpen => Status::ForcedOpen,
+            State::ForcedOpen { .. } => Status::ForcedOpen,
             State::Disabled => Status::Disabled,
             State::MetricsOnly => Status::MetricsOnly,
         })

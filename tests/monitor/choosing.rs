@@ -46,6 +46,22 @@ fn candidates_are_ranked_by_whether_they_may_be_called_then_by_health_then_by_co
     assert!(monitor.rank(&[]).is_empty());
 }
 
+/// R17: a ban with an end ranks as what is open for as long, and as new when it is over.
+#[test]
+fn a_ban_with_an_end_ranks_like_a_wait() {
+    let (monitor, hand) = manual();
+    let registry = monitor.registry();
+    let second = Duration::from_secs(1);
+    registry.force_open_for(&1, 4 * second).unwrap();
+    fail(&monitor, 2);
+    registry.force_open_for(&3, 60 * second).unwrap();
+    registry.force_open(&4).unwrap();
+    assert_eq!(monitor.rank(&[4, 3, 2, 1]), [&1, &2, &3, &4]);
+    hand.advance(4 * second);
+    assert_eq!(monitor.rank(&[4, 3, 2, 0, 1]), [&0, &1, &2, &3, &4], "equals keep their order");
+    assert_eq!(monitor.pick_two(&[4, 1]), Some(&1));
+}
+
 #[test]
 fn a_streak_makes_a_peer_dearer_and_equals_stay_in_their_order() {
     let registry = HealthRegistry::<u32>::new();

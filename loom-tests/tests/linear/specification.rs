@@ -40,6 +40,10 @@ pub(crate) fn apply(core: &Core, entry: &Entry, rules: &Arc<Rules>) -> Option<(C
                 _ => Answer::Recorded(settled.recorded),
             })
         }
+        (Act::Report(ending @ Ending::Success), None) if core.is_timeless(rules) => {
+            let step = core.report(outcome(ending, None, true), at(Tick(0)));
+            steps(core, step, |reported| Answer::Report(reply(reported), 1))
+        }
         (Act::Report(ending), Some(now)) => {
             let attempt = core.health.retry_attempt.saturating_add(1);
             let step = core.report(outcome(ending, None, true), at(now));

@@ -104,6 +104,9 @@ macro_rules! atomics {
 
 atomics!(AtomicU8: u8, AtomicU64: u64, AtomicUsize: usize);
 
+/// No scheduling point: the time is read between two (see `peer::Time`).
+pub(crate) type TimeWord = std::sync::atomic::AtomicU64;
+
 /// A shared `Arc` that is replaced as a whole.
 #[derive(Debug)]
 pub(crate) struct Swap<T> {

@@ -46,7 +46,9 @@ mod map;
 mod stage;
 mod sync;
 
+mod bans;
 mod budgets;
+mod clocks;
 mod late;
 mod leases;
 mod news;

@@ -125,7 +125,7 @@ fn p16_a_success_that_ends_a_streak_says_so() {
 /// P8 on the quiet path: a success of a phase that a reset has ended is late.
 #[test]
 fn p08_a_late_success_is_not_taken_for_a_quiet_one() {
-    two([77, 6456], || {
+    two([77, 922], || {
         let place = Place::new(&config(3, 1));
         let stale = place.permit();
         place.seat.tell(&place.seat.tracker.control(&place.seat.shared.env, Control::Reset).1);

@@ -111,7 +111,7 @@ fn p13_a_rate_opens_by_one_configuration() {
 /// it, and nothing is in it twice.
 #[test]
 fn p13_a_window_of_another_shape_begins_once() {
-    two([20, 5], || {
+    two([12, 4], || {
         settings_change(true);
         let sized = |n| config(9, 1).with_window(Window::count(n));
         let peer = Peer::new(sized(2));

@@ -197,6 +197,8 @@ macro_rules! atomic {
     };
 }
 
+pub(crate) type TimeWord = AtomicU64;
+
 atomic!(AtomicU8, u8);
 atomic!(AtomicU64, u64);
 atomic!(AtomicUsize, usize);

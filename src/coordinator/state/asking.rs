@@ -109,7 +109,7 @@ impl<K: PeerKey> DriverState<K> {
         let after = |wait: u64| now.plus(wait.max(LEAST));
         let attempt = attempt.refused();
         match (refused.reason, refused.retry_after) {
-            (Reason::ForcedOpen, _) => self.change(|state, now| {
+            (Reason::ForcedOpen, None) => self.change(|state, now| {
                 state.not_tried_by(attempt.number);
                 state.stats.given_up += 1;
                 state.schedule.done(peer, attempt, now);

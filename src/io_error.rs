@@ -1,0 +1,34 @@
+//! Errors of the system as failures, by the table of the core: where nobody knows of QUIC errors that
+//! were made into one.
+
+use std::io;
+
+use crate::error::{Failure, judged};
+
+/// What says that nothing left this machine (its network is down, its address not its own or taken, not
+/// permitted, out of descriptors, memory or buffers) is [`Fault::Local`](crate::Fault::Local); what came
+/// and ends too early or makes no sense is [`Fault::Peer`](crate::Fault::Peer); anything else is
+/// [`Fault::Link`](crate::Fault::Link). With the feature `iroh`, an error that was made from one of
+/// QUIC's is judged by that.
+///
+/// ```
+/// use peer_health::{Failure, Fault};
+/// use std::io::{Error, ErrorKind};
+///
+/// let refused = Error::from(ErrorKind::ConnectionRefused);
+/// assert_eq!(Failure::from(&refused).fault(), Fault::Link);
+/// let ours = Error::from(ErrorKind::AddrInUse);
+/// assert!(!Failure::from(&ours).counts());
+/// ```
+impl From<&io::Error> for Failure {
+    fn from(error: &io::Error) -> Self {
+        judged(error)
+    }
+}
+
+/// As for a reference, so that `?` and `map_err(Failure::from)` work.
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::from(&error)
+    }
+}

@@ -357,7 +357,8 @@ config! {
     /// How long a probe may take before its slot is given again and its outcome is late, above
     /// zero; `None` lets a probe that never returns hold its slot for ever. Default 60 s.
     with_probe_lease(probe_lease: Option<Duration> = Some(Duration::from_secs(60)); impl Into<Option<Duration>>), "Duration::from_secs(10)" => "Some(Duration::from_secs(10))";
-    /// How many peers are tracked at most, at least 1. Default 65,536.
+    /// How many peers are tracked at most, at least 1. Default 65,536. When it is lowered, insertions
+    /// get there step by step, [`sweep`](crate::HealthRegistry::sweep) at once.
     with_max_peers(max_peers: usize = 65_536; usize), "1024" => "1024";
     /// A clean peer that was not used for this long may be forgotten. Default 10 min.
     with_idle_timeout(idle_timeout: Duration = Duration::from_secs(600); Duration), "Duration::from_secs(60)" => "Duration::from_secs(60)";
@@ -366,8 +367,9 @@ config! {
     with_forget_after(forget_after: Duration = Duration::from_secs(3600); Duration), "Duration::from_secs(600)" => "Duration::from_secs(600)";
     /// Whether trips are held back when so many peers would be open that it is probably this node
     /// that is cut off: see [`local_outage`](crate::HealthRegistry::local_outage). Default off.
-    /// Where few peers are new, call [`sweep`](crate::HealthRegistry::sweep) once in each
-    /// `idle_timeout`, or peers that nobody has used for long count as in use.
+    /// Peers that never answered are not held back, nor are any while others answer. Where few peers
+    /// are new, call [`sweep`](crate::HealthRegistry::sweep) once in each `idle_timeout`, or peers that
+    /// nobody has used for long count as in use.
     with_outage_guard(outage_guard: bool = false; bool), "true" => "true";
     /// The part of the peers in use that may be open while the outage guard is on: 1 to 100 per
     /// cent. Default 50.

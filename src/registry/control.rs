@@ -37,7 +37,8 @@ impl<K: PeerKey> HealthRegistry<K> {
     ///
     /// # Errors
     ///
-    /// [`Untracked`] if the peer is unknown and the table full: it is *not* refused.
+    /// [`Untracked`] if the peer is unknown and the table full of peers that may not go, all of which
+    /// were looked at: it is *not* refused. The work is proportional to the table then.
     ///
     /// ```
     /// let registry = peer_health::HealthRegistry::<u32>::new();
@@ -217,8 +218,9 @@ impl<K: PeerKey> HealthRegistry<K> {
     }
 
     /// Forgets the peers that are idle: held by nobody, not used between two sweeps at least
-    /// `idle_timeout` apart, and clean, or in trouble but out of use for `forget_after`. How many
-    /// they were. Insertions sweep by themselves now and then.
+    /// `idle_timeout` apart, and clean, or in trouble but out of use for `forget_after`; and so many
+    /// others that may go as there are more than `max_peers`. How many they were. Insertions do the same,
+    /// a few peers at a time; this does it for all, and its work is proportional to the table.
     ///
     /// ```
     /// use peer_health::{Clock, HealthRegistry};

@@ -94,8 +94,8 @@ impl<K: PeerKey> HealthRegistry<K> {
     ///
     /// Each snapshot is one state of its peer; together they are no single moment. A peer that is
     /// added or removed meanwhile may be shown or not; none is shown twice. No lock is held while
-    /// `show` runs: it may call any method. Peers are held until they were shown, and not evicted:
-    /// in a full table a newcomer may find no room meanwhile.
+    /// `show` runs: it may call any method. To be shown is no use of a peer. The work is proportional to
+    /// the table; it holds up others for as long as the peers of one shard are counted up.
     ///
     /// ```
     /// let registry = peer_health::HealthRegistry::<u32>::new();
@@ -114,7 +114,7 @@ impl<K: PeerKey> HealthRegistry<K> {
         }
     }
 
-    /// What was ever counted, over all peers.
+    /// What was ever counted, over all peers. The work is proportional to the table.
     ///
     /// # Consistency
     ///

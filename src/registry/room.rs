@@ -255,7 +255,7 @@ impl<K: PeerKey> Table<K> {
         let gone = self.map.remove_if(&SeatRef::of(seat) as &dyn AsKey<K>, |Keyed(found), ()| {
             // The proof: nobody else holds the seat, and under this lock nobody comes to. It comes
             // first: it acquires what the last holder did, and the rank is judged by that.
-            let alone = Arc::ptr_eq(found, seat) && Arc::strong_count(found) == HOLDERS + 1;
+            let alone = Arc::strong_count(found) == HOLDERS + 1;
             // Acquire: pairs with the Release by which `Arc` gives up a reference.
             fence(Ordering::Acquire);
             let goes = alone && Rank::of(found, now, forget) == Some(*rank);

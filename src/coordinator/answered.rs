@@ -137,6 +137,13 @@ mod tests {
     }
 
     #[test]
+    fn of_those_who_are_served_at_one_time_none_is_lost() {
+        let mut answered = Answered::new();
+        (1..=3).for_each(|peer| _ = serve(&mut answered, peer, 5));
+        assert_eq!((answered.len(), answered.order.len()), (3, 3));
+    }
+
+    #[test]
     fn the_longest_unserved_is_forgotten_first() {
         let mut answered = Answered::new();
         for (now, peer) in [1, 2, 3, 1].into_iter().enumerate() {

@@ -31,7 +31,7 @@ use crate::wakers::shielded;
 /// Waits go by the registry's clock, which is looked at once a minute whatever tokio's timers say.
 ///
 /// There is one task for the driver and one for each call that is being made, none for a peer that
-/// waits: nobody is looked at before it is due. A peer that waits takes its key and some
+/// waits: nobody is looked at before it is due. A peer that waits takes its key and some three
 /// hundred bytes. At most `max_peers` peers wait that never answered.
 ///
 /// # What ends a call

@@ -50,7 +50,7 @@ fn resident() -> u64 {
 /// whole process.
 #[tokio::test]
 #[ignore = "measures the whole process: run it alone, on Linux"]
-async fn a_hundred_thousand_peers_that_wait_cost_no_time_and_less_than_200_bytes_each() {
+async fn a_hundred_thousand_peers_that_wait_cost_no_time_and_less_than_300_bytes_each() {
     let before = resident();
     let driver = waited_for();
     tokio::task::yield_now().await;
@@ -59,7 +59,7 @@ async fn a_hundred_thousand_peers_that_wait_cost_no_time_and_less_than_200_bytes
     pass(Duration::from_secs(2)).await;
     let time = began.elapsed();
     println!("{each} bytes for each peer, {time:?} of processor time in 2 s");
-    assert!(each < 200, "{each} bytes");
+    assert!(each < 300, "{each} bytes");
     assert!(time < Duration::from_millis(20), "{time:?}");
     drop(driver);
 }

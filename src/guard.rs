@@ -198,7 +198,7 @@ impl Guard {
         let (limit, crowd) = (rules.guard?, self.crowd.as_deref()?);
         let census = self.last.load();
         match census.last {
-            Some(Looked { at, seen, count, .. }) if is_fresh(at, count, crowd, now) => {
+            Some(Looked { at, seen, count, .. }) if is_fresh(at, count, limit, crowd, now) => {
                 Some(Counted { limit, seen, count, anew: false, online: census.online })
             }
             _ => self.census(&census, limit, crowd, rules, now),
@@ -291,10 +291,11 @@ impl Guard {
 }
 
 /// Whether the count is good: not for longer than a second, nor when an eighth of the peers is
-/// new or gone. So all counts together cost each newcomer a few looks, and each second one.
-fn is_fresh(at: Tick, count: Count, crowd: &dyn Crowd, now: Tick) -> bool {
+/// new or gone, nor where so few were in use that there is no limit: more may be by now. So all counts together cost each newcomer a few looks, and each second one.
+fn is_fresh(at: Tick, count: Count, limit: Limit, crowd: &dyn Crowd, now: Tick) -> bool {
     let many = (count.peers / 8).max(1);
     now.since(at) < AGAIN
+        && count.used >= limit.least()
         && crowd.arrivals().saturating_sub(count.arrivals) < many
         && count.peers.saturating_sub(crowd.peers()) < many
 }

@@ -124,6 +124,13 @@ impl Count {
         self.peers += 1;
         let seat = &place.seat;
         let successes = seat.tracker.successes();
+        if mark {
+            #[allow(clippy::cast_possible_truncation, reason = "whether it changed is all")]
+            let successes = successes as u32;
+            // Also of peers that are out of use: what they did before is no news later.
+            let changed = successes != std::mem::replace(&mut place.successes, successes);
+            self.answered |= changed && !seat.tracker.core().is_tripped();
+        }
         // Asked first: see `Seat::is_gripped`.
         let used = seat.is_gripped() || idle_before.is_none_or(|idle| seat.tracker.stamp() >= idle);
         if successes == 0 || !used {
@@ -133,12 +140,6 @@ impl Count {
         self.used += 1;
         self.open += u64::from(core.is_tripped());
         self.held += u64::from(core.is_held_back(rules, now));
-        if mark {
-            #[allow(clippy::cast_possible_truncation, reason = "whether it changed is all")]
-            let successes = successes as u32;
-            self.answered |= successes != place.successes && !core.is_tripped();
-            place.successes = successes;
-        }
     }
 }
 
@@ -158,8 +159,8 @@ impl<K: PeerKey> HealthRegistry<K> {
     /// none. A peer that never answered is not held back. Open are the open and the half-open ones
     /// among them, not those that were forced open. They are counted when one is about to open and the
     /// last count is a second old, or an eighth of the peers is new or gone: up to 1,024 peers at once,
-    /// more of them 256 by 256, for each call that fails, or asks this, until all were seen. Until then those decide that were seen by now. So a
-    /// circuit that has closed, or a peer that was removed, may hold its place for a while; while no
+    /// more of them 256 by 256, for each call that fails, or asks this, until all were seen. Until then
+    /// those decide that were seen by now. So a circuit that has closed, or a peer that was removed, may hold its place for a while; while no
     /// peer is removed or falls idle, never are there more than the limit.
     ///
     /// Who answers proves that this node is online: when a trip is held back, and between two counts

@@ -116,3 +116,23 @@ fn a_large_table_is_counted_in_steps_and_no_more_are_opened_than_allowed() {
     assert_eq!(opened.sum::<usize>(), 10_000);
     assert!(node.registry.local_outage());
 }
+
+#[test]
+fn what_an_idle_peer_answered_long_ago_is_no_news_when_it_fails() {
+    let node =
+        Node::of(20, config().with_idle_timeout(60 * SECOND).with_open_timeout(900 * SECOND));
+    node.registry.sweep();
+    node.hand.advance(60 * SECOND);
+    // Ten are in use, and all fail; then the others are called again, and fail too.
+    (1..=10).for_each(|peer| drop(node.registry.acquire(&peer)));
+    assert_eq!((1..=10).filter(|peer| node.opens(*peer)).count(), 5);
+    (0..3).for_each(|_| {
+        node.hand.advance(SECOND);
+        node.fail(10);
+    });
+    for peer in 11..=20 {
+        node.hand.advance(SECOND);
+        node.fail(peer);
+    }
+    assert_eq!(node.open(), 10, "half of those in use");
+}

@@ -62,7 +62,7 @@ pub(super) const GROUP: usize = 32;
 /// not one after the other.
 pub(super) fn ahead<'a, K: 'a>(seats: impl Iterator<Item = &'a Seat<K>>) {
     for seat in seats {
-        let _ = (seat.tracker.successes(), seat.tracker.rests());
+        seat.tracker.prefetch();
     }
 }
 

@@ -36,7 +36,7 @@ const GROUPS: &[Group] = &[
     (&["G4"], calls::uniform_alone),
     (&["G5", "G6"], calls::hot_crowd),
     (&["G7"], calls::zipf_crowd),
-    (&["G8", "G9", "G12"], |_| counted::counted()),
+    (&["G8", "G9", "G12", "G24"], |_| counted::counted()),
     (&["G10h", "G10i"], calls::hot_tails),
     (&["G11h", "G11i"], calls::reads),
     (&["G13", "G14"], million::snapshots),

@@ -207,8 +207,10 @@ pub(crate) fn honest_calls(effort: Effort) -> Result<Vec<Measured>, Trouble> {
     Ok(vec![Measured::new("G21h", least(1, 2)), Measured::new("G21i", least(3, 4))])
 }
 
-/// Milliseconds that the third worst of a million insertions took; the two before it may be the
-/// machine's. The table becomes full first, and idle peers are forgotten later.
+/// Milliseconds that the third worst of a million insertions took. The two before it may be the
+/// machine's, or the allocator's: glibc puts what was freed in small pieces together at times, and
+/// one call waits for ten milliseconds (`GLIBC_TUNABLES=glibc.malloc.mxfast=0` shows the library
+/// without that). The table becomes full first, and idle peers are forgotten later.
 fn third_worst(room: u64) -> Result<f64, Trouble> {
     let full = Full::empty(room, false)?;
     let mut took = Vec::with_capacity(usize::try_from(INSERTIONS)?);

@@ -19,7 +19,7 @@
 //! [`take_back`]: Rest::take_back
 //! [`say`]: Rest::say
 
-use crate::sync::{AtomicU64, Ordering};
+use crate::sync::{AtomicU64, Ordering, prefetch};
 
 /// Bit 63: at rest. Then 31 bits: how often it was taken back. Then 32 bits: the generation, while
 /// at rest. A count or a generation that is too large for its bits ends this for good, and calls
@@ -66,6 +66,12 @@ impl Rest {
         // or a later one.
         let word = self.0.load(Ordering::Acquire);
         (word & AT_REST != 0).then_some(word & GENERATION)
+    }
+
+    /// Brings the word into the cache, before it is asked.
+    #[inline]
+    pub(crate) fn prefetch(&self) {
+        prefetch(&self.0);
     }
 
     /// Before a circuit is put in place of one that is not at rest, or is looked at: the word, for

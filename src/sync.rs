@@ -39,6 +39,13 @@ impl<T> Mutex<T> {
     }
 }
 
+/// Loads a word for its line of cache alone: nothing is decided by it, so a model does without.
+#[inline]
+pub(crate) fn prefetch(word: &AtomicU64) {
+    // Relaxed: pairs with nothing; nobody looks at what was read.
+    let _ = word.load(Ordering::Relaxed);
+}
+
 /// How keys are hashed: by a seed of its own for each table. A model needs the same in every execution.
 pub(crate) use foldhash::quality::RandomState as KeyHasher;
 

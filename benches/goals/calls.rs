@@ -14,6 +14,8 @@ type SyncErrors = Locked<EndpointId>;
 /// How much is measured.
 #[derive(Clone, Copy)]
 pub(crate) struct Effort {
+    /// Whether what takes long is left out.
+    pub(crate) quick: bool,
     pub(crate) rounds: usize,
     /// Of a side that is a crowd of threads, in each round.
     pub(crate) time: Duration,

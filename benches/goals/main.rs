@@ -14,6 +14,7 @@ mod eviction;
 #[path = "../measure/mod.rs"]
 mod measure;
 mod million;
+mod newcomers;
 mod report;
 mod tasks;
 mod valgrind;
@@ -35,13 +36,17 @@ const GROUPS: &[Group] = &[
     (&["G4"], calls::uniform_alone),
     (&["G5", "G6"], calls::hot_crowd),
     (&["G7"], calls::zipf_crowd),
-    (&["G8", "G9", "G12"], |_| counted::counted()),
+    (&["G8", "G9", "G12", "G24"], |_| counted::counted()),
     (&["G10h", "G10i"], calls::hot_tails),
     (&["G11h", "G11i"], calls::reads),
     (&["G13", "G14"], million::snapshots),
     (&["G15"], eviction::eviction),
     (&["G17"], calls::failures),
     (&["G18"], tasks::tasks),
+    (&["G19", "G20"], newcomers::newcomers),
+    (&["G21h", "G21i"], newcomers::honest_calls),
+    (&["G22"], newcomers::worst),
+    (&["G23"], newcomers::crowds),
 ];
 
 const QUICK: &str = "--quick";
@@ -106,9 +111,9 @@ fn apart(flags: &[&str], id: &str) -> Result<Vec<Measured>, Trouble> {
 /// In that process.
 fn group(id: &str, quick: bool) -> Result<(), Trouble> {
     let effort = if quick {
-        Effort { rounds: 4, time: Duration::from_millis(60) }
+        Effort { quick, rounds: 4, time: Duration::from_millis(60) }
     } else {
-        Effort { rounds: 25, time: Duration::from_millis(200) }
+        Effort { quick, rounds: 25, time: Duration::from_millis(200) }
     };
     let group = GROUPS.iter().find(|(ids, _)| ids.contains(&id));
     let (ids, measure) = group.ok_or_else(|| format!("{id} is not a goal"))?;

@@ -16,7 +16,9 @@ use peer_health::{Clock, HealthConfig, HealthRegistry, PeerHealthTracker, Snapsh
 use super::calls::Effort;
 use super::report::Measured;
 use crate::baseline::SyncErrors;
-use crate::measure::{Taken, Times, Trouble, each, joined, note, now, quantile, rounds, times};
+use crate::measure::{
+    Taken, Times, Trouble, each, joined, note, now, outcome, quantile, rounds, times,
+};
 
 pub(crate) type Bytes = [u8; 32];
 
@@ -88,6 +90,16 @@ impl Many for SyncErrors<Bytes> {
 pub(crate) fn filled<M: Many>(many: M, count: u64) -> M {
     (0..count).for_each(|n| many.insert(n));
     many
+}
+
+/// The same, with so many peers of which each has failed once.
+pub(crate) fn failed(registry: HealthRegistry<Bytes>, count: u64) -> HealthRegistry<Bytes> {
+    for nth in 0..count {
+        if let (Ok(permit), Err(error)) = (registry.acquire(&key(nth)), outcome(true)) {
+            permit.failure(error);
+        }
+    }
+    registry
 }
 
 pub(crate) fn snapshots(effort: Effort) -> Result<Vec<Measured>, Trouble> {

@@ -31,7 +31,7 @@ const fn at_least(id: &'static str, name: &'static str, bound: f64) -> Goal {
     Goal { id, name, bound: Bound::AtLeast(bound) }
 }
 
-pub(crate) const GOALS: [Goal; 20] = [
+pub(crate) const GOALS: [Goal; 27] = [
     at_most("G1", "handle_hot_1t_vs_fetch_add", 1.75),
     at_most("G2", "handle_hot_2t_vs_fetch_add", 1.25),
     at_most("G3", "id_hot_1t_vs_map_floor", 2.0),
@@ -52,6 +52,13 @@ pub(crate) const GOALS: [Goal; 20] = [
     at_least("G16", "failsafe_and_recloser_1t_vs_handle", 2.5),
     at_most("G17", "handle_failure_2t_vs_sync_errors", 1.0),
     at_most("G18", "tasks_10k_registry_p9999_ms", 1.0),
+    at_most("G19", "newcomer_full_65k_us", 20.0),
+    at_most("G20", "newcomer_full_million_us", 20.0),
+    at_least("G21h", "honest_with_handle_vs_beside_1k_strangers_per_s", 0.9),
+    at_least("G21i", "honest_by_id_alone_vs_beside_1k_strangers_per_s", 0.9),
+    at_most("G22", "insertions_million_third_worst_ms", 1.0),
+    at_most("G23", "newcomers_32t_cpu_vs_1t", 2.0),
+    at_most("G24", "empty_registry_kib", 16.0),
 ];
 
 /// A goal that was measured.

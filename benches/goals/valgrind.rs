@@ -7,8 +7,8 @@ use std::{env, fs};
 
 use crate::baseline::{AddFloor, ByHandle, ById, Contender, MapFloor, Setup};
 use crate::measure::{Driver, Mix, Route, Trouble, Work};
-use crate::million::{filled, ours, theirs};
-use peer_health::Clock;
+use crate::million::{Bytes, failed, filled, ours, theirs};
+use peer_health::{Clock, HealthRegistry};
 
 /// The word by which this program knows that it is such a child; what to do and how often follow.
 pub(crate) const CHILD: &str = "--child";
@@ -72,6 +72,8 @@ pub(crate) fn child(what: &str, count: &str) -> Result<(), Trouble> {
         "map-floor" => calls::<MapFloor>(count),
         "add-floor" => calls::<AddFloor>(count),
         "million-ours" => keep(filled(ours(Clock::monotonic())?, count)),
+        "million-failed" => keep(failed(ours(Clock::monotonic())?, count)),
+        "empty" => keep((0..count).map(|_| HealthRegistry::<Bytes>::new()).collect::<Vec<_>>()),
         "million-theirs" => keep(filled(theirs(), count)),
         _ => Err(format!("nobody is called {what}").into()),
     }

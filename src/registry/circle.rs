@@ -10,6 +10,7 @@
 //! that the hand has passed already, or one that has yet to come. So no seat is missed that was there
 //! from the beginning of a round to its end; one may be seen twice.
 
+use super::table::ahead;
 use crate::seat::Seat;
 use crate::sync::{Arc, Mutex, Ordering};
 
@@ -101,7 +102,10 @@ impl<K> Circle<K> {
             let mut places = segment.lock();
             let top = hand.below.min(places.len());
             let bottom = top.saturating_sub(count - seen);
+            ahead(places[bottom..top].iter().rev().map(|place| &*place.seat));
             places[bottom..top].iter_mut().rev().for_each(&mut see);
+            #[cfg(all(test, feature = "tracing"))]
+            super::room::tests::note_looks(top - bottom);
             seen += top - bottom;
             hand.below = bottom;
             if bottom > 0 {

@@ -298,3 +298,6 @@ fn idle_one<K>(
     let rank = idle.then(|| Rank::of(seat, now, forget)).flatten()?;
     Some((rank, Arc::clone(seat)))
 }
+
+#[cfg(all(test, feature = "tracing"))]
+pub(super) mod tests;

@@ -62,7 +62,7 @@ pub(super) const GROUP: usize = 32;
 /// not one after the other.
 pub(super) fn ahead<'a, K: 'a>(seats: impl Iterator<Item = &'a Seat<K>>) {
     for seat in seats {
-        let _ = (seat.tracker.successes(), seat.tracker.rests());
+        seat.tracker.prefetch();
     }
 }
 
@@ -227,7 +227,14 @@ impl<K: PeerKey> Table<K> {
     /// only while its seats are counted up (R28).
     pub(super) fn seats(&self) -> Vec<Weak<Seat<K>>> {
         let mut seats = Vec::with_capacity(self.len());
-        seats.extend(self.map.iter().map(|entry| Arc::downgrade(&entry.key().0)));
-        seats
+        let mut entries = self.map.iter();
+        loop {
+            let group: Vec<_> = entries.by_ref().take(GROUP).collect();
+            if group.is_empty() {
+                return seats;
+            }
+            ahead(group.iter().map(|entry| &*entry.key().0));
+            seats.extend(group.iter().map(|entry| Arc::downgrade(&entry.key().0)));
+        }
     }
 }

@@ -3,13 +3,20 @@
 use super::Tracker;
 use crate::circuit::{Core, Health, Phase};
 use crate::snapshot::{PeerTotals, Refusals};
-use crate::sync::{AtomicU64, Ordering};
+use crate::sync::{AtomicU64, Ordering, prefetch};
 use crate::time::Tick;
 
 impl Tracker {
     pub(crate) fn successes(&self) -> u64 {
         // Relaxed, twice: pairs with nothing; totals, for display.
         self.succeeded.load(Ordering::Relaxed) + self.reported_successes.load(Ordering::Relaxed)
+    }
+
+    /// Brings what calls write, and whether the circuit is at rest, into the cache: before it is asked.
+    #[inline]
+    pub(crate) fn prefetch(&self) {
+        prefetch(&self.succeeded);
+        self.rest.prefetch();
     }
 
     /// Successes since the last error or reset.

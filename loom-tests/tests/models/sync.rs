@@ -32,6 +32,9 @@ pub(crate) fn fence(order: Ordering) {
     }
 }
 
+/// Nothing is decided by what it reads: no step of a model.
+pub(crate) fn prefetch(_: &AtomicU64) {}
+
 thread_local! {
     /// Whether a model runs: always on one system thread. Outside, all this is what `std` has.
     static MODELLING: Cell<bool> = const { Cell::new(false) };

@@ -12,9 +12,9 @@ use super::{MAX_PEERS, WARM_UP};
 static ALLOCATED: Cap<System> = Cap::new(System, usize::MAX);
 
 /// What a peer may take: 430 bytes of one that has failed once, 40 of its error's text, 90 of the map
-/// and the circle, whose capacity is a power of two, and 200 of a seat that was evicted but is
-/// remembered (`Weak`) by a `for_each` that goes on. About 520 were measured at most.
-const PER_PEER: usize = 430 + 40 + 90 + 200;
+/// and the circle, whose capacity is a power of two, and twice 200 of seats that were evicted but are
+/// remembered (`Weak`) by a `for_each` that goes on: two threads may be in one. Measured were 520 to 730.
+const PER_PEER: usize = 430 + 40 + 90 + 2 * 200;
 /// What has nothing to do with the number of peers: notes of what listeners heard (0.65 MB),
 /// histograms (0.2 MB), a set of those that were shown (0.15 MB), and a tokio runtime with a driver for
 /// a hundred peers (0.7 MB).

@@ -180,13 +180,13 @@ fn beside(full: &Full, time: Duration) -> Result<f64, Trouble> {
 }
 
 pub(crate) fn honest_calls(effort: Effort) -> Result<Vec<Measured>, Trouble> {
-    let time = effort.time;
+    let (time, count) = (effort.time, effort.rounds.div_ceil(3));
     let [quiet, served, crowded, served_alone, crowded_alone] =
         [mixed()?, mixed()?, mixed()?, mixed()?, mixed()?];
     let held = |full: &Full| (0..HONEST).map(|nth| full.registry.peer(&key(nth))).collect();
     let handles: [Vec<_>; 2] = [held(&served), held(&crowded)];
     let found = rounds(
-        effort.rounds,
+        count,
         [
             ("no strangers", Box::new(|| Ok(honest(&quiet, time, false)))),
             ("strangers by the same thread", Box::new(|| Ok(honest(&served, time, true)))),

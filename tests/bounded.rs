@@ -395,3 +395,36 @@ fn a_ban_finds_the_one_place_there_is_however_large_the_table() {
     assert_eq!(registry.force_open(&9999), Ok(()));
     assert!(!registry.contains(&2345));
 }
+
+#[test]
+fn strangers_that_fail_do_not_take_the_place_of_peers_that_are_called_again_and_again() {
+    let (registry, _) = registry(HealthConfig::default().with_max_peers(1024));
+    let call_honest = |honest: u64| {
+        (0..honest).for_each(|peer| _ = registry.acquire(&peer).unwrap().success());
+    };
+    (0..2).for_each(|_| call_honest(10));
+    for stranger in 1000..10_000 {
+        registry.acquire(&stranger).unwrap().failure(network());
+        call_honest(10);
+    }
+    assert!((0..10).all(|peer| registry.contains(&peer)), "called between any two strangers");
+    let untracked = registry.totals().untracked;
+    assert_eq!(untracked, 9_000 - (1024 - 10), "strangers alone");
+    // Five of them are called no more: after two rounds of looks they go.
+    for stranger in 10_000..10_100 {
+        registry.acquire(&stranger).unwrap().failure(network());
+        call_honest(5);
+    }
+    let left: Vec<_> = (0..10).filter(|peer| registry.contains(peer)).collect();
+    assert_eq!(left, [0, 1, 2, 3, 4]);
+}
+
+#[test]
+fn in_a_table_of_busy_peers_a_newcomer_has_its_place_all_the_same() {
+    let (registry, _) = registry(HealthConfig::default().with_max_peers(1024));
+    (0..3).for_each(|_| (0..1024).for_each(|peer| _ = registry.acquire(&peer).unwrap().success()));
+    for newcomer in 2000..2100 {
+        assert!(registry.acquire(&newcomer).unwrap().is_tracked());
+        (0..1024).for_each(|peer| _ = registry.acquire(&peer).unwrap().success());
+    }
+}

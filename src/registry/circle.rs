@@ -120,14 +120,15 @@ impl<K> Circle<K> {
         (seen, true)
     }
 
-    /// Shows `count` seats, or all if there are no more, from where the hand stands and round.
+    /// Shows `count` seats, or all if there are no more, from where the hand stands and round; whether
+    /// a round ended with that.
     pub(super) fn look(
         &self,
         hand: &mut Hand,
         count: usize,
         all: usize,
         mut see: impl FnMut(&Arc<Seat<K>>),
-    ) {
+    ) -> bool {
         if all <= count {
             *hand = Hand::default();
         }
@@ -135,5 +136,6 @@ impl<K> Circle<K> {
         if round && seen < count && all > count {
             self.step(hand, count - seen, |place| see(&place.seat));
         }
+        round
     }
 }

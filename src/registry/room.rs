@@ -24,11 +24,17 @@ const FOR_ROOM: usize = 64;
 const FOR_IDLE: usize = 32;
 /// So many peers go at most for one newcomer, after `max_peers` was lowered.
 const AT_ONCE: usize = 32;
+/// Where fewer than these of the seats that are looked at may go, a peer that is called again and again is
+/// spared: or strangers who fail would take the place of all who do not.
+const FEW: usize = 8;
 
 /// Where the looks of newcomers go on.
 #[derive(Debug, Default)]
 pub(super) struct Looks {
     room: Hand,
+    /// Where the order of uses stood when the hand began its round: a peer that was used since has a
+    /// second chance, as in page replacement.
+    began: u64,
     idle: Hand,
 }
 
@@ -54,6 +60,11 @@ impl Rank {
         }
         let since = tracker.unused_since(&core)?;
         (now >= since.plus(forget)).then_some(Self::Forgotten { since, stamp })
+    }
+
+    /// Whether the peer has answered more than once, and was used since `began`.
+    fn is_busy<K>(self, seat: &Seat<K>, began: u64) -> bool {
+        matches!(self, Self::Clean { stamp } if stamp >= began) && seat.tracker.successes() > 1
     }
 }
 
@@ -154,16 +165,25 @@ impl<K: PeerKey> Table<K> {
         // Some more than are wanted: one may be used by the time that it is to go.
         let spare = 2 * wanted;
         let mut candidates: Vec<Candidate<K>> = Vec::with_capacity(spare + 1);
-        let mut outdone = Vec::new();
-        self.circle.look(&mut looks.room, FOR_ROOM, self.len(), |seat| {
+        let (mut outdone, mut free, all) = (Vec::new(), 0, self.len());
+        let Looks { room, began, .. } = &mut *looks;
+        let round = self.circle.look(room, FOR_ROOM, all, |seat| {
             let rank = is_free(seat).then(|| Rank::of(seat, now, forget)).flatten();
             let Some(rank) = rank else { return };
+            free += 1;
             let at = candidates.partition_point(|(other, _)| *other <= rank);
             if at < spare {
                 candidates.insert(at, (rank, Arc::clone(seat)));
                 outdone.extend((candidates.len() > spare).then(|| candidates.pop()));
             }
         });
+        if !patient && all > FOR_ROOM && free < FEW {
+            let busy = |(rank, seat): &mut Candidate<K>| rank.is_busy(seat, *began);
+            outdone.extend(candidates.extract_if(.., busy).map(Some));
+        }
+        if round {
+            *began = shared.uses();
+        }
         let gone = self.evict(shared, &candidates, wanted, now, forget);
         // The last references to seats that were removed meanwhile go when nothing is locked.
         drop(looks);

@@ -136,10 +136,10 @@ pub(crate) fn newcomers(effort: Effort) -> Result<Vec<Measured>, Trouble> {
 }
 
 /// A table of honest peers and strangers that failed once. An honest peer is the only one in it that
-/// is clean: a stranger takes its place, unless a handle is on it.
+/// is clean: a stranger would take its place if it were not called again and again.
 fn mixed() -> Result<Full, Trouble> {
     let full = Full::empty(SMALL, true)?;
-    (0..HONEST).for_each(|nth| full.call(nth, false));
+    (0..2 * HONEST).for_each(|nth| full.call(nth % HONEST, false));
     full.next.store(HONEST, Ordering::Relaxed);
     (HONEST..SMALL).for_each(|_| full.newcomer());
     Ok(full)

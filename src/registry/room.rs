@@ -24,9 +24,9 @@ const FOR_ROOM: usize = 64;
 const FOR_IDLE: usize = 32;
 /// So many peers go at most for one newcomer, after `max_peers` was lowered.
 const AT_ONCE: usize = 32;
-/// Where fewer than these of the seats that are looked at may go, a peer that is called again and again is
+/// Where less than half of the seats that are looked at may go, a peer that is called again and again is
 /// spared: or strangers who fail would take the place of all who do not.
-const FEW: usize = 8;
+const FEW: usize = FOR_ROOM / 2;
 
 /// Where the looks of newcomers go on.
 #[derive(Debug, Default)]

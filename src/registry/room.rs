@@ -93,8 +93,8 @@ pub(super) struct Uses {
 
 impl Uses {
     /// The place before which a peer is idle. Where the order stands now is noted, if that was not
-    /// done for so long, nor since `from`: `now` was read after `place` was taken, so that what was used before has a
-    /// lower place, and is never taken for idle early.
+    /// done for so long, nor since `from`: `now` was read after `place` was taken, so that what was
+    /// used before has a lower place, and is never taken for idle early.
     fn note(
         &mut self,
         now: Tick,
@@ -177,7 +177,7 @@ impl<K: PeerKey> Table<K> {
                 outdone.extend((candidates.len() > spare).then(|| candidates.pop()));
             }
         });
-        if !patient && all > FOR_ROOM && free < FEW {
+        if !patient && wanted == 1 && all > FOR_ROOM && free < FEW {
             let busy = |(rank, seat): &mut Candidate<K>| rank.is_busy(seat, *began);
             outdone.extend(candidates.extract_if(.., busy).map(Some));
         }

@@ -106,8 +106,8 @@ pub(crate) fn guard() -> Settings {
 /// Most of those who answered go, while others answer; and an outage with the guard on.
 fn guarded() -> Vec<Cell> {
     vec![
-        Cell::of(30, 100, away(Silent, HOUR, u64::MAX, false), HALF_MINUTE).hours(3),
-        Cell::of(10, 30, away(Refuses, HOUR, HOUR, false), HALF_MINUTE).hours(3),
+        Cell::of(10, 40, away(Silent, 30 * MINUTE, u64::MAX, false), HALF_MINUTE).hours(2),
+        Cell::of(10, 30, away(Refuses, HOUR, 30 * MINUTE, false), HALF_MINUTE).hours(2),
         Cell::of(30, 0, Local, HALF_MINUTE).hours(2).outage(
             HOUR,
             10 * MINUTE,

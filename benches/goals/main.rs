@@ -1,6 +1,6 @@
 //! Measures the goals of speed: one line for each, and all of them in `goals.json`.
 //!
-//! `cargo bench --bench goals`; with `-- --quick` in less than a minute, with less care; with
+//! `cargo bench --bench goals`; with `-- --quick` in a minute or two, with less care; with
 //! `-- G1 G5` these only. What the ratios are made of is told on the way, to the standard error.
 //! Fails only if something cannot be measured.
 

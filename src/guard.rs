@@ -291,7 +291,8 @@ impl Guard {
 }
 
 /// Whether the count is good: not for longer than a second, nor when an eighth of the peers is
-/// new or gone, nor where so few were in use that there is no limit: more may be by now. So all counts together cost each newcomer a few looks, and each second one.
+/// new or gone, nor where so few were in use that there is no limit: more may be by now. So all
+/// counts together cost each newcomer a few looks, and each second one.
 fn is_fresh(at: Tick, count: Count, limit: Limit, crowd: &dyn Crowd, now: Tick) -> bool {
     let many = (count.peers / 8).max(1);
     now.since(at) < AGAIN

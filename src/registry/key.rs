@@ -40,20 +40,25 @@ pub(crate) struct Keyed<K>(pub(crate) Arc<Seat<K>>);
 /// Whatever names a peer of the map, which is asked with one of these: by its key or by its seat, and
 /// by the hash of its key.
 pub(crate) trait AsKey<K> {
-    fn key(&self) -> Option<&K>;
-    fn seat(&self) -> Option<SeatRef>;
+    fn name(&self) -> Named<'_, K>;
     fn hash(&self) -> u64;
 }
 
+/// What a peer is named by: its key, where one is at hand, or where its seat lies.
+pub(crate) struct Named<'a, K> {
+    hash: u64,
+    key: Option<&'a K>,
+    seat: Option<SeatRef>,
+}
+
 impl<K> AsKey<K> for Keyed<K> {
-    fn key(&self) -> Option<&K> {
-        Some(&self.0.key)
+    #[inline]
+    fn name(&self) -> Named<'_, K> {
+        let seat = &self.0;
+        Named { hash: seat.hash, key: Some(&seat.key), seat: Some(SeatRef::of(seat)) }
     }
 
-    fn seat(&self) -> Option<SeatRef> {
-        Some(SeatRef::of(&self.0))
-    }
-
+    #[inline]
     fn hash(&self) -> u64 {
         self.0.hash
     }
@@ -63,14 +68,12 @@ impl<K> AsKey<K> for Keyed<K> {
 pub(crate) struct KeyRef<'a, K>(pub(crate) &'a K, pub(crate) u64);
 
 impl<K> AsKey<K> for KeyRef<'_, K> {
-    fn key(&self) -> Option<&K> {
-        Some(self.0)
+    #[inline]
+    fn name(&self) -> Named<'_, K> {
+        Named { hash: self.1, key: Some(self.0), seat: None }
     }
 
-    fn seat(&self) -> Option<SeatRef> {
-        None
-    }
-
+    #[inline]
     fn hash(&self) -> u64 {
         self.1
     }
@@ -91,12 +94,8 @@ impl SeatRef {
 }
 
 impl<K> AsKey<K> for SeatRef {
-    fn key(&self) -> Option<&K> {
-        None
-    }
-
-    fn seat(&self) -> Option<SeatRef> {
-        Some(*self)
+    fn name(&self) -> Named<'_, K> {
+        Named { hash: self.hash, key: None, seat: Some(*self) }
     }
 
     fn hash(&self) -> u64 {
@@ -118,11 +117,12 @@ impl<K> Hash for dyn AsKey<K> + '_ {
 
 impl<K: Eq + 'static> PartialEq for dyn AsKey<K> + '_ {
     fn eq(&self, other: &Self) -> bool {
-        let alike = || match (self.key(), other.key()) {
-            (Some(a), Some(b)) => same(a, b),
-            _ => self.seat() == other.seat(),
-        };
-        AsKey::hash(self) == AsKey::hash(other) && alike()
+        let (one, other) = (self.name(), other.name());
+        one.hash == other.hash
+            && match (one.key, other.key) {
+                (Some(a), Some(b)) => same(a, b),
+                _ => one.seat == other.seat,
+            }
     }
 }
 

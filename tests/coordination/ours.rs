@@ -340,3 +340,15 @@ async fn new_peers_that_fail_locally_hold_up_no_other_new_peer_once_somebody_has
     pass(Duration::from_secs(300)).await;
     assert!(peers.calls().len() - before <= 300 + 94, "{}", peers.calls().len() - before);
 }
+
+#[tokio::test(start_paused = true)]
+async fn retries_of_peers_that_fail_together_come_apart() {
+    let (registry, peers) = (registry(HealthConfig::default()), Peers::new());
+    let driver = peers.drive(&SyncCoordinator::new(registry));
+    (0..20).for_each(|peer| peers.tell(peer, [Answer::Fails(network().into())]));
+    request(&driver, 0..20);
+    pass(Duration::from_secs(5)).await;
+    let waits: std::collections::BTreeSet<_> =
+        (0..20).map(|peer| peers.times(peer)[1] - peers.times(peer)[0]).collect();
+    assert!(waits.len() > 5, "{waits:?}");
+}

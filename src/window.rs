@@ -216,7 +216,7 @@ impl Series {
                 bucket.slow.fetch_add(1, Ordering::Release);
             }
             if sample.failed {
-                bucket.failures.fetch_add(1, Ordering::Release);
+                bucket.failures.fetch_add(1, Ordering::Release); // Release: as above
             }
         }
         // AcqRel: pairs with itself and with the additions. A read that is a read-modify-write is

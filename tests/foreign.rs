@@ -12,6 +12,9 @@ mod driving;
 mod keys;
 #[path = "foreign/listeners.rs"]
 mod listeners;
+#[cfg(feature = "tracing")]
+#[path = "foreign/printing.rs"]
+mod printing;
 #[cfg(feature = "tokio")]
 #[path = "foreign/watching.rs"]
 mod watching;
@@ -157,35 +160,12 @@ fn network() -> SyncError {
     SyncError::Network("reset".into())
 }
 
-/// Writes each line, of whatever level: keys are printed.
-#[cfg(feature = "tracing")]
-struct Printing;
-
-#[cfg(feature = "tracing")]
-impl tracing_subscriber::Layer<tracing_subscriber::Registry> for Printing {
-    fn on_event(
-        &self,
-        event: &tracing::Event<'_>,
-        _: tracing_subscriber::layer::Context<'_, tracing_subscriber::Registry>,
-    ) {
-        struct Text(String);
-        impl tracing::field::Visit for Text {
-            fn record_debug(&mut self, _: &tracing::field::Field, value: &dyn std::fmt::Debug) {
-                self.0 += &format!("{value:?}");
-            }
-        }
-        let mut text = Text(String::new());
-        event.record(&mut text);
-        assert!(!text.0.is_empty());
-    }
-}
-
 /// Does it while everything is logged, where there is a log.
 fn logged<R>(run: impl FnOnce() -> R) -> R {
     #[cfg(feature = "tracing")]
     {
         use tracing_subscriber::layer::SubscriberExt as _;
-        let subscriber = tracing_subscriber::registry().with(Printing);
+        let subscriber = tracing_subscriber::registry().with(printing::Printing);
         tracing::subscriber::with_default(subscriber, run)
     }
     #[cfg(not(feature = "tracing"))]

@@ -22,6 +22,8 @@ mod key;
 mod memory;
 #[path = "soak/others.rs"]
 mod others;
+#[path = "foreign/printing.rs"]
+mod printing;
 #[path = "soak/seen.rs"]
 mod seen;
 

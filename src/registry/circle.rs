@@ -65,7 +65,7 @@ impl<K> Circle<K> {
         if seat.tracker.core().is_removed() {
             return;
         }
-        // Relaxed: pairs with `remove` and `take_out`, under the same lock.
+        // Relaxed: pairs with `remove`, under the same lock.
         seat.place.store(places.len(), Ordering::Relaxed);
         places.push(Place { seat: Arc::clone(seat), counted_in: 0, successes: 0 });
     }
@@ -78,7 +78,7 @@ impl<K> Circle<K> {
         if at >= places.len() {
             return;
         }
-        seat.place.store(NOWHERE, Ordering::Relaxed);
+        seat.place.store(NOWHERE, Ordering::Relaxed); // Relaxed: as above
         let gone = places.swap_remove(at);
         if let Some(moved) = places.get(at) {
             // Relaxed: as above.

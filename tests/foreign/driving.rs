@@ -19,6 +19,15 @@ struct World {
     trap: Arc<Trap>,
 }
 
+/// An error that panics when it is converted.
+struct Unreadable;
+
+impl From<Unreadable> for Failure {
+    fn from(_: Unreadable) -> Self {
+        panics()
+    }
+}
+
 /// Peers 0 and 1 fail, peer 2 fails for a reason of ours, others answer.
 fn answer(id: u32) -> Result<u32, Failure> {
     match id {
@@ -187,12 +196,6 @@ fn operations_and_what_they_leave_may_panic_in_every_way() {
             panics();
         }
     }
-    struct Unreadable;
-    impl From<Unreadable> for Failure {
-        fn from(_: Unreadable) -> Self {
-            panics()
-        }
-    }
     on_paused_time(async {
         let registry = HealthRegistry::<u32>::builder().clock(Clock::tokio()).build().unwrap();
         let coordinator =
@@ -242,12 +245,6 @@ fn operations_and_what_they_leave_may_panic_in_every_way() {
 /// What panics in an operation of `sync` is its caller's, and leaves nothing behind.
 #[test]
 fn a_sync_that_panics_gives_its_slot_and_its_permit_back() {
-    struct Unreadable;
-    impl From<Unreadable> for Failure {
-        fn from(_: Unreadable) -> Self {
-            panics()
-        }
-    }
     on_paused_time(async {
         let registry = HealthRegistry::<u32>::builder().clock(Clock::tokio()).build().unwrap();
         let coordinator =

@@ -172,7 +172,7 @@ fn clock(world: &World) -> Seen {
 /// Keys that panic in whatever is done to them, and a closure that does; all is logged meanwhile.
 fn panicking(world: &World) -> Seen {
     use tracing_subscriber::layer::SubscriberExt as _;
-    let subscriber = tracing_subscriber::registry().with(Printing);
+    let subscriber = tracing_subscriber::registry().with(crate::printing::Printing);
     tracing::subscriber::with_default(subscriber, || {
         let (mut seen, mut draws) = (Seen::by("panicking"), 11);
         while !world.is_over() {
@@ -211,26 +211,5 @@ fn panic_once(world: &World, seen: &mut Seen, draw: u64) {
     if key::disarm() {
         world.sprung.count();
         world.uncloned.add(u64::from(what == What::Clone));
-    }
-}
-
-/// Writes each line: keys are printed.
-struct Printing;
-
-impl tracing_subscriber::Layer<tracing_subscriber::Registry> for Printing {
-    fn on_event(
-        &self,
-        event: &tracing::Event<'_>,
-        _: tracing_subscriber::layer::Context<'_, tracing_subscriber::Registry>,
-    ) {
-        struct Text(String);
-        impl tracing::field::Visit for Text {
-            fn record_debug(&mut self, _: &tracing::field::Field, value: &dyn std::fmt::Debug) {
-                self.0 += &format!("{value:?}");
-            }
-        }
-        let mut text = Text(String::new());
-        event.record(&mut text);
-        assert!(!text.0.is_empty());
     }
 }

@@ -11,7 +11,7 @@ use super::limits::{Asked, Limits, Slot};
 use super::places::Class;
 use super::state::DriverState;
 use super::{Failed, Inner};
-use crate::answer::{Recorded, Refused};
+use crate::answer::Refused;
 use crate::budget::RetryBudget;
 use crate::error::{ErrorSeverity, Failure, Fault, SyncError};
 use crate::foreign::guarded;
@@ -58,14 +58,10 @@ impl Failed {
 }
 
 impl<K: PeerKey> Inner<K> {
-    /// No attempt is made before that: as long as the peer asked for, and as the circuit is open.
+    /// No attempt is made before that: as long as the peer asked for. How long its circuit is open is
+    /// found when it is looked at, since a step may end that wait (D1).
     pub(super) fn least_wait(&self, failed: &Failed) -> Duration {
-        let opened = match failed.recorded {
-            Recorded::Opened { retry_after } => retry_after,
-            _ => Duration::ZERO,
-        };
-        let asked = failed.failure.retry_after().unwrap_or_default();
-        asked.max(opened).min(self.longest_wait())
+        failed.failure.retry_after().unwrap_or_default().min(self.longest_wait())
     }
 
     /// A peer may ask for no longer a wait than its circuit would keep (R16).

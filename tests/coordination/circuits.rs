@@ -15,21 +15,33 @@ use crate::coordination::{
 const SECOND: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
+/// Whose call has opened a circuit.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum By {
+    Driver,
+    Others,
+}
+
 /// A peer whose circuit is open for five minutes, for which the driver waits.
-async fn open() -> (HealthRegistry<u32>, Peers, SyncDriver<u32>) {
+async fn open(by: By) -> (HealthRegistry<u32>, Peers, SyncDriver<u32>) {
     let config = touchy().with_open_timeout(Duration::from_secs(300));
     let (registry, peers) = (registry(config), Peers::new());
-    registry.acquire(&7).unwrap().failure(network());
+    match by {
+        By::Driver => peers.tell(7, [Answer::Fails(network().into())]),
+        By::Others => _ = registry.acquire(&7).unwrap().failure(network()),
+    }
     let driver = peers.drive(&coordinator(&registry).build().unwrap());
     driver.request(&7);
     pass(SECOND).await;
-    assert_eq!((driver.stats().waiting, peers.calls().len()), (1, 0));
+    let calls = usize::from(by == By::Driver);
+    assert_eq!((driver.stats().waiting, peers.calls().len()), (1, calls));
     let waiting = driver.waiting();
     assert_eq!((waiting[0].peer, waiting[0].reason), (7, WaitReason::Circuit));
     assert_eq!(waiting[0].until, Duration::from_secs(299));
     (registry, peers, driver)
 }
 
+/// D1: whoever opened the circuit, and whatever lets it admit again.
 #[tokio::test(start_paused = true)]
 async fn whatever_ends_a_wait_wakes_the_driver() {
     let ends: [fn(&HealthRegistry<u32>); 7] = [
@@ -45,17 +57,20 @@ async fn whatever_ends_a_wait_wakes_the_driver() {
             registry.acquire(&7).unwrap().success();
         },
     ];
-    for (n, end) in ends.iter().enumerate() {
-        let (registry, peers, _driver) = open().await;
-        end(&registry);
-        pass(SECOND).await;
-        assert_eq!(peers.times(7).len(), 1, "the {n}th");
+    for by in [By::Driver, By::Others] {
+        for (n, end) in ends.iter().enumerate() {
+            let (registry, peers, _driver) = open(by).await;
+            let before = peers.calls().len();
+            end(&registry);
+            pass(SECOND).await;
+            assert_eq!(peers.calls().len(), before + 1, "the {n}th, opened by {by:?}");
+        }
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_does_not_end_a_wait_costs_no_call() {
-    let (registry, peers, driver) = open().await;
+    let (registry, peers, driver) = open(By::Others).await;
     registry.force_open(&7).unwrap();
     pass(SECOND).await;
     assert_eq!((peers.calls().len(), driver.stats().given_up), (0, 1), "it is banned");

@@ -337,7 +337,7 @@ impl<K: PeerKey, C> Schedule<K, C> {
                     }
                 }
             }
-            Some(Place::Leaving { number, .. }) if *number == attempt.number => {
+            Some(Place::Leaving { .. }) => {
                 self.done(peer, attempt, at);
                 return true;
             }

@@ -231,3 +231,24 @@ fn warn(deadline: Duration, lease: Duration) {
 
 #[cfg(not(feature = "tracing"))]
 fn warn(_: Duration, _: Duration) {}
+
+#[cfg(test)]
+mod tests {
+    use crate::coordinator::SyncCoordinator;
+    use crate::error::SyncError;
+    use crate::registry::HealthRegistry;
+
+    /// W5: what is remembered of drivers is bounded by those that there are.
+    #[tokio::test(start_paused = true)]
+    async fn drivers_that_are_gone_are_not_remembered() {
+        let coordinator = SyncCoordinator::new(HealthRegistry::<u32>::new());
+        for _ in 0..10 {
+            let driver = coordinator.drive(async |_| Ok::<_, SyncError>(())).unwrap();
+            driver.shutdown().await;
+            drop(driver);
+            tokio::task::yield_now().await;
+        }
+        let remembered = coordinator.inner.drivers.lock().unwrap().len();
+        assert!(remembered <= 2, "{remembered}");
+    }
+}

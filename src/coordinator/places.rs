@@ -188,6 +188,20 @@ mod tests {
         }
     }
 
+    /// Among those who have less than their part it goes round; the part of the living is the other
+    /// half, and what they hold beyond it is given when nobody else is to have it.
+    #[test]
+    fn the_living_take_their_turn_until_they_have_their_half() {
+        for (news, healthy, next) in [(0, 3, Healthy), (0, 4, Stranger), (1, 3, Stranger)] {
+            let mut places = answered(8);
+            (0..news).for_each(|_| places.give(News));
+            (0..healthy).for_each(|_| places.give(Healthy));
+            places.give(Stranger);
+            let given = places.next(endless(&[Healthy, Stranger]));
+            assert_eq!(given, Some(next), "{news} and {healthy} of eight");
+        }
+    }
+
     #[test]
     fn the_living_use_what_is_free_and_give_it_back_to_those_who_have_less_than_their_part() {
         let mut places = answered(8);

@@ -154,6 +154,100 @@ fn a_step_of_the_circuit_is_heeded_while_the_peer_waits_for_it_is_looked_at_or_a
     }
 }
 
+/// D1, D4: who waits for a circuit is looked at in the order in which the circuits moved.
+#[test]
+fn peers_whose_circuits_move_at_one_time_keep_their_order_and_none_is_lost() {
+    let mut schedule = Calls::new();
+    (1..=3).for_each(|peer| _ = request(&mut schedule, peer, 0));
+    let all_wait = |schedule: &mut Calls| {
+        let looked_at = [(); 3].map(|()| looked_at(schedule, 5).unwrap());
+        for (peer, attempt) in looked_at {
+            schedule.wait(&peer, attempt, Tick(1000), WaitReason::Circuit);
+        }
+        assert_eq!(first(schedule), Some(Tick(1000)));
+        looked_at.map(|(peer, _)| peer)
+    };
+    all_wait(&mut schedule);
+    [3, 1, 2].iter().for_each(|peer| schedule.stir(peer, Tick(5)));
+    assert_eq!(all_wait(&mut schedule), [3, 1, 2]);
+    // Nobody knows whose circuit has moved.
+    schedule.stir_all(Tick(5));
+    let mut all = all_wait(&mut schedule);
+    all.sort_unstable();
+    assert_eq!(all, [1, 2, 3]);
+}
+
+/// D2: which call was begun after the trouble began is told by its number.
+#[test]
+fn attempts_are_numbered_in_the_order_in_which_they_are_taken() {
+    let mut schedule = Calls::new();
+    (1..=2).for_each(|peer| _ = request(&mut schedule, peer, 0));
+    let before = schedule.latest();
+    let [first, second] = [(); 2].map(|()| looked_at(&mut schedule, 0).unwrap().1.number);
+    assert!(before < first && first < second && second <= schedule.latest());
+}
+
+#[test]
+fn what_is_told_of_an_earlier_attempt_is_not_taken_for_the_latest() {
+    let mut schedule = Calls::new();
+    request(&mut schedule, 1, 0);
+    let (_, old) = looked_at(&mut schedule, 0).unwrap();
+    schedule.wait(&1, old, Tick(0), WaitReason::Place);
+    let (_, new) = looked_at(&mut schedule, 0).unwrap();
+    let what = asked();
+    schedule.asks(&1, old, what, false);
+    assert_eq!(schedule.take_gone().1, [(1, what)]);
+    schedule.done(&1, old, Tick(0));
+    retry(&mut schedule, 1, old, 9);
+    assert_eq!(schedule.begin(&1, new.number), Some(Attempt { number: new.number, ..old }));
+    assert_eq!(schedule.attach(&1, old, "old"), Some("old"));
+    assert_eq!(schedule.attach(&1, new, "new"), None);
+    assert_eq!(schedule.remove(&1).unwrap().call, Some("new"));
+    // It was removed, and is asked for again: only the end of its call makes way for the next.
+    assert_eq!(request(&mut schedule, 1, 1), Requested::New);
+    retry(&mut schedule, 1, old, 5);
+    assert_eq!(next(&mut schedule, 5), None);
+    retry(&mut schedule, 1, new.failed(), 9);
+    assert_eq!((next(&mut schedule, 8), next(&mut schedule, 9)), (None, Some(1)));
+}
+
+/// D3, D4: what is learnt of a peer in one place is not forgotten on the way to the next.
+#[test]
+fn what_is_learnt_of_a_peer_that_is_looked_at_or_called_holds_when_it_waits_again() {
+    let mut schedule = Calls { room: 1, ..Calls::new() };
+    schedule.hear(&1, Tick(0), true);
+    let (_, attempt) = looked_at(&mut schedule, 0).unwrap();
+    assert_eq!(stranger(&mut schedule, 1), Requested::Known);
+    schedule.wait(&1, attempt, Tick(9), WaitReason::Circuit);
+    assert_eq!(stranger(&mut schedule, 2), Requested::NoRoom, "it was asked for");
+    let (_, attempt) = looked_at(&mut schedule, 9).unwrap();
+    schedule.asks(&1, attempt, asked(), false);
+    schedule.wait(&1, attempt, Tick(20), WaitReason::Circuit);
+    assert_eq!(stranger(&mut schedule, 2), Requested::New, "the other has answered");
+
+    let mut schedule = Calls { room: 1, ..Calls::new() };
+    schedule.hear(&1, Tick(0), true);
+    let (_, attempt) = taken(&mut schedule, 0).unwrap();
+    assert_eq!(stranger(&mut schedule, 1), Requested::New, "it is to be called once more");
+    schedule.done(&1, attempt.ended(), Tick(1));
+    assert_eq!(stranger(&mut schedule, 2), Requested::NoRoom, "it was asked for");
+}
+
+/// D8: whoever is looked at in the midst of a wake-up may be probed, once.
+#[test]
+fn who_is_kicked_while_it_is_looked_at_is_looked_at_once_more_as_one_that_was_kicked() {
+    let mut schedule = Calls::new();
+    request(&mut schedule, 1, 0);
+    for push in [Push::None, Push::Kick, Push::None] {
+        let (_, attempt) = looked_at(&mut schedule, 5).unwrap();
+        assert_eq!(attempt.operation.push, push);
+        if attempt.due == Tick(0) && push == Push::None {
+            schedule.kick_all(Tick(3), |_| 0);
+        }
+        schedule.wait(&1, attempt.refused(), Tick(4), WaitReason::Circuit);
+    }
+}
+
 #[test]
 fn who_asks_in_vain_is_told_where_to_take_it_back() {
     let mut schedule = Calls::new();

@@ -44,7 +44,7 @@ async fn an_operation_is_given_up_when_its_attempts_are_used_up_or_not_worth_ano
     peers.tell(1, fails(9));
     peers.tell(2, [Answer::Fails(SyncError::Protocol("garbage".into()).into())]);
     let failed = coordinator.sync(&1, |peer| peers.call(peer)).await.unwrap_err();
-    assert!(matches!(failed, SyncFailed::GaveUp { attempts: 5, .. }));
+    assert!(matches!(failed, SyncFailed::GaveUp { attempts: 5, .. }) && failed.attempts() == 5);
     let failed = coordinator.sync(&2, |peer| peers.call(peer)).await.unwrap_err();
     assert!(matches!(failed, SyncFailed::GaveUp { attempts: 1, .. }));
     assert!(failed.failure().unwrap().counts());

@@ -13,6 +13,7 @@ use crate::coordination::{
 };
 
 const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// Whose call has opened a circuit.
@@ -65,6 +66,24 @@ async fn whatever_ends_a_wait_wakes_the_driver() {
             pass(SECOND).await;
             assert_eq!(peers.calls().len(), before + 1, "the {n}th, opened by {by:?}");
         }
+    }
+}
+
+/// D1: one driver is told like another, whoever was there before it or beside it.
+#[tokio::test(start_paused = true)]
+async fn a_step_of_a_circuit_wakes_each_driver_that_waits_for_it() {
+    let (registry, peers) = (registry(touchy()), Peers::new());
+    let coordinator = coordinator(&registry).build().unwrap();
+    let first = peers.drive(&coordinator);
+    peers.drive(&coordinator).shutdown().await;
+    let second = peers.drive(&coordinator);
+    for (driver, peer) in [(&first, 7), (&second, 8)] {
+        registry.acquire(&peer).unwrap().failure(network());
+        assert!(driver.request(&peer));
+        pass(SECOND).await;
+        assert!(registry.reset(&peer));
+        pass(SECOND).await;
+        assert_eq!((driver.stats().succeeded, driver.stats().waiting), (1, 0), "{peer}");
     }
 }
 
@@ -266,4 +285,49 @@ async fn an_operation_that_waits_for_its_retry_or_its_circuit_holds_no_place() {
     assert_eq!(driver.stats().succeeded, 2, "six circuits are open for a minute");
     pass(Duration::from_secs(61)).await;
     assert_eq!(registry.totals().permits.succeeded, 8 + 2 + 6);
+}
+
+/// What becomes of an operation whose first attempt opens the circuit for a minute, and how often the
+/// peer is called, when this happens meanwhile.
+async fn between_attempts(
+    happens: impl AsyncFnOnce(&HealthRegistry<u32>),
+) -> (Result<u32, SyncFailed>, usize) {
+    let (registry, peers) = (registry(touchy()), Peers::new());
+    let coordinator = coordinator(&registry).build().unwrap();
+    peers.tell(7, [Answer::Fails(network().into())]);
+    let sync = coordinator.sync(&7, |peer| peers.call(peer));
+    let (synced, ()) = tokio::join!(sync, happens(&registry));
+    (synced, peers.times(7).len())
+}
+
+/// R7: that the probes are out is no end of an operation, which asks again.
+#[tokio::test(start_paused = true)]
+async fn between_its_attempts_an_operation_waits_while_others_probe() {
+    let (synced, calls) = between_attempts(async |registry| {
+        pass(MINUTE - ms(50)).await;
+        registry.end_wait(&7);
+        let probe = registry.acquire(&7).unwrap();
+        pass(ms(200)).await;
+        drop(probe);
+    })
+    .await;
+    assert_eq!((synced.unwrap(), calls), (7, 2));
+}
+
+/// R7, R17: the refusal of a ban that has an end says when to come back; that of another does not.
+#[tokio::test(start_paused = true)]
+async fn between_its_attempts_an_operation_waits_for_the_end_of_a_ban_and_for_no_reset() {
+    let (synced, calls) = between_attempts(async |registry| {
+        registry.force_open_for(&7, 2 * MINUTE).unwrap();
+    })
+    .await;
+    assert_eq!((synced.unwrap(), calls), (7, 2));
+    let (synced, calls) = between_attempts(async |registry| {
+        registry.force_open(&7).unwrap();
+        pass(MINUTE + ms(150)).await;
+        registry.reset(&7);
+    })
+    .await;
+    let failed = synced.unwrap_err();
+    assert_eq!((failed.attempts(), calls), (1, 1), "it was given up when it met the ban");
 }

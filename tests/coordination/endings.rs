@@ -126,9 +126,11 @@ async fn a_shutdown_waits_for_calls_and_for_nothing_else() {
     driver.request(&2);
     driver.request(&4);
     pass(ms(10)).await;
+    assert!(!driver.is_finished());
     let began = tokio::time::Instant::now();
     driver.shutdown().await;
     assert_eq!(began.elapsed().as_secs(), 9, "the deadline of what hangs");
+    assert!(driver.is_finished());
     let stats = driver.stats();
     assert_eq!((stats.succeeded, stats.failed, stats.waiting, stats.running), (1, 2, 0, 0));
     assert!(!driver.request(&5) && !driver.kick(&3));
@@ -251,7 +253,7 @@ fn the_end_of_the_runtime_is_the_end_of_the_driver() {
         driver
     });
     drop(runtime);
-    assert!(!driver.request(&2));
+    assert!(!driver.request(&2) && driver.is_finished());
     let stats = driver.stats();
     assert_eq!((stats.waiting, stats.running, peers.running().0), (0, 0, 0));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

@@ -341,6 +341,22 @@ async fn new_peers_that_fail_locally_hold_up_no_other_new_peer_once_somebody_has
     assert!(peers.calls().len() - before <= 300 + 94, "{}", peers.calls().len() - before);
 }
 
+/// D2: while calls of others end otherwise, a new peer's failure is its own, and starts no trouble.
+#[tokio::test(start_paused = true)]
+async fn a_new_peer_that_fails_locally_just_after_trouble_that_others_ended_starts_none() {
+    let (registry, peers) = (registry(HealthConfig::default()), Peers::new());
+    let driver = peers.drive(&coordinator(&registry).build().unwrap());
+    for (peer, wait, trouble) in [(1, SECOND, true), (2, 400 * SECOND, false), (3, SECOND, true)] {
+        peers.tell(peer, [Answer::Fails(ours())]);
+        driver.request(&peer);
+        pass(ms(10)).await;
+        assert_eq!(driver.stats().local_trouble, trouble, "{peer}");
+        driver.request(&100);
+        pass(wait).await;
+        assert!(!driver.stats().local_trouble, "{peer}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn retries_of_peers_that_fail_together_come_apart() {
     let (registry, peers) = (registry(HealthConfig::default()), Peers::new());

@@ -1,12 +1,15 @@
 //! Who gets the places (D4): the living, peers in trouble, strangers; drivers beside others.
 
+use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
-use peer_health::{HealthConfig, HealthRegistry, SyncCoordinator};
+use peer_health::{HealthConfig, HealthRegistry, SyncCoordinator, SyncError};
 use tokio::task::JoinSet;
 
 use crate::coordination::{
-    Answer, Peers, answer, coordinator, ms, network, pass, registry, request, touchy,
+    Answer, Peers, answer, coordinator, ms, network, ours, pass, poll_once, registry, request,
+    touchy,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -165,6 +168,42 @@ async fn strangers_that_wait_are_bounded_and_a_request_displaces_one_that_only_c
     assert_eq!(called(&peers, 100..110), 1);
 }
 
+/// D2, D4: a stranger whose call failed for a reason of our own has no better right to wait than those
+/// who came meanwhile, and is given up where they are as many as may wait.
+#[tokio::test(start_paused = true)]
+async fn a_stranger_that_failed_locally_and_finds_no_room_to_wait_is_given_up() {
+    let registry = registry(touchy().with_max_peers(2));
+    let coordinator = coordinator(&registry).max_concurrent(1).build().unwrap();
+    let op = async |_| {
+        pass(ms(50)).await;
+        Err::<(), _>(ours())
+    };
+    let driver = coordinator.drive(op).unwrap();
+    driver.request(&1);
+    pass(ms(10)).await;
+    request(&driver, [2, 3]);
+    pass(ms(50)).await;
+    let stats = driver.stats();
+    assert_eq!((stats.failed, stats.given_up, stats.waiting), (1, 1, 2));
+    assert!(driver.waiting().iter().all(|waiting| [2, 3].contains(&waiting.peer)));
+}
+
+/// W5: an operation that is dropped while it asks for a place keeps nothing, not even its peer's key.
+#[tokio::test(start_paused = true)]
+async fn who_asks_for_a_place_no_more_leaves_nothing_behind() {
+    let registry = HealthRegistry::<Arc<u32>>::new();
+    let coordinator = SyncCoordinator::builder(registry).max_concurrent(1).build().unwrap();
+    let hangs = |_| std::future::pending::<Result<(), SyncError>>();
+    let (busy, peer) = (Arc::new(1), Arc::new(7));
+    let mut running = pin!(coordinator.sync(&busy, hangs));
+    assert!(poll_once(running.as_mut()).await.is_none());
+    {
+        let mut asks = pin!(coordinator.sync(&peer, hangs));
+        assert!(poll_once(asks.as_mut()).await.is_none() && Arc::strong_count(&peer) > 1);
+    }
+    assert_eq!(Arc::strong_count(&peer), 1);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_call_that_blocks_is_never_made_beside_another_with_its_peer() {
     let (registry, peers) = (registry(touchy()), Peers::new());
@@ -185,7 +224,7 @@ async fn a_call_that_blocks_is_never_made_beside_another_with_its_peer() {
 #[test]
 fn a_call_that_blocks_a_thread_is_never_made_beside_another_with_its_peer() {
     use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
-    use std::sync::{Arc, mpsc};
+    use std::sync::mpsc;
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build().unwrap();
     let (begun, begins) = mpsc::channel();

@@ -146,13 +146,7 @@ impl<K: PeerKey, C> Schedule<K, C> {
     }
 
     /// The peer is to be called from then on.
-    pub(super) fn request(
-        &mut self,
-        peer: &K,
-        at: Tick,
-        reason: WaitReason,
-        stranger: bool,
-    ) -> Requested {
+    pub(super) fn request(&mut self, peer: &K, at: Tick, stranger: bool) -> Requested {
         match self.peers.get_mut(peer) {
             Some(Place::Waiting { operation, .. } | Place::Asking { operation, .. }) => {
                 let number = mem::take(&mut operation.uninvited);
@@ -167,7 +161,7 @@ impl<K: PeerKey, C> Schedule<K, C> {
                     return Requested::NoRoom;
                 }
                 let operation = Operation { stranger, ..Operation::default() };
-                self.enter(peer, at, reason, operation);
+                self.enter(peer, at, WaitReason::Place, operation);
                 Requested::New
             }
         }

@@ -202,16 +202,13 @@ impl<K: PeerKey> DriverState<K> {
 
     pub(super) fn request(&self, peer: &K) -> bool {
         let peer = &self.inner.names.name(peer);
-        let (class, not_before) = (self.inner.class(peer), self.inner.not_before(peer));
+        let stranger = self.inner.class(peer) == Class::Stranger;
         self.change(|state, now| {
             if state.closing {
                 return false;
             }
-            let (at, reason) = match not_before.filter(|at| *at > now) {
-                Some(at) => (at, WaitReason::Session),
-                None => (now, WaitReason::Place),
-            };
-            match state.schedule.request(peer, at, reason, class == Class::Stranger) {
+            // What delays it is found when it is looked at.
+            match state.schedule.request(peer, now, stranger) {
                 Requested::New => true,
                 Requested::Known => false,
                 Requested::NoRoom => {

@@ -32,11 +32,11 @@ fn next(schedule: &mut Calls, now: u64) -> Option<u8> {
 }
 
 fn request(schedule: &mut Calls, peer: u8, now: u64) -> Requested {
-    schedule.request(&peer, Tick(now), WaitReason::Place, false)
+    schedule.request(&peer, Tick(now), false)
 }
 
 fn stranger(schedule: &mut Calls, peer: u8) -> Requested {
-    schedule.request(&peer, Tick(0), WaitReason::Place, true)
+    schedule.request(&peer, Tick(0), true)
 }
 
 fn retry(schedule: &mut Calls, peer: u8, attempt: Attempt, at: u64) {

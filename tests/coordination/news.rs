@@ -120,3 +120,21 @@ async fn a_kick_is_for_those_who_wait() {
     assert!(!driver.kick(&7), "it will not be called any more");
     shutdown.await;
 }
+
+/// D8: those who wait are called one after the other, and within five seconds however many they are.
+#[tokio::test(start_paused = true)]
+async fn when_all_are_kicked_their_calls_are_spread_over_five_seconds_at_most() {
+    for all in [10, 250, 1000] {
+        let (registry, peers) = (registry(touchy()), Peers::new());
+        let driver = peers.drive(&coordinator(&registry).build().unwrap());
+        (0..all).for_each(|peer| _ = registry.acquire(&peer).unwrap().failure(network()));
+        request(&driver, 0..all);
+        pass(ms(500)).await;
+        assert!(driver.waiting().iter().all(|waiting| waiting.until > ms(50_000)));
+        driver.kick_all();
+        let mut due: Vec<_> = driver.waiting().iter().map(|waiting| waiting.until).collect();
+        due.sort_unstable();
+        assert!(due.windows(2).all(|two| two[0] < two[1]), "{all}: two at one time");
+        assert!(due.len() == all as usize && *due.last().unwrap() < ms(5000), "{all}");
+    }
+}

@@ -357,6 +357,25 @@ async fn a_new_peer_that_fails_locally_just_after_trouble_that_others_ended_star
     }
 }
 
+/// D2: where others have answered amid trouble, new peers that fail one after the other make no pause
+/// longer for those who are as new.
+#[tokio::test(start_paused = true)]
+async fn new_peers_that_fail_locally_do_not_lengthen_a_trouble_amid_which_others_have_answered() {
+    let (registry, peers) = (registry(HealthConfig::default()), Peers::new());
+    let driver = peers.drive(&coordinator(&registry).build().unwrap());
+    peers.tell(0, [Answer::Fails(ours())]);
+    peers.tell(1, [Answer::Well]);
+    (1..20).for_each(|peer| peers.tell(peer, vec![Answer::Fails(ours()); 1000]));
+    for peer in [0, 1, 1] {
+        driver.request(&peer);
+        pass(SECOND).await;
+    }
+    assert!(driver.stats().local_trouble, "one that answered before fails now");
+    request(&driver, 2..21);
+    pass(Duration::from_secs(10)).await;
+    assert_eq!(peers.times(20).len(), 1, "the only one of them that can be called");
+}
+
 #[tokio::test(start_paused = true)]
 async fn retries_of_peers_that_fail_together_come_apart() {
     let (registry, peers) = (registry(HealthConfig::default()), Peers::new());

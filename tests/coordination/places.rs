@@ -4,7 +4,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use peer_health::{HealthConfig, HealthRegistry, SyncCoordinator, SyncError};
+use peer_health::{HealthConfig, HealthRegistry, SyncCoordinator, SyncError, WaitReason};
 use tokio::task::JoinSet;
 
 use crate::coordination::{
@@ -186,6 +186,19 @@ async fn a_stranger_that_failed_locally_and_finds_no_room_to_wait_is_given_up() 
     let stats = driver.stats();
     assert_eq!((stats.failed, stats.given_up, stats.waiting), (1, 1, 2));
     assert!(driver.waiting().iter().all(|waiting| [2, 3].contains(&waiting.peer)));
+}
+
+/// D8: whoever has asked for a place is waited for like those who are not due yet.
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_a_place_is_shown_and_who_is_called_is_not() {
+    let (registry, peers) = (registry(touchy()), Peers::new());
+    let driver = peers.drive(&coordinator(&registry).max_concurrent(1).build().unwrap());
+    peers.tell_all(Answer::Hangs);
+    request(&driver, [1, 2]);
+    pass(SECOND).await;
+    let waiting: Vec<_> = driver.waiting().into_iter().map(|who| (who.peer, who.reason)).collect();
+    assert_eq!(waiting, [(2, WaitReason::Place)]);
+    assert_eq!((driver.stats().waiting, driver.stats().running), (1, 1));
 }
 
 /// W5: an operation that is dropped while it asks for a place keeps nothing, not even its peer's key.

@@ -259,6 +259,11 @@ async fn retries_are_refused_without_budget_and_said_to_be() {
     // fail, five take half of the tokens. Strangers take none, and need none: five attempts each.
     assert_eq!((stats.started, stats.failed), (10 + 10 + 4 + 50, 10 + 10 + 4 + 50));
     assert_eq!((stats.given_up, stats.retries_refused), (20, 10));
+    // What is not worth another attempt is refused none.
+    peers.tell(0, [Answer::Fails(SyncError::Protocol("garbage".into()).into())]);
+    driver.request(&0);
+    pass(ms(10)).await;
+    assert_eq!((driver.stats().given_up, driver.stats().retries_refused), (21, 10));
 }
 
 #[tokio::test(start_paused = true)]

@@ -138,3 +138,24 @@ async fn when_all_are_kicked_their_calls_are_spread_over_five_seconds_at_most() 
         assert!(due.len() == all as usize && *due.last().unwrap() < ms(5000), "{all}");
     }
 }
+
+/// D2: a peer that fails locally each time is known for it, also if there was good news of it while it
+/// was called: its failures start no trouble while others can be called.
+#[tokio::test(start_paused = true)]
+async fn good_news_of_a_peer_that_always_fails_locally_makes_its_failures_no_trouble_of_ours() {
+    let registry = registry(touchy());
+    answer(&registry, [7, 8]);
+    let op = async |peer| {
+        pass(ms(50)).await;
+        if peer == 7 { Err(ours()) } else { Ok(()) }
+    };
+    let driver = coordinator(&registry).build().unwrap().drive(op).unwrap();
+    let mut trouble = 0;
+    for _ in 0..500 {
+        driver.note_reachable(&7);
+        driver.request(&8);
+        pass(ms(10)).await;
+        trouble += usize::from(driver.stats().local_trouble);
+    }
+    assert!(driver.stats().failed > 10 && trouble < 50, "{trouble} of 500: {:?}", driver.stats());
+}

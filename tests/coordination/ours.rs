@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use peer_health::{
-    Clock, Failure, Fault, HealthConfig, HealthRegistry, RetryBudget, SyncCoordinator, WaitReason,
+    Clock, CoordinatorBuilder, Failure, Fault, HealthConfig, HealthRegistry, RetryBudget,
+    SyncCoordinator, WaitReason,
 };
 
 use crate::coordination::{
@@ -378,12 +379,16 @@ async fn new_peers_that_fail_locally_do_not_lengthen_a_trouble_amid_which_others
 
 #[tokio::test(start_paused = true)]
 async fn retries_of_peers_that_fail_together_come_apart() {
-    let (registry, peers) = (registry(HealthConfig::default()), Peers::new());
-    let driver = peers.drive(&SyncCoordinator::new(registry));
-    (0..20).for_each(|peer| peers.tell(peer, [Answer::Fails(network().into())]));
-    request(&driver, 0..20);
-    pass(Duration::from_secs(5)).await;
-    let waits: std::collections::BTreeSet<_> =
-        (0..20).map(|peer| peers.times(peer)[1] - peers.times(peer)[0]).collect();
-    assert!(waits.len() > 5, "{waits:?}");
+    for seed in [None, Some(0), Some(u64::MAX)] {
+        let (registry, peers) = (registry(HealthConfig::default()), Peers::new());
+        let builder = SyncCoordinator::builder(registry);
+        let builder = seed.into_iter().fold(builder, CoordinatorBuilder::seed);
+        let driver = peers.drive(&builder.build().unwrap());
+        (0..20).for_each(|peer| peers.tell(peer, [Answer::Fails(network().into())]));
+        request(&driver, 0..20);
+        pass(Duration::from_secs(5)).await;
+        let waits: std::collections::BTreeSet<_> =
+            (0..20).map(|peer| peers.times(peer)[1] - peers.times(peer)[0]).collect();
+        assert!(waits.len() > 5, "{seed:?}: {waits:?}");
+    }
 }

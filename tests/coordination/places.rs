@@ -188,6 +188,43 @@ async fn a_stranger_that_failed_locally_and_finds_no_room_to_wait_is_given_up() 
     assert!(driver.waiting().iter().all(|waiting| [2, 3].contains(&waiting.peer)));
 }
 
+/// D4, R18: where fewer may wait than do, those who are looked at and may not be called are given up.
+#[tokio::test(start_paused = true)]
+async fn strangers_that_wait_are_given_up_when_no_more_so_many_may_wait() {
+    let (registry, peers) = (registry(touchy().with_max_peers(3)), Peers::new());
+    let driver = peers.drive(&coordinator(&registry).build().unwrap());
+    (0..3).for_each(|peer| _ = registry.acquire(&peer).unwrap().failure(network()));
+    request(&driver, 0..3);
+    pass(SECOND).await;
+    registry.set_config(touchy().with_max_peers(1)).unwrap();
+    assert_eq!((driver.stats().waiting, driver.stats().given_up), (3, 0));
+    // A step of its circuit has each looked at; it may not be called then either.
+    (0..3).for_each(|peer| registry.force_open_for(&peer, 600 * SECOND).unwrap());
+    pass(SECOND).await;
+    assert_eq!((driver.stats().waiting, driver.stats().given_up), (1, 2));
+}
+
+/// D5: a session that is lost while its peer asks for a place delays the call like one that was lost
+/// before.
+#[tokio::test(start_paused = true)]
+async fn a_peer_whose_session_is_lost_while_it_asks_for_a_place_leaves_the_place_to_others() {
+    let (registry, peers) = (registry(lasting().with_open_timeout(5 * SECOND)), Peers::new());
+    let driver = peers.drive(&coordinator(&registry).max_concurrent(1).build().unwrap());
+    driver.request(&7);
+    pass(ms(10)).await;
+    registry.acquire(&7).unwrap().failure(network());
+    peers.tell(1, [Answer::Takes(SECOND)]);
+    driver.request(&1);
+    pass(ms(10)).await;
+    request(&driver, [7, 2]);
+    pass(ms(10)).await;
+    driver.note_lost(&7, network());
+    pass(2 * SECOND).await;
+    assert_eq!((peers.times(7).len(), peers.times(2).len()), (1, 1));
+    pass(4 * SECOND).await;
+    assert_eq!(peers.times(7).len(), 2);
+}
+
 /// D8: whoever has asked for a place is waited for like those who are not due yet.
 #[tokio::test(start_paused = true)]
 async fn who_waits_for_a_place_is_shown_and_who_is_called_is_not() {

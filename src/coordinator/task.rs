@@ -259,8 +259,7 @@ where
     let ending = match ended {
         Ok(Ok((value, probe))) => {
             quietly(move || drop(value));
-            let standing = inner.standing(peer);
-            let undecided = probe && standing.opened_at.is_some() && standing.troubled;
+            let undecided = probe && inner.standing(peer).opened_at.is_some();
             inner.session_began(peer);
             Ending::Succeeded { undecided }
         }

@@ -69,11 +69,10 @@ impl<K: PeerKey, C> Schedule<K, C> {
         }
     }
 
-    /// What news there was of the peer since this attempt, which is its latest, began.
+    /// What news there was of the peer since this attempt, which is being made, began.
     pub(in crate::coordinator) fn heard(&self, peer: &K, attempt: Attempt) -> Option<Push> {
         match self.peers.get(peer)? {
             Place::Running { number, heard, .. } => (*number == attempt.number).then_some(*heard),
-            Place::Asking { number, .. } => (*number == attempt.number).then_some(Push::None),
             _ => None,
         }
     }

@@ -255,3 +255,22 @@ impl<K: PeerKey> HealthMonitor<K> {
         Summary { known, closed, open, half_open, overridden, worst }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A node has many peers that are well: they take no room, whether they are found or told of.
+    #[test]
+    fn a_peer_that_is_closed_and_was_never_open_is_not_kept() {
+        let registry = HealthRegistry::<u32>::new();
+        registry.acquire(&6).unwrap().success();
+        let monitor = HealthMonitor::new(registry.clone());
+        let kept = || monitor.inner.troubles.locked().peers.len();
+        assert_eq!(kept(), 0);
+        registry.disable(&7).unwrap();
+        assert_eq!(kept(), 1);
+        registry.reset(&7);
+        assert_eq!((kept(), monitor.summary().closed), (0, 2));
+    }
+}

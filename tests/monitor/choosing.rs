@@ -46,6 +46,30 @@ fn candidates_are_ranked_by_whether_they_may_be_called_then_by_health_then_by_co
     assert!(monitor.rank(&[]).is_empty());
 }
 
+/// D13: of many candidates that are closed two are looked at, whatever their number is.
+#[test]
+fn a_pick_among_closed_candidates_looks_at_two_of_them() {
+    use std::hash::{Hash, Hasher};
+    thread_local! {
+        static LOOKS: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+    }
+    /// Is hashed once when it is looked at.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    struct Looked(u32);
+    impl Hash for Looked {
+        fn hash<H: Hasher>(&self, state: &mut H) {
+            LOOKS.set(LOOKS.get() + 1);
+            self.0.hash(state);
+        }
+    }
+    let monitor = HealthMonitor::new(HealthRegistry::<Looked>::new());
+    let peers: Vec<_> = (0..100).map(Looked).collect();
+    for pick in 1..=10 {
+        assert!(monitor.pick_two(&peers).is_some());
+        assert_eq!(LOOKS.get(), 2 * pick);
+    }
+}
+
 /// R17: a ban with an end ranks as what is open for as long, and as new when it is over.
 #[test]
 fn a_ban_with_an_end_ranks_like_a_wait() {

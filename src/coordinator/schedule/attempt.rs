@@ -106,3 +106,22 @@ impl Attempt {
         Self { operation: change(self.operation), ..self }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// D10: the calls of a half-open phase are counted, and so are the attempts of an operation; where
+    /// one count goes on, the other begins anew.
+    #[test]
+    fn attempts_and_probes_are_counted_from_the_last_that_was_of_the_other_kind() {
+        let first = Attempt { number: 1, due: Tick(0), operation: Operation::default() };
+        let counts = |attempt: Attempt| (attempt.operation.attempts, attempt.operation.probes);
+        assert_eq!(counts(first.failed().failed()), (2, 0));
+        assert_eq!(counts(first.failed().probed().probed()), (0, 2));
+        assert_eq!(counts(first.probed().probed().failed()), (1, 0));
+        let kicked = |attempt: Attempt| attempt.with(|operation| operation.anew(Push::Kick));
+        assert_eq!(counts(kicked(first.failed())), (0, 0));
+        assert_eq!(counts(kicked(first.probed())), (0, 0));
+    }
+}

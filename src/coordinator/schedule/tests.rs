@@ -358,11 +358,17 @@ fn all_who_wait_for_a_time_are_called_one_after_the_other_those_that_answered_fi
         retry(&mut schedule, peer, attempt.failed(), 1000 - u64::from(peer));
     }
     let (four, attempt) = taken(&mut schedule, 0).unwrap();
-    request(&mut schedule, 5, 7);
-    schedule.kick_all(Tick(10), |peers| 30 / peers as u64);
-    let times: Vec<_> =
-        schedule.order.iter().flatten().map(|((at, _), peer)| (at.0, *peer)).collect();
-    assert_eq!(times, [(7, 5), (10, 3), (20, 2), (30, 1)]);
+    // It answered before, and failed for a reason of our own.
+    request(&mut schedule, 6, 0);
+    let (six, local) = taken(&mut schedule, 0).unwrap();
+    retry(&mut schedule, six, local.failed_locally(0), 1000);
+    request(&mut schedule, 5, 10);
+    schedule.kick_all(Tick(10), |peers| 40 / peers as u64);
+    let due = schedule.order.iter().flatten();
+    let mut times: Vec<_> = due.map(|((at, number), peer)| (at.0, *number, *peer)).collect();
+    times.sort_unstable();
+    let times: Vec<_> = times.into_iter().map(|(at, _, peer)| (at, peer)).collect();
+    assert_eq!(times, [(10, 5), (10, 3), (20, 2), (30, 6), (40, 1)]);
     assert_eq!(schedule.heard(&four, attempt), Some(Push::Kick), "if it fails, again");
     schedule.hear(&four, Tick(50), false);
     assert_eq!(schedule.heard(&four, attempt), Some(Push::Kick));

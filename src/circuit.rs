@@ -24,12 +24,12 @@
 use std::time::Duration;
 
 use crate::answer::{Reason, Recorded, Refused};
-use crate::cleared::Cleared;
 use crate::error::Failure;
 use crate::rules::Rules;
 use crate::sync::Arc;
 use crate::time::{Tick, nanos};
 use crate::window::{Sample, Sliding};
+use crate::word::Run;
 
 mod closed;
 mod control;
@@ -45,22 +45,14 @@ pub(crate) use step::{Step, Turn, Turns};
 pub(crate) use trial::Trial;
 
 /// Everything about a circuit that must be seen together.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Core {
+    /// The number of this value among those of its tracker: see [`word`](crate::word). No step looks
+    /// at it.
+    pub(crate) epoch: u32,
     pub(crate) generation: u64,
     pub(crate) phase: Phase,
     pub(crate) health: Health,
-    /// Whether a success has ended the streak since: not for steps to look at, which are given the
-    /// value as it is [`seen`](Self::seen).
-    pub(crate) cleared: Cleared,
-}
-
-/// A copy has a mark of its own.
-impl Clone for Core {
-    fn clone(&self) -> Self {
-        let (phase, health) = (self.phase.clone(), self.health.clone());
-        Self { generation: self.generation, phase, health, cleared: Cleared::default() }
-    }
 }
 
 /// One stay in one status.
@@ -97,25 +89,17 @@ impl Spell {
     }
 }
 
-/// What is known of a peer besides its phase.
-#[derive(Debug, Clone, Default)]
+/// What decides besides the phase, and where what is counted beside the circuit begins.
+#[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Health {
-    /// Consecutive failures; while Open and HalfOpen, those of the trip.
-    pub(crate) streak: u32,
-    /// When the last failure that counted came.
+    /// While Open and HalfOpen, the streak of the trip.
+    pub(crate) run: Run,
+    /// When the last failure came that a step has counted (R14).
     pub(crate) failed_at: Tick,
-    /// When `is_circuit_open` last said no, since the last failure (R14).
-    pub(crate) announced: Option<Tick>,
-    pub(crate) retry_attempt: u32,
-    /// All errors since the last reset, neutral ones too.
-    pub(crate) errors: u64,
-    /// The successes there had been when the last error came.
+    /// How often the circuit was reset: errors of an earlier era are not shown.
+    pub(crate) era: u32,
+    /// The successes there had been at the last reset.
     pub(crate) successes_before: u64,
-    pub(crate) last_error: Option<(Tick, Arc<Failure>)>,
-    /// All-time: failed permits, errors reported without a permit, transitions into Open.
-    pub(crate) failed: u64,
-    pub(crate) reported: u64,
-    pub(crate) opened: u64,
 }
 
 /// A permit's right: the phase it belongs to.
@@ -139,12 +123,21 @@ impl Ticket {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Outcome<'a> {
     pub(crate) verdict: Verdict,
-    pub(crate) failure: Option<&'a Arc<Failure>>,
+    pub(crate) failure: Option<&'a Failure>,
     pub(crate) latency: Option<u64>,
-    /// Told without a permit.
-    pub(crate) reported: bool,
+    /// What was noted beside the circuit: see [`Beside`].
+    pub(crate) beside: Beside,
+}
+
+/// What steps are told of what is noted beside a circuit.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Beside {
     /// Successes so far, for display.
     pub(crate) successes: u64,
+    /// When the last failure came that was counted without a step (R14).
+    pub(crate) failed_at: Tick,
+    /// When `is_circuit_open` last said no while a streak was running, since the last failure (R14).
+    pub(crate) announced: Option<Tick>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -209,18 +202,17 @@ pub(crate) enum Reported {
 
 impl Core {
     pub(crate) fn new(generation: u64) -> Self {
-        let (phase, health) = (Phase::Closed(None), Health::default());
-        Self { generation, phase, health, cleared: Cleared::default() }
+        Self { epoch: 0, generation, phase: Phase::Closed(None), health: Health::default() }
     }
 
     /// The same phase, in another state.
-    fn with_phase(self, phase: Phase) -> Self {
-        Self { phase, ..self }
+    fn with_phase(&self, phase: Phase) -> Self {
+        Self { epoch: self.epoch, generation: self.generation, phase, health: self.health }
     }
 
     /// The next phase.
-    fn turned(self, phase: Phase) -> Self {
-        Self { generation: self.generation.saturating_add(1), phase, ..self }
+    fn turned(&self, phase: Phase) -> Self {
+        Self { generation: self.generation.saturating_add(1), ..self.with_phase(phase) }
     }
 
     /// Whether `is_circuit_open` says so (R22).
@@ -277,12 +269,6 @@ impl Core {
             Phase::Closed(window) => self.tally(window, ticket.start, outcome, true, at),
             Phase::MetricsOnly(window) => self.tally(window, ticket.start, outcome, false, at),
             Phase::HalfOpen(trial) => self.settle_probe(trial, ticket, outcome, at),
-            // Recorded nowhere but in the totals.
-            Phase::Disabled if outcome.verdict == Verdict::Failure => {
-                let mut next = self.clone();
-                next.health.count(outcome);
-                Step::to(next, Recorded::Neutral.into())
-            }
             Phase::Disabled => Step::stay(Recorded::Neutral.into()),
             // These phases give no permits.
             Phase::Open(_) | Phase::ForcedOpen(_) | Phase::Removed => {
@@ -297,7 +283,7 @@ impl Core {
             return lifted.report(outcome, at).after_reset(lifted);
         }
         let success = outcome.verdict == Verdict::Success;
-        let start = Some(self.health.announced.unwrap_or(at.now));
+        let start = Some(outcome.beside.announced.unwrap_or(at.now));
         match &self.phase {
             Phase::Closed(window) => {
                 self.tally(window, start, outcome, true, at).map(Reported::Settled)
@@ -305,66 +291,64 @@ impl Core {
             Phase::MetricsOnly(window) => {
                 self.tally(window, start, outcome, false, at).map(Reported::Settled)
             }
-            Phase::HalfOpen(trial) => {
-                self.noted(outcome, at.now).report_to_trial(trial, outcome, at)
-            }
+            Phase::HalfOpen(trial) => self.report_to_trial(trial, outcome, at),
             Phase::Open(spell) if spell.is_over(at.now) && outcome.verdict != Verdict::Neutral => {
-                let begun = self.noted(outcome, at.now).half_open(*spell, at);
+                let begun = self.half_open(*spell, at);
                 match &begun.phase {
                     Phase::HalfOpen(trial) if success => {
-                        begun.report_to_trial(trial, outcome, at).after(begun.clone())
+                        begun.report_to_trial(trial, outcome, at).after(begun)
                     }
                     _ => Step::stay(Reported::Now).after(begun),
                 }
             }
             Phase::ForcedOpen(Some(ban)) if success => {
-                let ban = ban.with_one_more(outcome.successes);
-                let next = self.noted(outcome, at.now).with_phase(Phase::ForcedOpen(Some(ban)));
-                Step::to(next, Reported::Settled(Recorded::Neutral.into()))
-            }
-            Phase::Open(_) | Phase::ForcedOpen(_) if success && self.health.retry_attempt == 0 => {
-                Step::stay(Reported::Settled(Recorded::Neutral.into()))
+                let ban = ban.with_one_more(outcome.beside.successes);
+                let next = self.with_phase(Phase::ForcedOpen(Some(ban)));
+                Step::to(next.noted(outcome), Reported::Settled(Recorded::Neutral.into()))
             }
             Phase::Open(_) | Phase::ForcedOpen(_) => {
                 let settled = Reported::Settled(Recorded::Neutral.into());
                 let refused = !success && self.refuses(at.now);
                 let reply = if refused { Reported::Refused } else { settled };
-                Step::to(self.noted(outcome, at.now), reply)
+                if self.health.run.noting(outcome) == self.health.run {
+                    return Step::stay(reply);
+                }
+                Step::to(self.clone().noted(outcome), reply)
             }
-            Phase::Disabled => {
-                let mut next = self.clone();
-                next.health.count(outcome);
-                Step::to(next, Reported::Settled(Recorded::Neutral.into()))
-            }
+            Phase::Disabled => Step::stay(Reported::Settled(Recorded::Neutral.into())),
             Phase::Removed => Step::stay(Reported::Gone),
         }
     }
 
-    fn noted(&self, outcome: Outcome<'_>, now: Tick) -> Self {
-        let (phase, health) = (self.phase.clone(), self.health.noted(outcome, now));
-        Self { generation: self.generation, phase, health, cleared: Cleared::default() }
+    /// With the error counted, or without those that a success ends.
+    fn noted(mut self, outcome: Outcome<'_>) -> Self {
+        self.health.run = self.health.run.noting(outcome);
+        self
     }
 
     /// The circuit opens now, after so many failed half-open phases (R16), and with what is known of
     /// good news. For how long.
     fn open(
-        mut self,
+        &self,
+        health: Health,
         failed_trials: u32,
         asked: Option<u64>,
         news: News,
         at: At<'_>,
     ) -> Step<Duration> {
         let wait = at.wait(failed_trials, asked, self.generation.saturating_add(1));
-        self.health.announced = None;
-        self.health.opened = self.health.opened.saturating_add(1);
         let spell = Spell { opened_at: at.now, wait, failed_trials, news }.after_news(at);
         let wait = Duration::from_nanos(spell.wait);
         let turn = Turn::Opened { wait, reopened: failed_trials > 0 };
-        Step::turn(self.turned(Phase::Open(spell)), turn, wait)
+        Step::turn(Self { health, ..self.turned(Phase::Open(spell)) }, turn, wait)
     }
 
-    fn close(mut self) -> Self {
-        self.health.streak = 0;
-        self.turned(Phase::Closed(None))
+    fn close(&self) -> Self {
+        self.turned(Phase::Closed(None)).without_streak()
+    }
+
+    fn without_streak(mut self) -> Self {
+        self.health.run.streak = 0;
+        self
     }
 }

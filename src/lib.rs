@@ -56,7 +56,6 @@ mod backoff;
 #[cfg(feature = "tokio")]
 mod budget;
 mod circuit;
-mod cleared;
 mod config;
 #[cfg(feature = "tokio")]
 mod coordinator;
@@ -74,7 +73,6 @@ pub mod iroh;
 mod monitor;
 mod permit;
 mod registry;
-mod rest;
 mod retry;
 mod rules;
 mod seat;
@@ -87,6 +85,7 @@ mod tracker;
 #[cfg(feature = "tokio")]
 mod wakers;
 mod window;
+mod word;
 
 pub use answer::{NextAdmission, Reason, Recorded, Refused, Status, Untracked, WindowCounts};
 pub use backoff::{Jitter, RetryPolicy};

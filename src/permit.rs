@@ -120,7 +120,7 @@ impl<'h, K> Permit<'h, K> {
     pub fn failure(mut self, failure: impl Into<Failure>) -> Recorded {
         let failure = guarded(|| failure.into()).unwrap_or_else(Failure::unknown);
         let verdict = if failure.counts() { Verdict::Failure } else { Verdict::Neutral };
-        self.settle(verdict, Some(&Arc::new(failure)))
+        self.settle(verdict, Some(failure))
     }
 
     /// The call says nothing about the peer: it was not made, or not meant to succeed.
@@ -181,7 +181,7 @@ impl<'h, K> Permit<'h, K> {
     }
 
     #[inline]
-    fn settle(&mut self, verdict: Verdict, failure: Option<&Arc<Failure>>) -> Recorded {
+    fn settle(&mut self, verdict: Verdict, failure: Option<Failure>) -> Recorded {
         match self.hold.take() {
             Some(hold) => hold.settle(self.ticket, verdict, failure, self.latency),
             None => Recorded::Late,
@@ -208,7 +208,7 @@ impl<K> Hold<'_, K> {
         self,
         ticket: Ticket,
         verdict: Verdict,
-        failure: Option<&Arc<Failure>>,
+        failure: Option<Failure>,
         latency: Option<u64>,
     ) -> Recorded {
         match self {

@@ -250,7 +250,7 @@ impl<K: PeerKey> HealthRegistry<K> {
         &self,
         peer: &K,
         verdict: Verdict,
-        failure: Option<&Arc<Failure>>,
+        failure: Option<&Failure>,
     ) -> (Reply, u32) {
         let shared = self.shared();
         while let Some(seat) = self.seat(peer) {

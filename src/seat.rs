@@ -2,17 +2,13 @@
 //! a seat, a permit or a handle, keeps it from being evicted.
 
 use crate::answer::Recorded;
-use crate::circuit::{Admission, Core, Health, Ticket, Turn, Turns, Verdict};
+use crate::circuit::{Admission, Core, Ticket, Turn, Turns, Verdict};
 use crate::error::Failure;
 use crate::event::EventKind;
 use crate::foreign::Own;
 use crate::snapshot::{PARTS, PeerTotals, Totals};
 use crate::sync::{Arc, AtomicU64, AtomicUsize, Ordering};
 use crate::tracker::{Env, Tracker};
-
-mod refusals;
-
-pub(crate) use refusals::RefusalCounts;
 
 /// What is said of a peer when a step was made.
 #[derive(Debug, Clone, Copy)]
@@ -120,7 +116,6 @@ pub(crate) struct Seat<K> {
     pub(crate) key: Own<K>,
     /// The key's hash, for the table that holds this.
     pub(crate) hash: u64,
-    pub(crate) refused: RefusalCounts,
     /// Where the seat is in its segment of the table's circle.
     pub(crate) place: AtomicUsize,
     /// How many grips there are on it.
@@ -139,9 +134,9 @@ impl<K: Clone> Seat<K> {
 
 impl<K> Seat<K> {
     pub(crate) fn new(tracker: Tracker, shared: Arc<Shared<K>>, key: K) -> Self {
-        let (key, hash, refused) = (Own::new(key), 0, RefusalCounts::default());
+        let (key, hash) = (Own::new(key), 0);
         let (place, grips) = (AtomicUsize::new(usize::MAX), AtomicUsize::new(0));
-        Self { tracker, shared, key, hash, refused, place, grips }
+        Self { tracker, shared, key, hash, place, grips }
     }
 
     /// For a table, which finds it by this.
@@ -150,20 +145,9 @@ impl<K> Seat<K> {
         self
     }
 
-    /// What was ever counted of the peer.
-    pub(crate) fn totals(&self, health: &Health) -> PeerTotals {
-        PeerTotals { refused: self.refused.read(), ..self.tracker.totals(health) }
-    }
-
     /// Ends the tracker: see [`Tracker::remove`].
     pub(crate) fn remove(&self) -> (Option<PeerTotals>, Turns) {
-        let (totals, turns) = self.tracker.remove(&self.shared.env);
-        (totals.map(|totals| PeerTotals { refused: self.refused.take(), ..totals }), turns)
-    }
-
-    /// What was counted and not yet taken: see [`Tracker::last_totals`].
-    fn last_totals(&self) -> PeerTotals {
-        PeerTotals { refused: self.refused.take(), ..self.tracker.last_totals() }
+        self.tracker.remove(&self.shared.env)
     }
 
     /// Tells the listener what this thread has done: most often, nothing.
@@ -234,7 +218,7 @@ impl<K> Seat<K> {
     pub(crate) fn acquire_noted(&self) -> Admission {
         let (admission, turns) = self.tracker.acquire(&self.shared.env);
         if let Admission::Refused(refused) = &admission {
-            self.refused.count(refused.reason);
+            self.tracker.count_refusal(refused.reason);
         }
         self.tell(&turns);
         admission
@@ -245,7 +229,7 @@ impl<K> Seat<K> {
         &self,
         ticket: Ticket,
         verdict: Verdict,
-        failure: Option<&Arc<Failure>>,
+        failure: Option<Failure>,
         latency: Option<u64>,
     ) -> Recorded {
         let env = &self.shared.env;
@@ -255,7 +239,7 @@ impl<K> Seat<K> {
         self.tell(&turns);
         if recorded == Recorded::Late && self.tracker.core().is_removed() {
             // Nobody looks here any more: what was counted goes where it is seen.
-            self.shared.ledger.add(self.last_totals());
+            self.shared.ledger.add(self.tracker.take_totals());
         }
         recorded
     }
@@ -276,7 +260,7 @@ impl<K> Seat<K> {
 
 impl<K> Drop for Seat<K> {
     fn drop(&mut self) {
-        self.shared.ledger.add(self.last_totals());
+        self.shared.ledger.add(self.tracker.take_totals());
     }
 }
 

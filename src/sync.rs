@@ -13,6 +13,8 @@ pub(crate) use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering, f
 pub(crate) use std::sync::{Arc, Weak};
 use std::sync::{PoisonError, TryLockError};
 
+use crossbeam_utils::atomic::AtomicCell;
+
 /// A lock that a panic elsewhere does not close: what it holds is valid at every moment.
 #[derive(Debug, Default)]
 pub(crate) struct Mutex<T>(std::sync::Mutex<T>);
@@ -49,9 +51,69 @@ pub(crate) fn prefetch(word: &AtomicU64) {
 /// How keys are hashed: by a seed of its own for each table. A model needs the same in every execution.
 pub(crate) use foldhash::quality::RandomState as KeyHasher;
 
+/// A count for display, or a time that is noted beside a circuit: nothing is ordered by it, so a model
+/// does not look at it.
+pub(crate) type Total = AtomicU64;
+
 /// A word of the door of a clock. To read the time is no event of a circuit's history: a checker of
 /// histories passes over these words by their name.
 pub(crate) type TimeWord = AtomicU64;
+
+/// A value that is made when it is first asked for, by whoever asks: of several at once, one is kept.
+#[derive(Debug)]
+pub(crate) struct Once<T>(once_cell::race::OnceBox<T>);
+
+impl<T: Default> Once<T> {
+    pub(crate) fn new() -> Self {
+        Self(once_cell::race::OnceBox::new())
+    }
+
+    pub(crate) fn get(&self) -> Option<&T> {
+        self.0.get()
+    }
+
+    pub(crate) fn get_or_make(&self) -> &T {
+        self.0.get_or_init(Box::default)
+    }
+}
+
+/// The latest of several values, for display. Who writes swaps; who reads takes the value out and puts
+/// it back, so that another who reads at that moment may find none, and tries some more times.
+pub(crate) struct Latest<T>(AtomicCell<Option<Arc<T>>>);
+
+impl<T> Default for Latest<T> {
+    fn default() -> Self {
+        Self(AtomicCell::new(None))
+    }
+}
+
+impl<T> std::fmt::Debug for Latest<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Latest")
+    }
+}
+
+impl<T> Latest<T> {
+    /// Puts a value there, unless what is there is newer.
+    pub(crate) fn put(&self, value: Arc<T>, is_newer: impl Fn(&T, &T) -> bool) {
+        let mut value = value;
+        while let Some(found) = self.0.swap(Some(Arc::clone(&value))) {
+            if !is_newer(&found, &value) {
+                return;
+            }
+            value = found;
+        }
+    }
+
+    pub(crate) fn get(&self, is_newer: impl Fn(&T, &T) -> bool) -> Option<Arc<T>> {
+        let found = (0..64).find_map(|_| {
+            std::hint::spin_loop();
+            self.0.take()
+        })?;
+        self.put(Arc::clone(&found), is_newer);
+        Some(found)
+    }
+}
 
 /// A shared `Arc` that is replaced as a whole.
 #[derive(Debug)]

@@ -1,24 +1,22 @@
 //! One peer: its circuit, the counters beside it, and the loop that makes a step.
 //!
-//! [`Tracker::advance`] is the only place where a circuit changes: load, compute, compare-and-swap,
-//! again from the value found if somebody was faster. Nothing is decided by a value read before
-//! the loop, and nothing is counted inside it. A thread that is stopped anywhere holds nothing
-//! that another needs.
+//! A circuit changes in two places. [`Tracker::advance`] replaces its value: load, compute,
+//! compare-and-swap, again from the value found if somebody was faster. [`Tracker::count`] counts in
+//! the [`word`](crate::word) what changes a number alone: a failure that does not open a closed circuit,
+//! the success that ends its streak. Nothing is decided by a value read before the loop, and nothing is
+//! counted inside it. A thread that is stopped anywhere holds nothing that another needs.
 
 use std::borrow::Cow;
-use std::cell::Cell;
 use std::ops::Deref;
 
 use crate::answer::Recorded;
-use crate::circuit::{
-    Admission, At, Control, Core, Outcome, Reported, Step, Ticket, Turns, Verdict,
-};
+use crate::circuit::{Admission, At, Control, Core, Step, Ticket, Turns, Verdict};
 use crate::error::Failure;
 use crate::guard::Place;
-use crate::rest::Rest;
 use crate::snapshot::PeerTotals;
-use crate::sync::{Arc, AtomicU64, Loaded, Ordering, Swap};
+use crate::sync::{Arc, AtomicU64, Loaded, Once, Swap, Total};
 use crate::time::Tick;
+use crate::word::{self, About, Reading, Run, Word};
 
 mod counts;
 mod env;
@@ -26,10 +24,15 @@ mod feed;
 mod latency;
 mod outage;
 mod query;
+mod record;
+mod take;
 
 pub(crate) use env::Env;
 use latency::Latency;
-use outage::{answers, opened, place, relieved};
+use outage::{opened, place};
+pub(crate) use record::Errors;
+use record::Record;
+use take::Call;
 
 /// One peer.
 ///
@@ -39,40 +42,42 @@ use outage::{answers, opened, place, relieved};
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct Tracker {
-    succeeded: AtomicU64,
+    succeeded: Total,
     /// The registry's sequence number when the peer was last used.
     stamp: AtomicU64,
-    neutral: AtomicU64,
-    abandoned: AtomicU64,
-    late: AtomicU64,
     /// How long successes take, as far as known.
     latency: Latency,
-    reported_successes: AtomicU64,
     /// When the peer was last used while it was in trouble (R26).
     used_at: AtomicU64,
+    /// What a peer needs that has not always answered.
+    record: Once<Record>,
     salt: u64,
     core: Swap<Core>,
-    /// Whether the circuit is at rest.
-    rest: Rest,
+    word: Word,
 }
 
-/// A circuit as it was seen: the value that was loaded, or what a success has made of it.
+/// A circuit as it was at one moment: a value, or a copy of it with what has changed since.
 #[derive(Debug)]
-pub(crate) enum Seen {
-    Loaded(Loaded<Core>),
-    Cleared(Box<Core>),
+pub(crate) struct View {
+    value: Loaded<Core>,
+    copy: Option<Core>,
 }
 
-impl Deref for Seen {
+impl Deref for View {
     type Target = Core;
 
     #[inline]
     fn deref(&self) -> &Core {
-        match self {
-            Self::Loaded(core) => core,
-            Self::Cleared(core) => core,
-        }
+        self.copy.as_ref().unwrap_or(&self.value)
     }
+}
+
+/// A value, and what the word said of it.
+struct Found {
+    value: Loaded<Core>,
+    /// Unless the word says nothing of such a value.
+    word: Option<Reading>,
+    about: About,
 }
 
 /// What became of a report, for the reply (R23).
@@ -89,33 +94,42 @@ impl Tracker {
     pub(crate) fn new(core: Arc<Core>, salt: u64, stamp: u64) -> Self {
         let zero = || AtomicU64::new(0);
         Self {
-            succeeded: zero(),
+            succeeded: Total::new(0),
             stamp: AtomicU64::new(stamp),
-            neutral: zero(),
-            abandoned: zero(),
-            late: zero(),
             latency: Latency::unknown(),
-            reported_successes: zero(),
             used_at: zero(),
+            record: Once::new(),
             salt,
-            rest: Rest::new(core.generation),
+            word: Word::new(core.public()),
             core: Swap::new(core),
         }
     }
 
     /// Begins as another core than it was made with. Only for a tracker that nobody has found yet.
     pub(crate) fn begin(&self, core: Arc<Core>) {
-        self.rest.begin(core.generation);
+        self.word.begin(core.public());
         self.core.replace(core);
     }
 
     /// The circuit as it is now.
     #[inline]
-    pub(crate) fn core(&self) -> Seen {
-        let core = self.core.load();
-        match core.seen() {
-            Cow::Owned(cleared) => Seen::Cleared(Box::new(cleared)),
-            Cow::Borrowed(_) => Seen::Loaded(core),
+    pub(crate) fn core(&self) -> View {
+        let Found { value, about, .. } = self.look(self.core.load());
+        let copy = value.counted(about);
+        View { value, copy }
+    }
+
+    /// A value that was loaded, or a later one, and what the word said while it was in place.
+    #[inline]
+    fn look(&self, mut value: Loaded<Core>) -> Found {
+        loop {
+            // Of a circuit that is not Closed the word says nothing.
+            let word = value.public().map(|_| self.word.read());
+            let about = word.map_or(About::Silent, |word| word.about(value.epoch));
+            if about != About::Replaced {
+                return Found { value, word, about };
+            }
+            value = self.core.load();
         }
     }
 
@@ -129,57 +143,52 @@ impl Tracker {
         now: Tick,
         step: impl Fn(&Core, At<'_>) -> Step<R>,
     ) -> (R, Turns) {
-        self.advance_from(self.core.load(), env, now, step)
-    }
-
-    /// The same, where the value was loaded already.
-    fn advance_from<R>(
-        &self,
-        mut found: Loaded<Core>,
-        env: &Env,
-        now: Tick,
-        step: impl Fn(&Core, At<'_>) -> Step<R>,
-    ) -> (R, Turns) {
+        let mut loaded = self.core.load();
         loop {
-            let seen = found.seen();
+            let found = self.look(loaded);
+            let copy = found.value.counted(found.about);
+            let seen = copy.as_ref().unwrap_or(&found.value);
             let rules = env.rules();
             let at = At { rules: &rules, now, salt: self.salt, held: false };
-            let mut made = step(&seen, at);
+            let mut made = step(seen, at);
             let trips = rules.guard.is_some() && seen.trips_by(&made.turns);
             let place =
-                if trips { place(env, self.successes() > 0, &seen, at) } else { Place::Free };
+                if trips { place(env, self.successes() > 0, seen, at) } else { Place::Free };
             if place == Place::None {
-                made = step(&seen, At { held: true, ..at });
+                made = step(seen, At { held: true, ..at });
             }
             let Some(next) = made.next else { return (made.reply, made.turns) };
-            if !found.seal(matches!(seen, Cow::Owned(_))) {
-                // Cleared meanwhile: the step is made anew.
-                env.guard.give_back(place);
-                continue;
-            }
-            match self.put(&found, seen.is_at_rest(), next) {
-                Ok(()) => return (made.reply, opened(env, at, place, made.turns)),
+            match self.replace(&found, seen.health.run, next) {
+                Ok(()) => {
+                    self.count_openings(&made.turns);
+                    return (made.reply, opened(env, at, place, made.turns));
+                }
                 Err(other) => {
                     env.guard.give_back(place);
-                    found = other;
+                    loaded = other;
                 }
             }
         }
     }
 
-    /// Puts a value in the place of the one that was found, which is sealed, and lets the word
-    /// follow: see [`Rest`].
-    fn put(&self, found: &Loaded<Core>, rested: bool, next: Arc<Core>) -> Result<(), Loaded<Core>> {
-        let rests = next.is_at_rest().then_some(next.generation);
-        let word = match rests {
-            _ if rested => Some(self.rest.take_back()),
-            Some(_) => Some(self.rest.read()),
-            None => None,
+    /// Puts a value in the place of the one that was found, with that run: see [`word`](crate::word).
+    fn replace(&self, found: &Found, run: Run, mut next: Core) -> Result<(), Loaded<Core>> {
+        let Found { value, word, .. } = found;
+        let frozen = match word {
+            Some(word) if value.counts() => {
+                let frozen = self.word.freeze(*word, value.epoch, run);
+                Some(frozen.ok_or_else(|| self.core.load())?)
+            }
+            word => *word,
         };
+        next.epoch = word::next(value.epoch);
+        let public = next.public();
+        // While a value is in place that is not published, the word stays as it is.
+        let before = public.map(|public| (frozen.unwrap_or_else(|| self.word.read()), public));
         // Pairs with all loads: whoever sees the new value sees all that led to it.
-        self.core.compare_and_swap(found, next)?;
-        if let (Some(word), Some(generation)) = (word, rests) {
-            self.rest.say(word, generation);
+        self.core.compare_and_swap(value, Arc::new(next))?;
+        if let Some((frozen, public)) = before {
+            self.word.publish(frozen, public);
         }
         Ok(())
     }
@@ -187,66 +196,23 @@ impl Tracker {
     /// The generation of the circuit, if it is at rest.
     #[inline]
     pub(crate) fn rests(&self) -> Option<u64> {
-        self.rest.generation()
+        self.word.read().generation()
     }
 
-    /// Asks to be admitted. A healthy peer needs no clock (R1): nobody will ask when the call
+    /// Asks to be admitted. A peer without a streak needs no clock (R1): nobody will ask when the call
     /// began (R14), unless slow calls are looked for.
     pub(crate) fn acquire(&self, env: &Env) -> (Admission, Turns) {
-        let core = self.core.load();
-        let cleared = core.was_cleared();
-        if (cleared || core.is_quiet()) && env.rules().slow_call.is_none() {
-            self.speak_up(&core, cleared || core.is_at_rest());
-            return (Admission::Admitted(Ticket::quiet(core.generation)), [None; 2]);
+        let Found { value: found, about, .. } = self.look(self.core.load());
+        let streak = found.run(about).streak;
+        if streak == 0 && found.is_spotless() && env.rules().slow_call.is_none() {
+            return (Admission::Admitted(Ticket::quiet(found.generation)), [None; 2]);
         }
         let now = env.clock.now();
         self.touch(now);
-        if core.admits_all() {
-            return (Admission::Admitted(core.ticket(now, None)), [None; 2]);
+        if found.admits_all() {
+            return (Admission::Admitted(found.ticket(now, None)), [None; 2]);
         }
-        self.advance_from(core, env, now, |core, at| core.admit(at))
-    }
-
-    /// Counts a success of a phase in which it changes nothing else.
-    #[inline]
-    pub(crate) fn count_success(&self) {
-        // Relaxed: pairs with nothing; a total, in no order with the circuit.
-        self.succeeded.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// Says of a circuit at rest that it is, where the word is silent about it.
-    fn speak_up(&self, found: &Core, rests: bool) {
-        let word = self.rest.read();
-        // Whoever replaces the circuit seals it before the word is taken back: not yet, so what was
-        // read will not be there any more by then.
-        if rests && !found.cleared.is_sealed() {
-            self.rest.say(word, found.generation);
-        }
-    }
-
-    /// Takes a success that only ends a streak: it needs neither the time nor the configuration.
-    /// Whether it did.
-    fn clear(&self, env: &Env, ticket: Ticket) -> bool {
-        let core = self.core.load();
-        let only = core.generation == ticket.generation && core.has_no_window();
-        if !only || env.looks_at_recoveries() {
-            return false;
-        }
-        if core.may_be_cleared() {
-            let word = self.rest.read();
-            match core.cleared.clear() {
-                // As in `speak_up`: it was not sealed after the word was read.
-                Ok(()) => self.rest.say(word, core.generation),
-                Err(true) => {}
-                // Somebody is about to replace it.
-                Err(false) if self.put(&core, false, Arc::new(core.cleared())).is_err() => {
-                    return false;
-                }
-                Err(false) => {}
-            }
-        }
-        self.count_success();
-        true
+        self.advance(env, now, |core, at| core.admit(at))
     }
 
     /// Takes the outcome of a permit.
@@ -255,47 +221,15 @@ impl Tracker {
         env: &Env,
         ticket: Ticket,
         verdict: Verdict,
-        failure: Option<&Arc<Failure>>,
-        stated: Option<u64>,
+        failure: Option<Failure>,
+        latency: Option<u64>,
     ) -> (Recorded, Turns) {
-        if verdict == Verdict::Success && self.clear(env, ticket) {
-            if let Some(latency) = stated {
-                self.latency.sample(latency, env.clock.now());
-            }
-            return (Recorded::Counted, [None; 2]);
+        let failure = failure.map(Cow::Owned);
+        match self.take(env, Call { ticket: Some(ticket), verdict, failure, latency }) {
+            (Reply::Recorded(recorded), _, turns) => (recorded, turns),
+            // What is no verdict, or has come too late, is what a permit was for.
+            (Reply::Refused | Reply::Now | Reply::Gone, _, turns) => (Recorded::Late, turns),
         }
-        let untimed = verdict == Verdict::Success && stated.is_none() && ticket.start.is_none();
-        if untimed && let Some(settled) = self.settle_timeless(env, ticket) {
-            return settled;
-        }
-        let now = env.clock.now();
-        self.touch(now);
-        let latency = stated.or(ticket.start.map(|start| now.since(start)));
-        let successes = self.successes();
-        let outcome = Outcome { verdict, failure, latency, reported: false, successes };
-        let answered = Cell::new(false);
-        let (settled, turns) = self.advance(env, now, |core, at| {
-            answered.set(answers(env, core, verdict, at));
-            core.settle(ticket, outcome, at)
-        });
-        let (recorded, turns) =
-            self.feed(env, Some(now), ticket.generation, outcome, settled, turns);
-        let turns = relieved(answered.get(), recorded, ticket.generation, turns);
-        let counter = match (recorded, verdict) {
-            (Recorded::Late, _) => &self.late,
-            (_, Verdict::Success) => &self.succeeded,
-            (_, Verdict::Neutral) => &self.neutral,
-            (_, Verdict::Dropped) => &self.abandoned,
-            // Counted in the value itself.
-            (_, Verdict::Failure) => return (recorded, turns),
-        };
-        // Relaxed: pairs with nothing; a total, counted once, after the step.
-        counter.fetch_add(1, Ordering::Relaxed);
-        let counted = !matches!(recorded, Recorded::Late | Recorded::Neutral);
-        if let (Verdict::Success, true, Some(latency)) = (verdict, counted, latency) {
-            self.latency.sample(latency, now);
-        }
-        (recorded, turns)
     }
 
     /// Takes a report; the reply, and how many errors there were without a success between.
@@ -303,49 +237,27 @@ impl Tracker {
         &self,
         env: &Env,
         verdict: Verdict,
-        failure: Option<&Arc<Failure>>,
+        failure: Option<&Failure>,
     ) -> (Reply, u32, Turns) {
-        let successes = self.successes();
-        let outcome = Outcome { verdict, failure, latency: None, reported: true, successes };
-        let step = |core: &Core, at: At<'_>| {
-            let lifted = core.after_ban(at.now);
-            let seen = lifted.as_ref().unwrap_or(core);
-            let attempt = seen.health.retry_attempt.saturating_add(1);
-            let answers = answers(env, seen, verdict, at);
-            core.report(outcome, at).map(|reported| (reported, seen.generation, attempt, answers))
-        };
-        let untimed = verdict == Verdict::Success;
-        let made = untimed.then(|| self.advance_timeless(env, step)).flatten();
-        let (now, ((reported, generation, attempt, answers), turns)) = match made {
-            Some(made) => (None, made),
-            None => {
-                let now = env.clock.now();
-                self.touch(now);
-                (Some(now), self.advance(env, now, step))
-            }
-        };
-        let settled = match reported {
-            Reported::Settled(settled) => settled,
-            Reported::Refused => return (Reply::Refused, attempt, turns),
-            Reported::Now => return (Reply::Now, attempt, turns),
-            Reported::Gone => return (Reply::Gone, attempt, turns),
-        };
-        if verdict == Verdict::Success {
-            // Relaxed: pairs with nothing; a total, counted once, after the step.
-            self.reported_successes.fetch_add(1, Ordering::Relaxed);
-        }
-        let (recorded, turns) = self.feed(env, now, generation, outcome, settled, turns);
-        let turns = relieved(answers, recorded, generation, turns);
-        (Reply::Recorded(recorded), attempt, turns)
+        let failure = failure.map(Cow::Borrowed);
+        self.take(env, Call { ticket: None, verdict, failure, latency: None })
     }
 
     /// Whether `is_circuit_open` says so; a no is noted while a streak is running (R14).
     pub(crate) fn refuses(&self, env: &Env) -> bool {
-        if self.rests().is_some() || self.core.load().says_no_quietly() {
+        if self.rests().is_some() {
+            return false;
+        }
+        let Found { value: found, about, .. } = self.look(self.core.load());
+        let streak = found.run(about).streak;
+        if streak == 0 && found.says_no_quietly() {
             return false;
         }
         let now = env.clock.now();
-        let (refuses, _) = self.advance(env, now, |core, at| core.announce(at));
+        let refuses = found.refuses(now);
+        if streak > 0 && found.tallies() {
+            self.record.get_or_make().announce(now);
+        }
         if !refuses {
             self.touch(now);
         }
@@ -379,6 +291,6 @@ impl Tracker {
     /// Ends the last phase; what was counted so far, if this call did it (R27).
     pub(crate) fn remove(&self, env: &Env) -> (Option<PeerTotals>, Turns) {
         let (ended, turns) = self.advance(env, Tick::default(), |core, _| core.remove());
-        (ended.map(|health| self.take_totals(&health)), turns)
+        (ended.map(|()| self.take_totals()), turns)
     }
 }

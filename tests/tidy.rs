@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 /// The floor of each file or folder of `src`. Imports go down, or stay within a file's own folder.
 const FLOORS: [&[&str]; 6] = [
     &["foreign", "sync", "time"],
-    &["answer", "backoff", "budget", "cleared", "config", "error", "rest", "rules", "window"],
+    &["answer", "backoff", "budget", "config", "error", "rules", "window", "word"],
     &["circuit"],
     &["event", "guard", "permit", "seat", "snapshot", "tracker"],
     &["registry", "wakers"],
@@ -17,7 +17,7 @@ const FLOORS: [&[&str]; 6] = [
 /// Modules on one floor that may look at each other: each list is in order, later at earlier.
 const ORDER: [&[&str]; 3] = [
     &["sync", "foreign", "time"],
-    &["error", "answer", "cleared", "config", "rules", "rest", "window", "backoff", "budget"],
+    &["error", "answer", "config", "rules", "window", "word", "backoff", "budget"],
     &["event", "snapshot", "guard", "tracker", "seat", "permit"],
 ];
 const FLOOR_OF_THE_MODELS: usize = 3;

@@ -27,25 +27,24 @@
 mod production {
     pub(crate) mod answer;
     pub(crate) mod circuit;
-    pub(crate) mod cleared;
     pub(crate) mod config;
     pub(crate) mod error;
     pub(crate) mod event;
     pub(crate) mod foreign;
     pub(crate) mod guard;
     pub(crate) mod permit;
-    pub(crate) mod rest;
     pub(crate) mod rules;
     pub(crate) mod seat;
     pub(crate) mod snapshot;
     pub(crate) mod time;
     pub(crate) mod tracker;
     pub(crate) mod window;
+    pub(crate) mod word;
 }
 
 pub(crate) use production::{
-    answer, circuit, cleared, config, error, event, foreign, guard, permit, rest, rules, seat,
-    snapshot, time, tracker, window,
+    answer, circuit, config, error, event, foreign, guard, permit, rules, seat, snapshot, time,
+    tracker, window, word,
 };
 
 #[path = "linear/checker.rs"]

@@ -1,5 +1,4 @@
-//! What changes a circuit besides calls: a rate that was reached, an operator, a removal, and the
-//! note that `is_circuit_open` leaves.
+//! What changes a circuit besides calls: a rate that was reached, an operator, a removal.
 
 use std::time::Duration;
 
@@ -55,21 +54,7 @@ impl Core {
         if at.held {
             return Step::stay(None).held_back(generation);
         }
-        self.clone().open(0, asked, News::default(), at).map(Some)
-    }
-
-    /// Answers `is_circuit_open` (R22). A no is noted while a streak is running: a call that is
-    /// reported later may have begun now (R14).
-    pub(crate) fn announce(&self, at: At<'_>) -> Step<bool> {
-        let refuses = self.refuses(at.now);
-        let tallies = matches!(self.phase, Phase::Closed(_) | Phase::MetricsOnly(_));
-        let known = self.health.announced.is_some_and(|t| t >= at.now);
-        if !tallies || self.health.streak == 0 || known {
-            return Step::stay(refuses);
-        }
-        let mut next = self.clone();
-        next.health.announced = Some(at.now);
-        Step::to(next, refuses)
+        self.open(self.health, 0, asked, News::default(), at).map(Some)
     }
 
     /// Imposes a status or lifts it (R17). `None` if the tracker was removed.
@@ -84,18 +69,15 @@ impl Core {
                 return Step::turn(self.reset(successes), Turn::Controlled(control), Some(()));
             }
         };
-        let mut next = self.clone().turned(phase);
-        next.health.streak = 0;
-        next.health.announced = None;
+        let next = self.turned(phase).without_streak();
         Step::turn(next, Turn::Controlled(control), Some(()))
     }
 
     /// Closed, with nothing held against the peer; the all-time totals stay.
     fn reset(&self, successes: u64) -> Self {
-        let Health { failed, reported, opened, .. } = self.health;
-        let zero = Health::default();
-        let health = Health { successes_before: successes, failed, reported, opened, ..zero };
-        Self { health, ..self.clone().turned(Phase::Closed(None)) }
+        let era = self.health.era.wrapping_add(1);
+        let health = Health { era, successes_before: successes, ..Health::default() };
+        Self { health, ..self.turned(Phase::Closed(None)) }
     }
 
     /// Reset, if it was forced open for a time that is over (R17).
@@ -113,19 +95,15 @@ impl Core {
         if spell.is_over(now) {
             return Step::stay(true);
         }
-        let mut next = self.clone();
-        next.phase = Phase::Open(spell.cut(now));
-        Step::to(next, true).freed(self.generation)
+        Step::to(self.with_phase(Phase::Open(spell.cut(now))), true).freed(self.generation)
     }
 
-    /// Ends the tracker's last phase (R27) and hands out what it had counted; `None` if it was
-    /// over already.
-    pub(crate) fn remove(&self) -> Step<Option<Health>> {
+    /// Ends the tracker's last phase (R27); `None` if it was over already.
+    pub(crate) fn remove(&self) -> Step<Option<()>> {
         if matches!(self.phase, Phase::Removed) {
             return Step::stay(None);
         }
-        let mut next = self.clone().turned(Phase::Removed);
-        let counted = std::mem::take(&mut next.health);
-        Step::turn(next, Turn::Removed, Some(counted))
+        let next = Self { health: Health::default(), ..self.turned(Phase::Removed) };
+        Step::turn(next, Turn::Removed, Some(()))
     }
 }

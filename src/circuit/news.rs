@@ -91,16 +91,13 @@ impl Core {
                 if heeding == *spell {
                     return Step::stay(false);
                 }
-                let mut next = self.clone();
-                next.phase = Phase::Open(heeding);
+                let next = self.with_phase(Phase::Open(heeding));
                 Step::to(next, heeding.is_over(at.now)).freed(self.generation)
             }
             Phase::HalfOpen(trial) if !trial.spell.news.kept => {
                 let mut next = trial.clone();
                 next.spell.news.kept = true;
-                let mut core = self.clone();
-                core.phase = Phase::HalfOpen(next);
-                Step::to(core, false)
+                Step::to(self.with_phase(Phase::HalfOpen(next)), false)
             }
             _ => Step::stay(false),
         }

@@ -3,13 +3,12 @@
 use std::time::Duration;
 
 use super::{Control, Core};
-use crate::sync::Arc;
 
 /// What a step would do.
 #[derive(Debug)]
 pub(crate) struct Step<R> {
     /// The value to install; `None` if nothing changes.
-    pub(crate) next: Option<Arc<Core>>,
+    pub(crate) next: Option<Core>,
     pub(crate) reply: R,
     pub(crate) turns: Turns,
 }
@@ -43,12 +42,12 @@ impl<R> Step<R> {
     }
 
     pub(super) fn to(next: Core, reply: R) -> Self {
-        Self { next: Some(Arc::new(next)), reply, turns: [None; 2] }
+        Self { next: Some(next), reply, turns: [None; 2] }
     }
 
     pub(super) fn turn(next: Core, turn: Turn, reply: R) -> Self {
         let turns = [Some((next.generation, turn)), None];
-        Self { next: Some(Arc::new(next)), reply, turns }
+        Self { next: Some(next), reply, turns }
     }
 
     /// The step of a circuit by which the peer may be admitted earlier, if it is no transition.
@@ -74,7 +73,7 @@ impl<R> Step<R> {
 
     fn second(self, first: Core, turn: Turn) -> Self {
         let turns = [Some((first.generation, turn)), self.turns[0]];
-        let next = self.next.unwrap_or_else(|| Arc::new(first));
+        let next = self.next.unwrap_or(first);
         Self { next: Some(next), reply: self.reply, turns }
     }
 

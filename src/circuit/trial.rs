@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::{
-    Admission, At, Core, Outcome, Phase, Reported, Settled, Spell, Step, Ticket, Turn, Verdict,
+    Admission, At, Core, Health, Outcome, Phase, Reported, Settled, Spell, Step, Ticket, Turn,
+    Verdict,
 };
 use crate::answer::{Reason, Recorded, Refused, WindowCounts};
 use crate::config::HalfOpenMode;
@@ -30,6 +31,13 @@ pub(crate) struct Trial {
     pub(crate) slow: u32,
 }
 
+/// A slot for a probe: free, or that of the probe at this place, whose lease is over.
+#[derive(Debug, Clone, Copy)]
+enum Slot {
+    Free,
+    Lapsed(usize),
+}
+
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Probe {
     id: u32,
@@ -47,27 +55,36 @@ impl Trial {
         self.rules.lease.is_some_and(|lease| now >= probe.admitted_at.plus(lease))
     }
 
-    /// Gives a slot, a free one or one whose lease is over, if there is any (R3, R5).
-    fn give_slot(&mut self, now: Tick) -> Option<u32> {
+    /// A slot to give, if there is any (R3, R5).
+    fn slot(&self, now: Tick) -> Option<Slot> {
         let out = u32::try_from(self.out.len()).unwrap_or(u32::MAX);
-        if self.judged.saturating_add(out) >= self.rules.probes {
-            let over = self.out.iter().position(|probe| self.expired(probe, now))?;
-            self.out.remove(over);
-            self.lapsed = true;
+        if self.judged.saturating_add(out) < self.rules.probes {
+            return Some(Slot::Free);
         }
-        let id = self.issued;
-        self.issued = self.issued.wrapping_add(1);
-        self.out.push(Probe { id, admitted_at: now });
-        Some(id)
+        self.out.iter().position(|probe| self.expired(probe, now)).map(Slot::Lapsed)
     }
 
-    /// Takes back the slot of a probe whose lease still runs.
-    fn take_back(&mut self, ticket: Ticket, now: Tick) -> bool {
+    /// The phase after a slot was given, and the number of the probe.
+    fn with_probe(&self, slot: Slot, now: Tick) -> (Self, u32) {
+        let mut next = self.clone();
+        if let Slot::Lapsed(place) = slot {
+            next.out.remove(place);
+            next.lapsed = true;
+        }
+        next.out.push(Probe { id: self.issued, admitted_at: now });
+        next.issued = self.issued.wrapping_add(1);
+        (next, self.issued)
+    }
+
+    /// The phase after a probe has given back its slot; `None` if its lease no longer runs.
+    fn without_probe(&self, ticket: Ticket, now: Tick) -> Option<Self> {
         let place = self
             .out
             .iter()
-            .position(|probe| Some(probe.id) == ticket.probe && !self.expired(probe, now));
-        place.map(|place| self.out.remove(place)).is_some()
+            .position(|probe| Some(probe.id) == ticket.probe && !self.expired(probe, now))?;
+        let mut next = self.clone();
+        next.out.remove(place);
+        Some(next)
     }
 
     /// What the verdicts so far mean (R11): `Some(true)` closes, `Some(false)` reopens.
@@ -126,8 +143,8 @@ impl Core {
             failed: 0,
             slow: 0,
         };
-        let mut next = self.clone().turned(Phase::HalfOpen(Box::new(trial)));
-        next.health.retry_attempt = 0;
+        let mut next = self.turned(Phase::HalfOpen(Box::new(trial)));
+        next.health.run.attempts = 0;
         next
     }
 
@@ -136,24 +153,22 @@ impl Core {
         if at.rules.half_open_max.is_some_and(|max| age >= max) {
             return self.admit_after_all(trial, at);
         }
-        let mut next = trial.clone();
-        match next.give_slot(at.now) {
-            Some(id) => {
-                let ticket = self.ticket(at.now, Some(id));
-                Step::to(self.with_trial(next), Admission::Admitted(ticket))
-            }
-            None => Step::stay(Admission::Refused(Refused::new(Reason::ProbesInFlight, None))),
-        }
+        let Some(slot) = trial.slot(at.now) else {
+            return Step::stay(Admission::Refused(Refused::new(Reason::ProbesInFlight, None)));
+        };
+        let (next, id) = trial.with_probe(slot, at.now);
+        let ticket = self.ticket(at.now, Some(id));
+        Step::to(self.with_trial(self.health, next), Admission::Admitted(ticket))
     }
 
     /// Asked for admission, the phase being as old as it may get: it ends with what is known (R6).
     fn admit_after_all(&self, trial: &Trial, at: At<'_>) -> Step<Admission> {
         match trial.last_decision() {
             Some(false) => self
-                .reopen(trial, None, at)
+                .reopen(self.health, trial, None, at)
                 .map(|wait| Admission::Refused(Refused::new(Reason::Open, Some(wait)))),
             Some(true) => {
-                let closed = self.clone().close();
+                let closed = self.close();
                 let ticket = closed.ticket(at.now, None);
                 Step::turn(closed, Turn::Closed, Admission::Admitted(ticket))
             }
@@ -171,13 +186,12 @@ impl Core {
         outcome: Outcome<'_>,
         at: At<'_>,
     ) -> Step<Settled> {
-        let mut next = trial.clone();
-        if !next.take_back(ticket, at.now) {
+        let Some(mut next) = trial.without_probe(ticket, at.now) else {
             return Step::stay(Recorded::Late.into());
-        }
+        };
         next.judged += u32::from(matches!(outcome.verdict, Verdict::Success | Verdict::Failure));
         let slow = trial.rules.is_slow(outcome.latency);
-        let step = self.noted(outcome, at.now).judged(next, slow, outcome, at);
+        let step = self.judged(next, slow, outcome, at);
         step.freed(self.generation).map(Settled::from)
     }
 
@@ -189,13 +203,15 @@ impl Core {
         at: At<'_>,
     ) -> Step<Reported> {
         if outcome.verdict == Verdict::Failure {
-            return self.reopen(trial, outcome.asked_wait(), at).map(|_| Reported::Refused);
+            let health = self.health.noting(outcome);
+            let opened = self.reopen(health, trial, outcome.asked_wait(), at);
+            return opened.map(|_| Reported::Refused);
         }
         let step = self.judged(trial.clone(), false, outcome, at);
         step.map(|recorded| Reported::Settled(recorded.into()))
     }
 
-    /// Adds the verdict and decides if it can be decided. `self` has the error noted already.
+    /// Adds the verdict, and decides if it can be decided.
     fn judged(
         &self,
         mut trial: Trial,
@@ -203,32 +219,39 @@ impl Core {
         outcome: Outcome<'_>,
         at: At<'_>,
     ) -> Step<Recorded> {
+        let health = self.health.noting(outcome);
         let slow_fails = trial.rules.mode == HalfOpenMode::All && trial.rules.slow_rate.is_some();
         match outcome.verdict {
             Verdict::Success if slow && slow_fails => trial.failed += 1,
             Verdict::Success => trial.passed = trial.passed.saturating_add(1),
             Verdict::Failure => trial.failed += 1,
             Verdict::Neutral | Verdict::Dropped => {
-                return Step::to(self.with_trial(trial), Recorded::Neutral);
+                return Step::to(self.with_trial(health, trial), Recorded::Neutral);
             }
         }
         trial.slow += u32::from(slow);
         match trial.decision() {
-            None => Step::to(self.with_trial(trial), Recorded::Counted),
-            Some(true) => Step::turn(self.clone().close(), Turn::Closed, Recorded::Counted),
+            None => Step::to(self.with_trial(health, trial), Recorded::Counted),
+            Some(true) => Step::turn(self.close().noted(outcome), Turn::Closed, Recorded::Counted),
             Some(false) => self
-                .reopen(&trial, outcome.asked_wait(), at)
+                .reopen(health, &trial, outcome.asked_wait(), at)
                 .map(|retry_after| Recorded::Opened { retry_after }),
         }
     }
 
     /// The half-open phase failed: Open again, one failed phase more (R16).
-    fn reopen(&self, trial: &Trial, asked: Option<u64>, at: At<'_>) -> Step<Duration> {
+    fn reopen(
+        &self,
+        health: Health,
+        trial: &Trial,
+        asked: Option<u64>,
+        at: At<'_>,
+    ) -> Step<Duration> {
         let failed_trials = trial.spell.failed_trials.saturating_add(1);
-        self.clone().open(failed_trials, asked, trial.news_after_failure(), at)
+        self.open(health, failed_trials, asked, trial.news_after_failure(), at)
     }
 
-    fn with_trial(&self, trial: Trial) -> Self {
-        Self { phase: Phase::HalfOpen(Box::new(trial)), ..self.clone() }
+    fn with_trial(&self, health: Health, trial: Trial) -> Self {
+        Self { health, ..self.with_phase(Phase::HalfOpen(Box::new(trial))) }
     }
 }

@@ -1,41 +1,68 @@
 //! What can be read off a circuit without a step.
 
-use std::borrow::Cow;
-
-use super::{Core, Phase, Turn, Turns};
+use super::{Core, Health, Phase, Turn, Turns};
 use crate::answer::{Status, WindowCounts};
 use crate::config::Window;
 use crate::rules::Rules;
 use crate::time::Tick;
+use crate::window::Sliding;
+use crate::word::{About, Public, Run};
 
 impl Core {
-    /// As it is seen now: without a streak, if a success has cleared it.
-    pub(crate) fn seen(&self) -> Cow<'_, Self> {
-        match self.was_cleared() {
-            true => Cow::Owned(self.cleared()),
-            false => Cow::Borrowed(self),
+    /// What is published of it in the [`word`](crate::word); `None` if it is not Closed.
+    pub(crate) fn public(&self) -> Option<Public> {
+        let Phase::Closed(window) = &self.phase else { return None };
+        let (epoch, generation, run) = (self.epoch, self.generation, self.health.run);
+        Some(Public { epoch, generation, window: window.is_some(), run })
+    }
+
+    /// Whether calls may be counted in the word while it is in place.
+    pub(crate) fn counts(&self) -> bool {
+        self.public().is_some_and(Public::counts)
+    }
+
+    /// Its run, by what the word says of it.
+    pub(crate) fn run(&self, about: About) -> Run {
+        match about {
+            About::Counting(run) | About::Frozen(run) => run,
+            About::Silent | About::Replaced => self.health.run,
         }
     }
 
-    /// Whether a success has ended the streak that it began with; it is at rest since.
-    pub(crate) fn was_cleared(&self) -> bool {
-        self.may_be_cleared() && self.cleared.is_cleared()
+    /// A copy with that run, if it is another.
+    pub(crate) fn counted(&self, about: About) -> Option<Self> {
+        let run = self.run(about);
+        let copy = || Self { health: Health { run, ..self.health }, ..self.clone() };
+        (run != self.health.run).then(copy)
     }
 
-    /// No success clears it any more; whether that leaves it as it was seen, cleared or not.
-    pub(crate) fn seal(&self, cleared: bool) -> bool {
-        !self.has_no_window() || self.cleared.seal() == cleared
+    /// The window of a Closed phase, if it keeps one.
+    pub(crate) fn window(&self) -> Option<&Sliding> {
+        match &self.phase {
+            Phase::Closed(window) => window.as_ref(),
+            _ => None,
+        }
     }
 
-    /// Whether the peer is healthy as far as can be told without knowing the time.
+    /// Whether outcomes make a streak.
+    pub(crate) fn tallies(&self) -> bool {
+        matches!(self.phase, Phase::Closed(_) | Phase::MetricsOnly(_))
+    }
+
+    /// Whether errors are noted: not while the peer's circuit is disabled (R17), nor when it is gone.
+    pub(crate) fn takes_notes(&self) -> bool {
+        !matches!(self.phase, Phase::Disabled | Phase::Removed)
+    }
+
+    /// Whether it is Closed, and no window holds a failure, as far as can be told without knowing the
+    /// time.
     #[inline]
-    pub(crate) fn is_quiet(&self) -> bool {
-        self.health.streak == 0
-            && match &self.phase {
-                Phase::Closed(None) => true,
-                Phase::Closed(Some(window)) => window.is_spotless(),
-                _ => false,
-            }
+    pub(crate) fn is_spotless(&self) -> bool {
+        match &self.phase {
+            Phase::Closed(None) => true,
+            Phase::Closed(Some(window)) => window.is_spotless(),
+            _ => false,
+        }
     }
 
     /// Whether the circuit is Closed and keeps no window.
@@ -43,27 +70,19 @@ impl Core {
         matches!(self.phase, Phase::Closed(None))
     }
 
-    /// Whether all that a success would do is to end the streak.
-    pub(crate) fn may_be_cleared(&self) -> bool {
-        self.has_no_window() && !self.is_at_rest()
-    }
-
-    /// Whether an admission and a success change nothing but a total, as long as no configuration
-    /// looks at them (R10).
-    pub(crate) fn is_at_rest(&self) -> bool {
-        self.has_no_window() && self.health.streak == 0 && self.health.retry_attempt == 0
-    }
-
     /// Whether a success of this circuit may be taken without knowing the time: it is healthy, no rule
     /// looks at how long calls take, and none at when they were (R1).
     pub(crate) fn is_timeless(&self, rules: &Rules) -> bool {
         let by_time = matches!(rules.window, Some(Window::Time { .. }));
-        self.is_quiet() && self.health.retry_attempt == 0 && rules.slow_call.is_none() && !by_time
+        self.is_spotless()
+            && self.health.run == Run::default()
+            && rules.slow_call.is_none()
+            && !by_time
     }
 
     /// Whether nothing is held against the peer (R26).
     pub(crate) fn is_clean(&self, now: Tick) -> bool {
-        self.health.streak == 0
+        self.health.run.streak == 0
             && match &self.phase {
                 Phase::Closed(_) => self.window_counts(now).failures == 0,
                 Phase::ForcedOpen(Some(ban)) => ban.is_over(now),
@@ -87,17 +106,16 @@ impl Core {
         match &self.phase {
             Phase::Closed(window) => {
                 let rate = window.as_ref().is_some_and(|w| rules.trips(w.counts(now)));
-                rate || self.health.reaches(rules)
+                rate || self.health.run.reaches(rules)
             }
             _ => false,
         }
     }
 
-    /// Whether `is_circuit_open` says no whatever the time is, and leaves no note (R14, R22).
+    /// Whether `is_circuit_open` says no whatever the time is (R22).
     #[inline]
     pub(crate) fn says_no_quietly(&self) -> bool {
-        self.health.streak == 0
-            && !matches!(self.phase, Phase::Open(_) | Phase::ForcedOpen(_) | Phase::Removed)
+        !matches!(self.phase, Phase::Open(_) | Phase::ForcedOpen(_) | Phase::Removed)
     }
 
     #[inline]

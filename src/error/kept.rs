@@ -2,7 +2,6 @@
 //! memory than others.
 
 use super::{Failure, SyncError};
-use crate::sync::Arc;
 
 /// So many bytes of an error's text are kept: a kibibyte.
 const MOST: usize = 1024;
@@ -26,11 +25,11 @@ impl SyncError {
 }
 
 impl Failure {
-    /// The failure as it is kept: itself, or where its text is long a copy with the beginning.
-    pub(crate) fn kept(this: &Arc<Self>) -> Arc<Self> {
-        match this.error.cut() {
-            Some(error) => Arc::new(Self { error, ..**this }),
-            None => Arc::clone(this),
+    /// As it is kept.
+    pub(crate) fn kept(self) -> Self {
+        match self.error.cut() {
+            Some(error) => Self { error, ..self },
+            None => self,
         }
     }
 }

@@ -61,7 +61,7 @@ impl Standing {
             (_, NextAdmission::Unknown) => Class::Probed,
         };
         let latency = seat.tracker.latency(|| env.clock.now());
-        Self { class, latency, streak: core.health.streak }
+        Self { class, latency, streak: core.health.run.streak }
     }
 
     /// The order in which candidates are called, the best first: by what a call is expected to

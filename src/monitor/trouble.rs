@@ -148,8 +148,10 @@ impl<K: PeerKey> Troubles<K> {
         let seat;
         let mut kept = self.locked();
         seat = registry.known(peer);
-        let found = seat.as_ref().map(|seat| seat.tracker.core().seen_at(now));
-        let found = found.map(|core| (core.status(), core.health.opened));
+        let found = seat.as_ref().map(|seat| {
+            let status = seat.tracker.core().seen_at(now).status();
+            (status, seat.tracker.totals().opened)
+        });
         let found = found.filter(|(status, opened)| concerns(*status, *opened));
         kept.note(&key, found, &mut spare);
         drop(kept);

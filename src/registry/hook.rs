@@ -102,7 +102,7 @@ impl<K: PeerKey> HealthRegistry<K> {
             _ => None,
         };
         let troubled = match &core.phase {
-            Phase::Closed(_) => core.health.streak > 0,
+            Phase::Closed(_) => core.health.run.streak > 0,
             phase => matches!(phase, Phase::Open(_) | Phase::HalfOpen(_)),
         };
         Standing {
@@ -119,7 +119,7 @@ impl<K: PeerKey> HealthRegistry<K> {
     pub(crate) fn refusal(&self, peer: &K) -> Option<Refused> {
         let Standing { refused, look_again, .. } = self.standing(peer);
         let refused = refused.filter(|_| look_again != Some(Duration::ZERO))?;
-        self.known(peer)?.refused.count(refused.reason);
+        self.known(peer)?.tracker.count_refusal(refused.reason);
         Some(refused)
     }
 

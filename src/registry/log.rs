@@ -27,8 +27,8 @@ fn write<K: PeerKey>(seat: &Seat<K>, generation: u64, kind: EventKind) {
     let peer = || short(&*seat.key);
     match kind {
         Kind::Opened { retry_after, reopened: false } if seat.tracker.successes() > 0 => {
-            let core = seat.tracker.core();
-            let error = core.health.last_error.as_ref().map(|(_, failure)| failure.error());
+            let last = seat.tracker.errors(&seat.tracker.core()).last;
+            let error = last.as_ref().map(|last| last.failure.error());
             let error = error.map(tracing::field::display);
             warn!(target: "peer_health", peer = peer(), generation, ?retry_after, error, "circuit opened");
         }

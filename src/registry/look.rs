@@ -78,8 +78,9 @@ impl<K: PeerKey> HealthRegistry<K> {
     /// How long ago the peer's last error was; `None` if there was none.
     #[cfg(feature = "tokio")]
     pub(crate) fn since_last_error(&self, peer: &K) -> Option<Duration> {
-        let (at, _) = self.known(peer)?.tracker.core().health.last_error.clone()?;
-        Some(Duration::from_nanos(self.inner.shared.env.clock.now().since(at)))
+        let seat = self.known(peer)?;
+        let last = seat.tracker.errors(&seat.tracker.core()).last?;
+        Some(Duration::from_nanos(self.inner.shared.env.clock.now().since(last.at)))
     }
 
     /// The configuration as it is now.
@@ -129,7 +130,7 @@ impl<K: PeerKey> HealthRegistry<K> {
     pub fn totals(&self) -> Totals {
         let mut totals = self.inner.shared.ledger.totals();
         for seat in self.inner.table.seats().iter().filter_map(Weak::upgrade) {
-            totals.permits.add(seat.totals(&seat.tracker.core().health));
+            totals.permits.add(seat.tracker.totals());
         }
         totals
     }
@@ -165,29 +166,31 @@ impl<K: PeerKey> HealthRegistry<K> {
 impl<K> Inner<K> {
     fn snapshot(&self, seat: &Seat<K>) -> Snapshot {
         let env = &self.shared.env;
-        let core = seat.tracker.core();
+        let tracker = &seat.tracker;
+        let core = tracker.core();
         // A healthy peer needs no clock.
-        let timeless = core.has_no_window() && core.health.last_error.is_none();
+        let timeless = core.has_no_window() && !tracker.has_errors();
         let now = if timeless { Tick::default() } else { env.clock.now() };
         let core = core.seen_at(now);
-        let health = &core.health;
+        let errors = tracker.errors(&core);
+        let last = errors.last.as_ref();
         let shown = |at: Tick| ago(now.since(at));
         Snapshot {
             status: core.status(),
             generation: core.generation,
-            streak: health.streak,
+            streak: core.health.run.streak,
             window: core.window_counts(now),
-            next_admission: seat.tracker.next_admission(&core, env, now),
+            next_admission: tracker.next_admission(&core, env, now),
             open_for: core.opened_at().map(|at| Duration::from_nanos(now.since(at))),
             probes_in_flight: core.probes_in_flight(),
-            last_error: health.last_error.as_ref().map(|(_, failure)| Arc::clone(failure)),
-            last_error_at: health.last_error.as_ref().map(|(at, _)| shown(*at)),
+            last_error: last.map(|last| Arc::new(last.failure.clone())),
+            last_error_at: last.map(|last| shown(last.at)),
             opened_at: core.opened_at().map(shown),
-            errors: health.errors,
-            retry_attempt: health.retry_attempt,
-            consecutive_successes: seat.tracker.successes_since(health),
-            latency: seat.tracker.latency(|| env.clock.now()).map(Duration::from_nanos),
-            totals: seat.totals(health),
+            errors: errors.count,
+            retry_attempt: core.health.run.attempts,
+            consecutive_successes: tracker.successes_since(&core, &errors),
+            latency: tracker.latency(|| env.clock.now()).map(Duration::from_nanos),
+            totals: tracker.totals(),
         }
     }
 }

@@ -1,62 +1,92 @@
 //! What is counted beside a peer's circuit, and when the peer was last used.
 
-use super::Tracker;
-use crate::circuit::{Core, Health, Phase};
-use crate::snapshot::{PeerTotals, Refusals};
-use crate::sync::{AtomicU64, Ordering, prefetch};
+use super::record::Record;
+use super::{Errors, Tracker};
+use crate::answer::Reason;
+use crate::circuit::{Beside, Core, Phase, Turn, Turns};
+use crate::snapshot::PeerTotals;
+use crate::sync::{Ordering, Total, prefetch};
 use crate::time::Tick;
 
 impl Tracker {
     pub(crate) fn successes(&self) -> u64 {
         // Relaxed, twice: pairs with nothing; totals, for display.
-        self.succeeded.load(Ordering::Relaxed) + self.reported_successes.load(Ordering::Relaxed)
+        let reported =
+            self.record.get().map_or(0, |r| r.reported_successes.load(Ordering::Relaxed));
+        self.succeeded.load(Ordering::Relaxed) + reported
     }
 
     /// Brings what calls write, and whether the circuit is at rest, into the cache: before it is asked.
     #[inline]
     pub(crate) fn prefetch(&self) {
-        prefetch(&self.succeeded);
-        self.rest.prefetch();
+        prefetch(&self.stamp);
+        self.word.prefetch();
+    }
+
+    /// Counts a success, for display.
+    #[inline]
+    pub(crate) fn count_success(&self) {
+        // Relaxed: pairs with nothing; a total, in no order with the circuit.
+        self.succeeded.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a call that was refused.
+    pub(crate) fn count_refusal(&self, reason: Reason) {
+        // Relaxed: pairs with nothing; a total.
+        self.record.get_or_make().refused(reason).fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts the transitions into Open among those of a step that was made.
+    pub(super) fn count_openings(&self, turns: &Turns) {
+        for (_, turn) in turns.iter().flatten() {
+            if matches!(turn, Turn::Opened { .. }) {
+                // Relaxed: pairs with nothing; a total.
+                self.record.get_or_make().opened.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// What steps are told of what is noted beside the circuit.
+    pub(super) fn beside(&self) -> Beside {
+        let successes = self.successes();
+        let zero = Beside { successes, ..Beside::default() };
+        self.record.get().map_or(zero, |record| record.beside(successes))
+    }
+
+    /// What is known of errors since the last reset.
+    pub(crate) fn errors(&self, core: &Core) -> Errors {
+        self.record.get().map(|record| record.errors(core.health.era)).unwrap_or_default()
+    }
+
+    /// Whether there ever was an error.
+    pub(crate) fn has_errors(&self) -> bool {
+        self.record.get().is_some_and(Record::has_errors)
     }
 
     /// Successes since the last error or reset.
-    pub(crate) fn successes_since(&self, health: &Health) -> u64 {
-        self.successes().saturating_sub(health.successes_before)
+    pub(crate) fn successes_since(&self, core: &Core, errors: &Errors) -> u64 {
+        let before = errors.last.as_ref().map_or(0, |last| last.successes);
+        self.successes().saturating_sub(before.max(core.health.successes_before))
     }
 
-    pub(crate) fn totals(&self, health: &Health) -> PeerTotals {
-        self.sum(health, |counter| {
+    pub(crate) fn totals(&self) -> PeerTotals {
+        self.sum(|counter| {
             // Relaxed: pairs with nothing; totals, in no order with the circuit.
             counter.load(Ordering::Relaxed)
         })
     }
 
     /// The totals, and zero in their place: what is counted later is counted elsewhere.
-    pub(super) fn take_totals(&self, health: &Health) -> PeerTotals {
-        self.sum(health, |counter| {
+    pub(crate) fn take_totals(&self) -> PeerTotals {
+        self.sum(|counter| {
             // Relaxed: pairs with nothing; whatever is added after this is taken by the next one.
             counter.swap(0, Ordering::Relaxed)
         })
     }
 
-    /// What was counted and not yet taken, of a tracker that is removed or about to go.
-    pub(crate) fn last_totals(&self) -> PeerTotals {
-        self.take_totals(&self.core.load().health)
-    }
-
-    fn sum(&self, health: &Health, read: impl Fn(&AtomicU64) -> u64) -> PeerTotals {
-        PeerTotals {
-            succeeded: read(&self.succeeded),
-            failed: health.failed,
-            neutral: read(&self.neutral),
-            abandoned: read(&self.abandoned),
-            late: read(&self.late),
-            opened: health.opened,
-            reported_successes: read(&self.reported_successes),
-            reported_errors: health.reported,
-            // Counted with the seat.
-            refused: Refusals::default(),
-        }
+    fn sum(&self, read: impl Fn(&Total) -> u64) -> PeerTotals {
+        let totals = self.record.get().map(|record| record.totals(&read)).unwrap_or_default();
+        PeerTotals { succeeded: read(&self.succeeded), ..totals }
     }
 
     /// The average latency of successes in nanoseconds, if any is known. Asks for the time only if
@@ -97,7 +127,7 @@ impl Tracker {
     /// wait, whichever is later (R26). `None` for an override, which is never forgotten.
     pub(crate) fn unused_since(&self, core: &Core) -> Option<Tick> {
         // Relaxed: pairs with `touch`; see there.
-        let used = Tick(self.used_at.load(Ordering::Relaxed)).max(core.health.failed_at);
+        let used = Tick(self.used_at.load(Ordering::Relaxed));
         match &core.phase {
             Phase::Closed(_) => Some(used),
             Phase::Open(spell) => Some(used.max(spell.ends())),

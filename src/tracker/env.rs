@@ -10,24 +10,15 @@ use crate::time::Clock;
 pub(crate) struct Env {
     pub(crate) clock: Clock,
     rules: Swap<Rules>,
-    /// `LOOKS` once a configuration looked at healthy calls: see [`Rules::looks_at_successes`]; at
-    /// least `GUARDED` once one had the guard on.
+    /// 1 once a configuration looked at healthy calls: see [`Rules::looks_at_successes`].
     looking: AtomicU8,
     /// Against an outage of our own (R30).
     pub(crate) guard: Guard,
 }
 
-const GUARDED: u8 = 1;
-const LOOKS: u8 = 2;
-
-fn looking(rules: &Rules) -> u8 {
-    let guarded = if rules.guard.is_some() { GUARDED } else { 0 };
-    if rules.looks_at_successes() { LOOKS } else { guarded }
-}
-
 impl Env {
     pub(crate) fn new(clock: Clock, rules: Arc<Rules>) -> Self {
-        let looking = AtomicU8::new(looking(&rules));
+        let looking = AtomicU8::new(rules.looks_at_successes().into());
         Self { clock, rules: Swap::new(rules), looking, guard: Guard::new(None) }
     }
 
@@ -42,11 +33,11 @@ impl Env {
 
     /// Replaces the configuration (R18).
     pub(crate) fn configure(&self, rules: Arc<Rules>) {
-        let (looking, guarded) = (looking(&rules), rules.guard.is_some());
-        if looking > 0 {
+        let guarded = rules.guard.is_some();
+        if rules.looks_at_successes() {
             // Relaxed: pairs with `looks_at_successes`. Whoever has seen the new configuration has
             // acquired what came before it, and sees this too.
-            self.looking.fetch_max(looking, Ordering::Relaxed);
+            self.looking.store(1, Ordering::Relaxed);
         }
         self.rules.replace(rules);
         if guarded {
@@ -59,17 +50,6 @@ impl Env {
     #[inline]
     pub(crate) fn looks_at_successes(&self) -> bool {
         // Relaxed: pairs with `configure`; see there.
-        self.looking.load(Ordering::Relaxed) == LOOKS
-    }
-
-    /// Whether a success may matter beyond the streak that it ends: to the configuration, or as
-    /// the end of an outage (R30).
-    pub(super) fn looks_at_recoveries(&self) -> bool {
-        // Relaxed: pairs with `configure`; see there.
-        match self.looking.load(Ordering::Relaxed) {
-            0 => false,
-            GUARDED => self.guard.holds(),
-            _ => true,
-        }
+        self.looking.load(Ordering::Relaxed) == 1
     }
 }

@@ -1,17 +1,17 @@
 //! When a peer may be called, without asking to be admitted (R7).
 
-use super::{Env, Seen, Tracker};
+use super::{Env, Tracker, View};
 use crate::answer::{NextAdmission, Refused, Status};
 use crate::circuit::{Admission, At, Core};
 use crate::time::Tick;
 
-impl Seen {
+impl View {
     /// As it reads at that moment: reset, if it was forced open until then (R17). The next phase has
     /// not begun yet.
     pub(crate) fn seen_at(self, now: Tick) -> Self {
         let lifted = self.after_ban(now);
         match lifted.map(|lifted| Core { generation: self.generation, ..lifted }) {
-            Some(lifted) => Self::Cleared(Box::new(lifted)),
+            Some(lifted) => Self { copy: Some(lifted), ..self },
             None => self,
         }
     }

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering as Std;
 use shuttle::scheduler::{RandomScheduler, Schedule, Scheduler, Task, TaskId};
 
 use crate::answer::{Recorded, WindowCounts};
-use crate::circuit::{At, Core, Outcome, Phase, Step, Ticket, Verdict};
+use crate::circuit::{At, Beside, Core, Outcome, Phase, Step, Ticket, Verdict};
 use crate::histories::{check, check_under, random};
 use crate::peer::{SALT, Time};
 use crate::program::{Act, Answer, Ending, Entry, Look, Mix, Program, Recorder, Subject, THREADS};
@@ -51,10 +51,10 @@ impl Tracker {
             let made = step(&seen, At { rules: &self.rules, now, salt: SALT, held: false });
             let Some(next) = made.next else { return made.reply };
             if self.flaw == Flaw::StoresBlindly {
-                self.core.replace(next);
+                self.core.replace(Arc::new(next));
                 return made.reply;
             }
-            match self.core.compare_and_swap(&seen, next) {
+            match self.core.compare_and_swap(&seen, Arc::new(next)) {
                 Ok(()) => return made.reply,
                 Err(found) => seen = found,
             }
@@ -65,7 +65,7 @@ impl Tracker {
         let now = self.clock.now();
         let latency = ticket.start.map(|start| now.since(start));
         let (verdict, failure) = (ending.verdict(), ending.failure());
-        let outcome = Outcome { verdict, failure, latency, reported: false, successes: 0 };
+        let outcome = Outcome { verdict, failure, latency, beside: Beside::default() };
         match self.flaw {
             Flaw::StreakBeside => self.settle_beside(ticket, outcome, now),
             Flaw::SlotFreedFirst if ticket.probe.is_some() && verdict == Verdict::Success => {
@@ -141,7 +141,7 @@ impl Tracker {
             Flaw::StreakBeside => {
                 look.streak = u32::try_from(self.streak.load(Ordering::SeqCst)).unwrap();
             }
-            Flaw::LooksTwice => look.streak = self.core.load().health.streak,
+            Flaw::LooksTwice => look.streak = self.core.load().health.run.streak,
             _ => {}
         }
         look

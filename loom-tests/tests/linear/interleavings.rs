@@ -160,7 +160,7 @@ impl Scene {
     }
 
     fn report_failure(&self) -> &'static str {
-        told(self.peer.report(Verdict::Failure, Some(&Arc::new(failure()))).0)
+        told(self.peer.report(Verdict::Failure, Some(&failure())).0)
     }
 
     fn report_success(&self) -> &'static str {

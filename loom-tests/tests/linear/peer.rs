@@ -13,7 +13,7 @@ use crate::seat::{Said, Seat, Shared};
 use crate::snapshot::PeerTotals;
 use crate::sync::Arc;
 use crate::time::{Clock, Tick};
-use crate::tracker::{Env, Reply, Seen, Tracker};
+use crate::tracker::{Env, Reply, Tracker, View};
 
 pub(crate) const SALT: u64 = 0x5EED;
 
@@ -42,7 +42,7 @@ impl Peer {
         Self { seat: Arc::new(Seat::new(tracker, shared, ())), told }
     }
 
-    pub(crate) fn core(&self) -> Seen {
+    pub(crate) fn core(&self) -> View {
         self.seat.tracker.core()
     }
 
@@ -65,7 +65,7 @@ impl Peer {
     /// What was ever counted, before a removal and after it.
     pub(crate) fn totals(&self) -> PeerTotals {
         let mut totals = self.seat.shared.ledger.totals().permits;
-        totals.add(self.seat.totals(&self.core().health));
+        totals.add(self.seat.tracker.totals());
         totals
     }
 
@@ -99,7 +99,7 @@ impl Peer {
         done.is_some()
     }
 
-    pub(crate) fn report(&self, verdict: Verdict, failure: Option<&Arc<Failure>>) -> (Reply, u32) {
+    pub(crate) fn report(&self, verdict: Verdict, failure: Option<&Failure>) -> (Reply, u32) {
         let seat = &self.seat;
         let (reply, attempt, turns) = seat.tracker.report(&seat.shared.env, verdict, failure);
         seat.tell(&turns);

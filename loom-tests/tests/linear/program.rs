@@ -52,7 +52,7 @@ impl Ending {
         }
     }
 
-    pub(crate) fn failure(&self) -> Option<&Arc<Failure>> {
+    pub(crate) fn failure(&self) -> Option<&Failure> {
         match self {
             Self::Failure(failure) => Some(failure),
             _ => None,
@@ -95,16 +95,18 @@ impl Look {
         Self {
             status: core.status(),
             generation: core.generation,
-            streak: core.health.streak,
+            streak: core.health.run.streak,
             probes: core.probes_in_flight(),
         }
     }
 }
 
-/// All of a circuit but the count of successes that is taken over from outside of it.
+/// All of a circuit that decides, but the number of its value, the count of successes that is taken over
+/// from outside of it, and the time of the last failure, which without a window is noted beside it.
 pub(crate) fn print(core: &Core) -> String {
     let mut core = core.clone();
-    core.health.successes_before = 0;
+    core.epoch = 0;
+    (core.health.successes_before, core.health.failed_at) = (0, Tick::default());
     format!("{core:?}")
 }
 
@@ -169,12 +171,15 @@ impl Program {
     fn random_rules(mix: Mix, rng: &mut impl Rng) -> Vec<HealthConfig> {
         let nanos = Duration::from_nanos;
         let some = |rng: &mut dyn shuttle::rand::RngCore, n| rng.gen_bool(0.4).then(|| nanos(n));
+        // What is announced and when failures were, where that is noted beside the circuit, is for the
+        // sequential tests.
+        let windows = mix == Mix::Permits;
         let mut config = || {
             let rate = rng.gen_bool(0.2);
             let slow = rng.gen_bool(0.15).then(|| nanos(7));
             let mut config = HealthConfig::default()
                 .with_failure_threshold(rng.gen_range(1..=3))
-                .with_failure_window(nanos(if rng.gen_bool(0.3) { 6 } else { 0 }))
+                .with_failure_window(nanos(if windows && rng.gen_bool(0.3) { 6 } else { 0 }))
                 .with_success_threshold(rng.gen_range(1..=3))
                 .with_open_timeout(nanos(OPEN))
                 .with_open_multiplier(if rng.gen_bool(0.3) { 2.0 } else { 1.0 })

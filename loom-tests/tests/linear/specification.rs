@@ -2,7 +2,7 @@
 //! that its operation read.
 
 use crate::answer::NextAdmission;
-use crate::circuit::{Admission, At, Core, Outcome, Reported, Step, Ticket};
+use crate::circuit::{Admission, At, Beside, Core, Outcome, Phase, Reported, Step, Ticket};
 use crate::peer::SALT;
 use crate::program::{Act, Answer, Ending, Entry, Look, Reply, print};
 use crate::rules::Rules;
@@ -14,9 +14,10 @@ use crate::time::Tick;
 /// if it would have had to read it.
 pub(crate) fn apply(core: &Core, entry: &Entry, rules: &Arc<Rules>) -> Option<(Core, Answer)> {
     let at = |now| At { rules, now, salt: SALT, held: false };
+    let attempt = core.health.run.attempts.saturating_add(1);
     let stays = |answer| Some((core.clone(), answer));
     match (&entry.act, entry.now) {
-        (Act::Acquire, None) if core.health.streak == 0 => {
+        (Act::Acquire, None) if core.health.run.streak == 0 => {
             // Nobody will ask when the call began.
             let unknown = |admission| match admission {
                 Admission::Admitted(ticket) => {
@@ -28,25 +29,27 @@ pub(crate) fn apply(core: &Core, entry: &Entry, rules: &Arc<Rules>) -> Option<(C
         }
         (Act::Acquire, Some(now)) => steps(core, core.admit(at(now)), Answer::Admission),
         (Act::Settle(ticket, ending @ Ending::Success), None) => {
-            let step = core.settle(*ticket, outcome(ending, None, false), at(Tick(0)));
+            let step = core.settle(*ticket, outcome(ending, None), at(Tick(0)));
             steps(core, step, |settled| Answer::Recorded(settled.recorded))
         }
         (Act::Settle(ticket, ending), Some(now)) => {
             let latency = ticket.start.map(|start| now.since(start));
-            let step = core.settle(*ticket, outcome(ending, latency, false), at(now));
+            let step = core.settle(*ticket, outcome(ending, latency), at(now));
             steps(core, step, |settled| match ending {
                 // A drop answers nothing.
                 Ending::Dropped => Answer::Done(true),
                 _ => Answer::Recorded(settled.recorded),
             })
         }
-        (Act::Report(ending @ Ending::Success), None) if core.is_timeless(rules) => {
-            let step = core.report(outcome(ending, None, true), at(Tick(0)));
-            steps(core, step, |reported| Answer::Report(reply(reported), 1))
+        // A success that is counted in a closed circuit needs no time.
+        (Act::Report(ending @ Ending::Success), None)
+            if matches!(core.phase, Phase::Closed(_)) && rules.slow_call.is_none() =>
+        {
+            let step = core.report(outcome(ending, None), at(Tick(0)));
+            steps(core, step, |reported| Answer::Report(reply(reported), attempt))
         }
         (Act::Report(ending), Some(now)) => {
-            let attempt = core.health.retry_attempt.saturating_add(1);
-            let step = core.report(outcome(ending, None, true), at(now));
+            let step = core.report(outcome(ending, None), at(now));
             steps(core, step, |reported| Answer::Report(reply(reported), attempt))
         }
         (Act::Control(control), _) => {
@@ -70,12 +73,10 @@ pub(crate) fn apply(core: &Core, entry: &Entry, rules: &Arc<Rules>) -> Option<(C
                 }
             }))
         }
-        (Act::IsCircuitOpen, None) if core.health.streak == 0 => {
+        (Act::IsCircuitOpen, None) if core.health.run.streak == 0 => {
             stays(Answer::IsCircuitOpen(core.refuses(Tick(0))))
         }
-        (Act::IsCircuitOpen, Some(now)) => {
-            steps(core, core.announce(at(now)), Answer::IsCircuitOpen)
-        }
+        (Act::IsCircuitOpen, Some(now)) => stays(Answer::IsCircuitOpen(core.refuses(now))),
         _ => None,
     }
 }
@@ -85,12 +86,12 @@ fn steps<R>(
     step: Step<R>,
     answer: impl FnOnce(R) -> Answer,
 ) -> Option<(Core, Answer)> {
-    Some((step.next.map_or_else(|| core.clone(), |next| (*next).clone()), answer(step.reply)))
+    Some((step.next.unwrap_or_else(|| core.clone()), answer(step.reply)))
 }
 
-fn outcome(ending: &Ending, latency: Option<u64>, reported: bool) -> Outcome<'_> {
+fn outcome(ending: &Ending, latency: Option<u64>) -> Outcome<'_> {
     let (verdict, failure) = (ending.verdict(), ending.failure());
-    Outcome { verdict, failure, latency, reported, successes: 0 }
+    Outcome { verdict, failure, latency, beside: Beside::default() }
 }
 
 fn reply(reported: Reported) -> Reply {

@@ -110,6 +110,55 @@ atomics!(AtomicU8: u8, AtomicU64: u64, AtomicUsize: usize);
 /// No scheduling point: the time is read between two (see `peer::Time`).
 pub(crate) type TimeWord = std::sync::atomic::AtomicU64;
 
+/// Nothing is ordered by it: no step of a model.
+pub(crate) type Total = std::sync::atomic::AtomicU64;
+
+/// Made when it is first asked for, by whoever asks; which of several at once makes no difference.
+#[derive(Debug)]
+pub(crate) struct Once<T>(std::sync::OnceLock<Box<T>>);
+
+impl<T: Default> Once<T> {
+    pub(crate) fn new() -> Self {
+        Self(std::sync::OnceLock::new())
+    }
+
+    pub(crate) fn get(&self) -> Option<&T> {
+        self.0.get().map(|value| &**value)
+    }
+
+    pub(crate) fn get_or_make(&self) -> &T {
+        self.0.get_or_init(Box::default)
+    }
+}
+
+/// For display: no step of a model.
+pub(crate) struct Latest<T>(std::sync::Mutex<Option<Arc<T>>>);
+
+impl<T> Default for Latest<T> {
+    fn default() -> Self {
+        Self(std::sync::Mutex::new(None))
+    }
+}
+
+impl<T> std::fmt::Debug for Latest<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Latest")
+    }
+}
+
+impl<T> Latest<T> {
+    pub(crate) fn put(&self, value: Arc<T>, is_newer: impl Fn(&T, &T) -> bool) {
+        let mut latest = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if !latest.as_ref().is_some_and(|found| is_newer(found, &value)) {
+            *latest = Some(value);
+        }
+    }
+
+    pub(crate) fn get(&self, _: impl Fn(&T, &T) -> bool) -> Option<Arc<T>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
 /// A shared `Arc` that is replaced as a whole.
 #[derive(Debug)]
 pub(crate) struct Swap<T> {

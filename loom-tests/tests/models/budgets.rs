@@ -17,7 +17,7 @@ fn spent(tokens: u32, failures: usize) -> Arc<RetryBudget> {
 /// What each thread takes and gives back is in the sum, in whatever order they did it.
 #[test]
 fn a_budget_loses_and_doubles_no_token() {
-    two([235, 315], || {
+    two([243, 324], || {
         let budget = spent(4, 1);
         let other = Arc::clone(&budget);
         both(
@@ -39,7 +39,7 @@ fn a_budget_loses_and_doubles_no_token() {
 /// sees a sum that there was.
 #[test]
 fn a_budget_stays_within_its_bounds() {
-    two([85, 100], || {
+    two([90, 106], || {
         let budget = spent(1, 0);
         let other = Arc::clone(&budget);
         both(
@@ -72,7 +72,7 @@ fn emptied(tokens: u32) -> (Arc<RetryBudget>, ManualClock) {
 /// that is made at the same time.
 #[test]
 fn what_comes_back_with_time_comes_once() {
-    two([500, 1800], || {
+    two([3154, 71418], || {
         let (budget, hand) = emptied(4);
         let (other, other_hand) = (Arc::clone(&budget), hand.clone());
         both(
@@ -93,7 +93,7 @@ fn what_comes_back_with_time_comes_once() {
 /// there was half a token, and one of them has it.
 #[test]
 fn a_failure_that_was_overtaken_gives_nothing_back() {
-    two([140, 440], || {
+    two([557, 14588], || {
         let (budget, hand) = emptied(1);
         let other = Arc::clone(&budget);
         both(
@@ -110,7 +110,7 @@ fn a_failure_that_was_overtaken_gives_nothing_back() {
 /// What comes back beyond the most is gone: it is no credit for what is taken later.
 #[test]
 fn no_more_comes_back_than_there_can_be() {
-    two([500, 1900], || {
+    two([4086, 156818], || {
         let (budget, hand) = emptied(1);
         let other = Arc::clone(&budget);
         both(

@@ -12,7 +12,7 @@ const VERDICTS: [Verdict; 4] =
 #[test]
 fn p08_a_late_outcome_changes_nothing() {
     for verdict in VERDICTS {
-        two([320, 3380], move || {
+        two([1528, 5488], move || {
             let peer = Peer::new(config(1, 1));
             let (a, b) = (peer.hand_at(OPEN), peer.hand());
             let (stale, failing) = (b.admitted(), b.admitted());
@@ -28,7 +28,7 @@ fn p08_a_late_outcome_changes_nothing() {
             assert_eq!(recorded, Recorded::Late);
             let (core, totals) = (peer.core(), peer.totals());
             assert_eq!((core.status(), core.generation), (Status::Closed, 3));
-            assert_eq!((core.health.streak, core.health.errors), (0, 1));
+            assert_eq!((core.health.run.streak, peer.errors()), (0, 1));
             assert_eq!((totals.late, totals.settled(), totals.opened), (1, 3, 1));
             peer.finish();
         });
@@ -39,7 +39,7 @@ fn p08_a_late_outcome_changes_nothing() {
 #[test]
 fn p08_a_late_probe_changes_nothing() {
     for verdict in VERDICTS {
-        two([66, 1150], move || {
+        two([157, 1057], move || {
             let (peer, tickets) = Peer::half_open(config(1, 3), 2);
             let (a, b) = (peer.hand_at(OPEN), peer.hand_at(OPEN));
             let (x, failing) = (tickets[0], tickets[1]);
@@ -73,14 +73,14 @@ fn p12_a_control_is_one_transition() {
         (Control::Reset, Status::Closed),
     ];
     for (control, status) in controls {
-        two([186, 3835], move || {
+        two([150, 438], move || {
             let peer = Peer::new(config(1, 1));
             let (a, b) = (peer.hand(), peer.hand());
             let x = a.admitted();
             let (recorded, done) = both(move || a.fail(x), || b.control(control));
             assert!(done);
             let core = peer.core();
-            assert_eq!((core.status(), core.health.streak), (status, 0));
+            assert_eq!((core.status(), core.health.run.streak), (status, 0));
             let transitions = if opened(&recorded) { 2 } else { 1 };
             assert_eq!(core.generation, transitions);
             assert_eq!(peer.totals().late, 2 - transitions);
@@ -92,7 +92,7 @@ fn p12_a_control_is_one_transition() {
 /// P12: of two controls the later one lasts, and both were made.
 #[test]
 fn p12_of_two_controls_the_last_lasts() {
-    two([792, 11840], || {
+    two([528, 520], || {
         let peer = Peer::new(config(1, 1));
         let (a, b) = (peer.hand(), peer.hand());
         both(move || a.control(Control::ForceOpen), || b.control(Control::Reset));
@@ -110,14 +110,14 @@ fn p12_of_two_controls_the_last_lasts() {
 #[test]
 fn p12_a_reset_outlasts_probes() {
     for verdict in VERDICTS {
-        two([12, 120], move || {
+        two([76, 53], move || {
             let (peer, tickets) = Peer::half_open(config(2, 2), 1);
             let (a, b) = (peer.hand_at(OPEN), peer.hand_at(OPEN));
             let probe = tickets[0];
             both(move || a.settle(probe, verdict), || b.control(Control::Reset));
             let core = peer.core();
-            assert_eq!((core.status(), core.health.streak), (Status::Closed, 0));
-            assert_eq!(core.health.errors, 0, "a reset clears what was known");
+            assert_eq!((core.status(), core.health.run.streak), (Status::Closed, 0));
+            assert_eq!(peer.errors(), 0, "a reset clears what was known");
             peer.finish();
         });
     }
@@ -128,7 +128,7 @@ fn p12_a_reset_outlasts_probes() {
 #[test]
 fn p12_a_removal_is_the_last_transition() {
     for verdict in VERDICTS {
-        two([899, 441], move || {
+        two([121, 203], move || {
             let peer = Peer::new(config(1, 1));
             let (a, b) = (peer.hand(), peer.hand());
             let (x, y) = (a.admitted(), a.admitted());

@@ -21,7 +21,6 @@ mod production {
     pub(crate) mod answer;
     pub(crate) mod budget;
     pub(crate) mod circuit;
-    pub(crate) mod cleared;
     pub(crate) mod config;
     pub(crate) mod error;
     pub(crate) mod event;
@@ -29,17 +28,17 @@ mod production {
     pub(crate) mod guard;
     pub(crate) mod permit;
     pub(crate) mod registry;
-    pub(crate) mod rest;
     pub(crate) mod rules;
     pub(crate) mod seat;
     pub(crate) mod snapshot;
     pub(crate) mod time;
     pub(crate) mod tracker;
     pub(crate) mod window;
+    pub(crate) mod word;
 }
 pub(crate) use production::{
-    answer, budget, circuit, cleared, config, error, event, foreign, guard, permit, registry, rest,
-    rules, seat, snapshot, time, tracker, window,
+    answer, budget, circuit, config, error, event, foreign, guard, permit, registry, rules, seat,
+    snapshot, time, tracker, window, word,
 };
 
 mod map;

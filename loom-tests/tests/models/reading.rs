@@ -7,27 +7,25 @@ use crate::time::Tick;
 
 /// What holds of every single state of a circuit that opens at two and closes after two.
 fn is_one_state(core: &Core) {
-    let health = &core.health;
+    let streak = core.health.run.streak;
     match &core.phase {
-        Phase::Closed(_) => assert!(health.streak < 2),
+        Phase::Closed(_) => assert!(streak < 2),
         Phase::Open(spell) => {
-            assert_eq!(health.streak, 2);
-            assert_eq!(u64::from(spell.failed_trials) + 1, health.opened);
+            assert_eq!((streak, spell.failed_trials), (2, 0));
         }
         Phase::HalfOpen(trial) => {
-            assert_eq!(health.streak, 2);
+            assert_eq!(streak, 2);
             assert!(trial.decided() as usize + trial.out.len() <= 2);
             assert!(trial.passed < 2 && trial.failed == 0, "a decided phase has ended");
         }
         _ => unreachable!(),
     }
-    assert!(health.failed >= u64::from(health.streak), "a streak without its failures");
 }
 
 /// P11: a snapshot is one state, and for one reader generations never go back.
 #[test]
 fn p11_a_snapshot_is_one_state() {
-    two([4615, 5004], || {
+    two([11847, 45366], || {
         let peer = Peer::new(config(2, 2));
         let (a, b) = (peer.hand(), peer.hand());
         a.fail(a.admitted());
@@ -52,7 +50,7 @@ fn p11_a_snapshot_is_one_state() {
 /// P11: what one thread has seen, another sees who has heard of it.
 #[test]
 fn p11_what_was_seen_is_not_unseen_by_others() {
-    three([129, 172], || {
+    three([467, 812], || {
         let peer = Peer::new(config(1, 1));
         let [a, b, c] = [peer.hand(), peer.hand(), peer.hand()];
         let x = a.admitted();
@@ -75,7 +73,7 @@ fn p11_what_was_seen_is_not_unseen_by_others() {
 /// R26: of two uses of a peer in trouble the later one counts, whoever notes it first.
 #[test]
 fn r26_a_later_use_is_not_undone_by_an_earlier_one() {
-    two([455, 15575], || {
+    two([14, 462], || {
         let peer = Peer::new(config(3, 1));
         let hand = peer.hand();
         hand.fail(hand.admitted());

@@ -12,7 +12,7 @@ use crate::time::Tick;
 /// counted by the new one.
 #[test]
 fn p13_one_step_uses_one_configuration() {
-    two([12, 4], || {
+    two([23, 5], || {
         settings_change(true);
         let lenient = config(5, 1).with_open_timeout(Duration::from_secs(1));
         opens_by_its_own_or_not_at_all(config(1, 1), &lenient);
@@ -38,7 +38,7 @@ fn opens_by_its_own_or_not_at_all(strict: HealthConfig, lenient: &HealthConfig) 
 /// has to be made on top of a failure that came after the change.
 #[test]
 fn p13_a_lowered_threshold_is_honoured_by_the_next_failure() {
-    two_bounded([446, 1551], || {
+    two_bounded([69, 812], || {
         settings_change(true);
         let peer = Peer::new(config(5, 1));
         let a = peer.hand();
@@ -52,7 +52,7 @@ fn p13_a_lowered_threshold_is_honoured_by_the_next_failure() {
             },
         );
         assert!(opened(&x) != opened(&y), "{x:?}, {y:?}");
-        assert_eq!((peer.core().status(), peer.core().health.streak), (Status::Open, 2));
+        assert_eq!((peer.core().status(), peer.core().health.run.streak), (Status::Open, 2));
         peer.finish();
     });
 }
@@ -60,7 +60,7 @@ fn p13_a_lowered_threshold_is_honoured_by_the_next_failure() {
 /// P13: a streak that is longer than a lowered threshold opens with the next failure.
 #[test]
 fn p13_a_streak_beyond_a_lowered_threshold_opens() {
-    two([11, 4], || {
+    two([12, 4], || {
         settings_change(true);
         let peer = Peer::new(config(5, 1));
         let a = peer.hand();
@@ -77,7 +77,7 @@ fn p13_a_streak_beyond_a_lowered_threshold_opens() {
 /// P13: a half-open phase keeps the number of probes that it began with, and decides by it.
 #[test]
 fn p13_half_open_keeps_its_configuration() {
-    two([20, 5], || {
+    two([23, 5], || {
         settings_change(true);
         let peer = Peer::open(config(1, 1));
         let a = peer.hand_at(OPEN);
@@ -95,7 +95,7 @@ fn p13_half_open_keeps_its_configuration() {
 /// that it says; or the other has no rate and nothing opens.
 #[test]
 fn p13_a_rate_opens_by_one_configuration() {
-    two([20, 5], || {
+    two([39, 6], || {
         settings_change(true);
         let window = Window::count(2);
         let strict = config(9, 1).with_window(window).with_min_calls(1).with_failure_rate(1.0);

@@ -13,7 +13,7 @@ use crate::error::{Failure, SyncError};
 use crate::snapshot::PeerTotals;
 use crate::sync::{self, Arc, Ordering};
 use crate::time::{Clock, ManualClock, Tick};
-use crate::tracker::{Env, Reply, Seen, Tracker};
+use crate::tracker::{Env, Reply, Tracker, View};
 
 /// Checks a model of two threads in all its executions; in a debug build, or where the environment
 /// has `MODELS_BOUNDED`, with at most two preemptions.
@@ -191,7 +191,7 @@ impl Peer {
         hand
     }
 
-    pub(crate) fn core(&self) -> Seen {
+    pub(crate) fn core(&self) -> View {
         self.tracker.core()
     }
 
@@ -203,7 +203,12 @@ impl Peer {
     }
 
     pub(crate) fn totals(&self) -> PeerTotals {
-        self.tracker.totals(&self.core().health)
+        self.tracker.totals()
+    }
+
+    /// Errors since the last reset.
+    pub(crate) fn errors(&self) -> u64 {
+        self.tracker.errors(&self.core()).count
     }
 
     pub(crate) fn told(&self) -> Vec<(u64, Turn)> {
@@ -258,7 +263,7 @@ impl Hand {
         self.clock.set(Duration::from_nanos(now));
     }
 
-    pub(crate) fn core(&self) -> Seen {
+    pub(crate) fn core(&self) -> View {
         self.tracker.core()
     }
 
@@ -293,8 +298,7 @@ impl Hand {
 
     pub(crate) fn settle(&self, ticket: Ticket, verdict: Verdict) -> Recorded {
         let failure = (verdict == Verdict::Failure).then(failure);
-        let (recorded, turns) =
-            self.tracker.settle(&self.env, ticket, verdict, failure.as_ref(), None);
+        let (recorded, turns) = self.tracker.settle(&self.env, ticket, verdict, failure, None);
         self.tell(turns);
         recorded
     }
@@ -346,16 +350,17 @@ impl Hand {
     }
 }
 
-/// What the word says of a circuit at rest is so: see `rest`.
+/// What the word says of a circuit at rest is so: see `word`.
 pub(crate) fn is_told_rightly(tracker: &Tracker) {
     if let Some(generation) = tracker.rests() {
         let core = tracker.core();
-        assert!(core.is_at_rest() && core.generation == generation, "said to be at rest: {core:?}");
+        let rests = core.has_no_window() && core.health.run == Default::default();
+        assert!(rests && core.generation == generation, "said to be at rest: {core:?}");
     }
 }
 
-pub(crate) fn failure() -> Arc<Failure> {
-    Arc::new(Failure::from(SyncError::State(String::new())))
+pub(crate) fn failure() -> Failure {
+    Failure::from(SyncError::State(String::new()))
 }
 
 pub(crate) fn opened(recorded: &Recorded) -> bool {

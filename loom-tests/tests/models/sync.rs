@@ -44,7 +44,7 @@ thread_local! {
     static COUNTED: Cell<bool> = const { Cell::new(false) };
     /// Whether the configuration may be replaced.
     static SETTINGS_CHANGE: Cell<bool> = const { Cell::new(false) };
-    /// Compare-and-swaps of a `Swap` in this execution: won, lost.
+    /// Compare-and-swaps in this execution, of a `Swap` and of words: won, lost.
     static RACES: Cell<(usize, usize)> = const { Cell::new((0, 0)) };
 }
 
@@ -70,6 +70,11 @@ pub(crate) fn begin_execution() {
     COUNTED.set(false);
     SETTINGS_CHANGE.set(false);
     RACES.set((0, 0));
+}
+
+fn note_race(is_won: bool) {
+    let (won, lost) = RACES.get();
+    RACES.set(if is_won { (won + 1, lost) } else { (won, lost + 1) });
 }
 
 /// How many compare-and-swaps have been won and lost in this execution.
@@ -158,7 +163,11 @@ macro_rules! atomic {
                 match self {
                     Self::Std(it) => it.compare_exchange(seen, next, won, lost),
                     Self::Model(_) if unwinding() => Ok(seen),
-                    Self::Model(it) => it.compare_exchange(seen, next, won, lost),
+                    Self::Model(it) => {
+                        let swapped = it.compare_exchange(seen, next, won, lost);
+                        note_race(swapped.is_ok());
+                        swapped
+                    }
                 }
             }
 
@@ -201,6 +210,55 @@ macro_rules! atomic {
 }
 
 pub(crate) type TimeWord = AtomicU64;
+
+/// Nothing is ordered by it: no step of a model.
+pub(crate) type Total = std::sync::atomic::AtomicU64;
+
+/// Made when it is first asked for, by whoever asks; which of several at once makes no difference.
+#[derive(Debug)]
+pub(crate) struct Once<T>(std::sync::OnceLock<Box<T>>);
+
+impl<T: Default> Once<T> {
+    pub(crate) fn new() -> Self {
+        Self(std::sync::OnceLock::new())
+    }
+
+    pub(crate) fn get(&self) -> Option<&T> {
+        self.0.get().map(|value| &**value)
+    }
+
+    pub(crate) fn get_or_make(&self) -> &T {
+        self.0.get_or_init(Box::default)
+    }
+}
+
+/// For display: no step of a model.
+pub(crate) struct Latest<T>(std::sync::Mutex<Option<Arc<T>>>);
+
+impl<T> Default for Latest<T> {
+    fn default() -> Self {
+        Self(std::sync::Mutex::new(None))
+    }
+}
+
+impl<T> std::fmt::Debug for Latest<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Latest")
+    }
+}
+
+impl<T> Latest<T> {
+    pub(crate) fn put(&self, value: Arc<T>, is_newer: impl Fn(&T, &T) -> bool) {
+        let mut latest = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if !latest.as_ref().is_some_and(|found| is_newer(found, &value)) {
+            *latest = Some(value);
+        }
+    }
+
+    pub(crate) fn get(&self, _: impl Fn(&T, &T) -> bool) -> Option<Arc<T>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
 
 atomic!(AtomicU8, u8);
 atomic!(AtomicU64, u64);
@@ -414,8 +472,7 @@ impl<T> Swap<T> {
         let seen = self.arena(|all| all.iter().position(|e| Arc::ptr_eq(&e.value, seen)).unwrap());
         let next = self.push(next);
         let swapped = self.at.compare_exchange(seen, next, Ordering::AcqRel, Ordering::Acquire);
-        let (won, lost) = RACES.get();
-        RACES.set(if swapped.is_ok() { (won + 1, lost) } else { (won, lost + 1) });
+        note_race(swapped.is_ok());
         swapped.map(drop).map_err(|found| self.get(found))
     }
 

@@ -9,7 +9,6 @@ use crate::circuit::Verdict;
 use crate::config::HealthConfig;
 use crate::error::{Failure, SyncError};
 use crate::registry::HealthRegistry;
-use crate::sync::Arc;
 use crate::time::{Clock, ManualClock};
 
 /// Seats that one newcomer may look at, whatever the table holds.
@@ -82,7 +81,7 @@ fn reset() -> SyncError {
 
 /// As a handler of errors does it.
 fn report(registry: &HealthRegistry<u32>, peer: u32) {
-    registry.report(&peer, Verdict::Failure, Some(&Arc::new(Failure::from(reset()))));
+    registry.report(&peer, Verdict::Failure, Some(&Failure::from(reset())));
 }
 
 #[test]

@@ -1,0 +1,173 @@
+//! What is counted and shown of a peer beside its circuit, and decides nothing (R24): totals, errors,
+//! and when they came. A peer has a record from its first error on, or its first call that ended
+//! otherwise than in success.
+//!
+//! Nothing here is part of a step: each number is exact when nothing is going on, and loses nothing;
+//! meanwhile it may lag behind calls that are ending.
+
+use crate::answer::Reason;
+use crate::circuit::{Beside, Verdict};
+use crate::error::Failure;
+use crate::snapshot::{PeerTotals, Refusals};
+use crate::sync::{Arc, Latest, Ordering, Total};
+use crate::time::Tick;
+
+#[derive(Debug, Default)]
+pub(crate) struct Record {
+    pub(super) failed: Total,
+    pub(super) neutral: Total,
+    pub(super) abandoned: Total,
+    pub(super) late: Total,
+    pub(super) opened: Total,
+    pub(super) reported_successes: Total,
+    pub(super) reported_errors: Total,
+    refused: [Total; 3],
+    /// The errors of an era: 24 bits of its number, 40 of the count.
+    errors: Total,
+    /// When the last failure came that counts.
+    failed_at: Total,
+    /// A nanosecond after `is_circuit_open` last said no while a streak was running; 0 if it has not
+    /// since the last failure.
+    announced: Total,
+    last: Latest<Last>,
+}
+
+/// The last error.
+#[derive(Debug)]
+pub(crate) struct Last {
+    /// Its era, and its number in that.
+    number: u64,
+    pub(crate) at: Tick,
+    pub(crate) failure: Failure,
+    /// The successes there had been before it.
+    pub(crate) successes: u64,
+}
+
+impl Last {
+    fn is_newer(&self, other: &Self) -> bool {
+        is_newer(self.number, other.number)
+    }
+}
+
+/// What was noted of errors since the last reset.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Errors {
+    pub(crate) count: u64,
+    pub(crate) last: Option<Arc<Last>>,
+}
+
+const COUNT: u64 = (1 << 40) - 1;
+
+fn tag(era: u32) -> u64 {
+    u64::from(era) << 40
+}
+
+/// Whether an error is newer than another, by their numbers; those of eras wrap.
+fn is_newer(one: u64, other: u64) -> bool {
+    match one & !COUNT == other & !COUNT {
+        true => one > other,
+        false => (one & !COUNT).wrapping_sub(other & !COUNT) <= u64::MAX / 2,
+    }
+}
+
+impl Record {
+    /// Notes an error that was taken in this era: by the circuit, whether it counts or not.
+    pub(super) fn note(&self, era: u32, failure: Failure, at: Tick, successes: u64) {
+        let next = |seen: u64| match seen & !COUNT == tag(era) {
+            true if seen & COUNT == COUNT => Some(seen),
+            true => Some(seen + 1),
+            // An error of an era that is over is shown nowhere.
+            false => is_newer(tag(era), seen).then_some(tag(era) + 1),
+        };
+        // Relaxed, twice: pairs with itself in other threads and with `errors`; a total, of which a
+        // read-modify-write sees the latest.
+        let Ok(before) = self.errors.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next)
+        else {
+            return;
+        };
+        let number = next(before).unwrap_or(before);
+        let last = Last { number, at, failure: failure.kept(), successes };
+        self.last.put(Arc::new(last), Last::is_newer);
+    }
+
+    pub(super) fn has_errors(&self) -> bool {
+        // Relaxed: pairs with `note`; a total, for display.
+        self.errors.load(Ordering::Relaxed) > 0
+    }
+
+    /// What is known of errors in this era.
+    pub(super) fn errors(&self, era: u32) -> Errors {
+        // Relaxed: pairs with `note`; a total, for display.
+        let errors = self.errors.load(Ordering::Relaxed);
+        if errors & COUNT == 0 || errors & !COUNT != tag(era) {
+            return Errors::default();
+        }
+        let last = self.last.get(Last::is_newer).filter(|last| last.number & !COUNT == tag(era));
+        Errors { count: errors & COUNT, last }
+    }
+
+    /// Before a step: when the last failure was, and when `is_circuit_open` last said no (R14).
+    pub(super) fn beside(&self, successes: u64) -> Beside {
+        // Relaxed, twice: pairs with `failed_at` and `announce`; times, by which nothing else is read.
+        let failed_at = Tick(self.failed_at.load(Ordering::Relaxed));
+        let announced = self.announced.load(Ordering::Relaxed).checked_sub(1).map(Tick);
+        Beside { successes, failed_at, announced }
+    }
+
+    /// A failure was counted; what was announced before it says nothing of the next (R14).
+    pub(super) fn fail_at(&self, now: Tick) {
+        // Relaxed: pairs with `beside`.
+        self.failed_at.fetch_max(now.0, Ordering::Relaxed);
+        // Relaxed, three times: pairs with `announce`: this is the next failure after it. What was
+        // announced since stays.
+        let announced = self.announced.load(Ordering::Relaxed);
+        if announced > 0 {
+            let over = Ordering::Relaxed; // Relaxed: as above
+            let _ = self.announced.compare_exchange(announced, 0, over, over);
+        }
+    }
+
+    /// `is_circuit_open` says no while a streak is running: a call that is reported later may have begun
+    /// now (R14).
+    pub(super) fn announce(&self, now: Tick) {
+        // Relaxed: pairs with `beside` and `fail_at`.
+        self.announced.fetch_max(now.0.saturating_add(1), Ordering::Relaxed);
+    }
+
+    /// What counts such an outcome, or such a report; not the successes of permits.
+    pub(super) fn counter(&self, verdict: Verdict, reported: bool, late: bool) -> &Total {
+        match verdict {
+            Verdict::Success if reported => &self.reported_successes,
+            _ if reported => &self.reported_errors,
+            _ if late => &self.late,
+            Verdict::Success | Verdict::Failure => &self.failed,
+            Verdict::Neutral => &self.neutral,
+            Verdict::Dropped => &self.abandoned,
+        }
+    }
+
+    pub(super) fn refused(&self, reason: Reason) -> &Total {
+        let [open, probes_in_flight, forced_open] = &self.refused;
+        match reason {
+            Reason::Open => open,
+            Reason::ProbesInFlight => probes_in_flight,
+            Reason::ForcedOpen => forced_open,
+        }
+    }
+
+    /// What was counted here.
+    pub(super) fn totals(&self, read: impl Fn(&Total) -> u64) -> PeerTotals {
+        let [open, probes_in_flight, forced_open] = self.refused.each_ref().map(&read);
+        PeerTotals {
+            succeeded: 0,
+            failed: read(&self.failed),
+            neutral: read(&self.neutral),
+            abandoned: read(&self.abandoned),
+            late: read(&self.late),
+            opened: read(&self.opened),
+            reported_successes: read(&self.reported_successes),
+            reported_errors: read(&self.reported_errors),
+            refused: Refusals { open, probes_in_flight, forced_open },
+        }
+    }
+}

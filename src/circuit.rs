@@ -233,6 +233,16 @@ impl Core {
         Ticket { generation: self.generation, start: Some(now), probe }
     }
 
+    /// How a call is refused while the wait lasts (R2). That is no use of the peer: it is not forgotten
+    /// before the wait is over (R26).
+    #[inline]
+    pub(crate) fn refusal_of_a_wait(&self, now: Tick) -> Option<Refused> {
+        let Phase::Open(spell) = &self.phase else { return None };
+        let rest = spell.ends().since(now);
+        let refused = || Refused::new(Reason::Open, Some(Duration::from_nanos(rest)));
+        (!spell.is_over(now)).then(refused)
+    }
+
     /// Asks to be admitted (R2, R3, R5, R6).
     pub(crate) fn admit(&self, at: At<'_>) -> Step<Admission> {
         let refused = |reason, after: u64| {
@@ -243,11 +253,13 @@ impl Core {
             Phase::Closed(_) | Phase::MetricsOnly(_) | Phase::Disabled => {
                 Step::stay(Admission::Admitted(self.ticket(at.now, None)))
             }
-            Phase::Open(spell) if spell.is_over(at.now) => {
-                let begun = self.half_open(*spell, at);
-                begun.admit(at).after(begun)
-            }
-            Phase::Open(spell) => refused(Reason::Open, spell.ends().since(at.now)),
+            Phase::Open(spell) => match self.refusal_of_a_wait(at.now) {
+                Some(refused) => Step::stay(Admission::Refused(refused)),
+                None => {
+                    let begun = self.half_open(*spell, at);
+                    begun.admit(at).after(begun)
+                }
+            },
             Phase::HalfOpen(trial) => self.admit_probe(trial, at),
             Phase::ForcedOpen(Some(ban)) => match self.after_ban(at.now) {
                 Some(lifted) => lifted.admit(at).after_reset(lifted),

@@ -7,7 +7,7 @@ use crate::error::Failure;
 use crate::event::EventKind;
 use crate::foreign::Own;
 use crate::snapshot::{PARTS, PeerTotals, Totals};
-use crate::sync::{Arc, AtomicU64, AtomicUsize, Ordering};
+use crate::sync::{Arc, AtomicU32, AtomicU64, Ordering};
 use crate::tracker::{Env, Tracker};
 
 /// What is said of a peer when a step was made.
@@ -108,18 +108,21 @@ impl<K> Shared<K> {
     }
 }
 
+/// In no segment.
+pub(crate) const NOWHERE: u32 = u32::MAX;
+
 /// One peer's place in the registry.
 #[repr(C)]
 pub(crate) struct Seat<K> {
     pub(crate) tracker: Tracker,
     pub(crate) shared: Arc<Shared<K>>,
     pub(crate) key: Own<K>,
+    /// Where the seat is in its segment of the table's circle.
+    pub(crate) place: AtomicU32,
+    /// How many grips there are on it.
+    grips: AtomicU32,
     /// The key's hash, for the table that holds this.
     pub(crate) hash: u64,
-    /// Where the seat is in its segment of the table's circle.
-    pub(crate) place: AtomicUsize,
-    /// How many grips there are on it.
-    grips: AtomicUsize,
 }
 
 impl<K: Clone> Seat<K> {
@@ -135,8 +138,8 @@ impl<K: Clone> Seat<K> {
 impl<K> Seat<K> {
     pub(crate) fn new(tracker: Tracker, shared: Arc<Shared<K>>, key: K) -> Self {
         let (key, hash) = (Own::new(key), 0);
-        let (place, grips) = (AtomicUsize::new(usize::MAX), AtomicUsize::new(0));
-        Self { tracker, shared, key, hash, place, grips }
+        let (place, grips) = (AtomicU32::new(NOWHERE), AtomicU32::new(0));
+        Self { tracker, shared, key, place, grips, hash }
     }
 
     /// For a table, which finds it by this.

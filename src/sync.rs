@@ -9,7 +9,7 @@
 //! a compare-and-swap expects is held alive by its caller, so its address cannot be reused
 //! meanwhile: a pointer that compares equal *is* the same value (no ABA).
 
-pub(crate) use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering, fence};
+pub(crate) use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
 pub(crate) use std::sync::{Arc, Weak};
 use std::sync::{PoisonError, TryLockError};
 
@@ -63,7 +63,13 @@ pub(crate) type TimeWord = AtomicU64;
 #[derive(Debug)]
 pub(crate) struct Once<T>(once_cell::race::OnceBox<T>);
 
-impl<T: Default> Once<T> {
+impl<T> Default for Once<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<T> Once<T> {
     pub(crate) fn new() -> Self {
         Self(once_cell::race::OnceBox::new())
     }
@@ -72,7 +78,10 @@ impl<T: Default> Once<T> {
         self.0.get()
     }
 
-    pub(crate) fn get_or_make(&self) -> &T {
+    pub(crate) fn get_or_make(&self) -> &T
+    where
+        T: Default,
+    {
         self.0.get_or_init(Box::default)
     }
 }

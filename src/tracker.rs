@@ -38,7 +38,7 @@ use take::Call;
 ///
 /// The order of the fields is that of memory. What calls write comes first, with the reference
 /// count of the seat that lies before it; what they only read comes last, with the seat's key. The
-/// line of cache in which successes are counted ends before `core`.
+/// line of cache in which successes are counted ends before `word`.
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct Tracker {
@@ -47,8 +47,6 @@ pub(crate) struct Tracker {
     stamp: AtomicU64,
     /// How long successes take, as far as known.
     latency: Latency,
-    /// When the peer was last used while it was in trouble (R26).
-    used_at: AtomicU64,
     /// What a peer needs that has not always answered.
     record: Once<Record>,
     salt: u64,
@@ -92,12 +90,10 @@ pub(crate) enum Reply {
 impl Tracker {
     /// A tracker that begins as `core`, which others may share: none of them ever returns to it.
     pub(crate) fn new(core: Arc<Core>, salt: u64, stamp: u64) -> Self {
-        let zero = || AtomicU64::new(0);
         Self {
             succeeded: Total::new(0),
             stamp: AtomicU64::new(stamp),
             latency: Latency::unknown(),
-            used_at: zero(),
             record: Once::new(),
             salt,
             word: Word::new(core.public()),
@@ -208,6 +204,9 @@ impl Tracker {
             return (Admission::Admitted(Ticket::quiet(found.generation)), [None; 2]);
         }
         let now = env.clock.now();
+        if let Some(refused) = found.refusal_of_a_wait(now) {
+            return (Admission::Refused(refused), [None; 2]);
+        }
         self.touch(now);
         if found.admits_all() {
             return (Admission::Admitted(found.ticket(now, None)), [None; 2]);

@@ -42,7 +42,7 @@ pub(crate) struct Failsafe(
 impl Single for Failsafe {
     fn new(setup: &Setup<'_>) -> Self {
         let wait = failsafe::backoff::constant(setup.open_for);
-        let policy = failsafe::failure_policy::consecutive_failures(5, wait);
+        let policy = failsafe::failure_policy::consecutive_failures(setup.threshold, wait);
         Self(failsafe::Config::new().failure_policy(policy).build())
     }
 

@@ -43,12 +43,14 @@ pub(crate) struct Setup<'a> {
     pub(crate) peers: &'a [EndpointId],
     /// How long a circuit stays open.
     pub(crate) open_for: Duration,
+    /// After how many failures in a row one opens.
+    pub(crate) threshold: u32,
 }
 
 impl<'a> Setup<'a> {
     /// With the default of this library and of `sync_errors`.
     pub(crate) fn of(peers: &'a [EndpointId]) -> Self {
-        Self { peers, open_for: Duration::from_secs(5) }
+        Self { peers, open_for: Duration::from_secs(5), threshold: 5 }
     }
 }
 

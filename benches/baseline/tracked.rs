@@ -68,7 +68,11 @@ pub(crate) struct Tracked {
 
 impl Tracked {
     fn new(setup: &Setup<'_>) -> Self {
-        let config = CircuitBreakerConfig { open_timeout: setup.open_for, ..Default::default() };
+        let config = CircuitBreakerConfig {
+            failure_threshold: setup.threshold,
+            open_timeout: setup.open_for,
+            ..Default::default()
+        };
         Self { health: PeerHealthTracker::default(), config }
     }
 

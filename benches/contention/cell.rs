@@ -80,7 +80,7 @@ impl Design {
 }
 
 fn made<C: Contender>(work: &Work, open_for: Duration) -> C {
-    C::new(&Setup { peers: work.route.peers(), open_for })
+    C::new(&Setup { open_for, ..Setup::of(work.route.peers()) })
 }
 
 /// One thread alone, two that overlap, or more.

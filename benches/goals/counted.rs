@@ -43,5 +43,7 @@ pub(crate) fn counted() -> Result<Vec<Measured>, Trouble> {
         Measured::new("G9", id / floor),
         Measured::new("G12", ours / theirs),
         Measured::new("G24", empty / 1024.0),
+        Measured::new("G30h", ours),
+        Measured::new("G30f", failed),
     ])
 }

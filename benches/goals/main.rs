@@ -16,6 +16,7 @@ mod measure;
 mod million;
 mod newcomers;
 mod report;
+mod storms;
 mod tasks;
 mod valgrind;
 
@@ -36,7 +37,7 @@ const GROUPS: &[Group] = &[
     (&["G4"], calls::uniform_alone),
     (&["G5", "G6"], calls::hot_crowd),
     (&["G7"], calls::zipf_crowd),
-    (&["G8", "G9", "G12", "G24"], |_| counted::counted()),
+    (&["G8", "G9", "G12", "G24", "G30h", "G30f"], |_| counted::counted()),
     (&["G10h", "G10i"], calls::hot_tails),
     (&["G11h", "G11i"], calls::reads),
     (&["G13", "G14"], million::snapshots),
@@ -47,6 +48,11 @@ const GROUPS: &[Group] = &[
     (&["G21h", "G21i"], newcomers::honest_calls),
     (&["G22"], newcomers::worst),
     (&["G23"], newcomers::crowds),
+    (&["G25a", "G25b", "G25c", "G25d"], storms::hot),
+    (&["G26a", "G26d"], storms::without_trips),
+    (&["G27a", "G27c", "G27d"], storms::with_long_waits),
+    (&["G28a", "G28c", "G28d"], storms::with_short_waits),
+    (&["G29f", "G29q"], storms::after_a_burst),
 ];
 
 const QUICK: &str = "--quick";

@@ -31,11 +31,11 @@ const fn at_least(id: &'static str, name: &'static str, bound: f64) -> Goal {
     Goal { id, name, bound: Bound::AtLeast(bound) }
 }
 
-pub(crate) const GOALS: [Goal; 27] = [
+pub(crate) const GOALS: [Goal; 43] = [
     at_most("G1", "handle_hot_1t_vs_fetch_add", 1.75),
-    at_most("G2", "handle_hot_2t_vs_fetch_add", 1.25),
+    at_most("G2", "handle_hot_2t_vs_fetch_add", 1.1),
     at_most("G3", "id_hot_1t_vs_map_floor", 2.0),
-    at_most("G4", "id_uniform_10k_1t_vs_map_floor", 2.5),
+    at_most("G4", "id_uniform_10k_1t_vs_map_floor", 2.3),
     at_least("G5", "sync_errors_hot_16t_cpu_vs_handle", 15.0),
     at_least("G6", "sync_errors_hot_16t_cpu_vs_id", 4.0),
     at_least("G7", "sync_errors_zipf_100k_16t_cpu_vs_id", 2.0),
@@ -59,6 +59,22 @@ pub(crate) const GOALS: [Goal; 27] = [
     at_most("G22", "insertions_million_third_worst_ms", 1.0),
     at_most("G23", "newcomers_32t_cpu_vs_1t", 2.0),
     at_most("G24", "empty_registry_kib", 16.0),
+    at_most("G25a", "half_fail_handle_hot_1t_vs_failsafe", 1.4),
+    at_most("G25b", "half_fail_handle_hot_2t_vs_failsafe", 0.8),
+    at_most("G25c", "half_fail_handle_hot_16t_vs_failsafe", 0.8),
+    at_most("G25d", "half_fail_handle_hot_64t_vs_failsafe", 0.8),
+    at_most("G26a", "half_fail_id_10k_1t_vs_mutexes", 1.2),
+    at_most("G26d", "half_fail_id_10k_64t_vs_mutexes", 1.2),
+    at_most("G27a", "storm_waits_5s_id_10k_1t_vs_mutexes", 1.5),
+    at_most("G27c", "storm_waits_5s_id_10k_16t_vs_mutexes", 1.5),
+    at_most("G27d", "storm_waits_5s_id_10k_64t_vs_mutexes", 1.5),
+    at_most("G28a", "storm_waits_100us_id_10k_1t_vs_mutexes", 1.9),
+    at_most("G28c", "storm_waits_100us_id_10k_16t_vs_mutexes", 2.5),
+    at_most("G28d", "storm_waits_100us_id_10k_64t_vs_mutexes", 5.0),
+    at_most("G29f", "failure_after_512_threads_vs_before", 1.2),
+    at_most("G29q", "question_in_a_streak_after_512_threads_vs_before", 1.2),
+    at_most("G30h", "million_bytes_healthy", 176.0),
+    at_most("G30f", "million_bytes_failed_once", 350.0),
 ];
 
 /// A goal that was measured.

@@ -11,13 +11,11 @@
 //! from the beginning of a round to its end; one may be seen twice.
 
 use super::table::ahead;
-use crate::seat::Seat;
+use crate::seat::{NOWHERE, Seat};
 use crate::sync::{Arc, Mutex, Ordering};
 
 /// So many seats, and the table itself, hold each seat: the map and the circle.
 pub(super) const HOLDERS: usize = 2;
-
-const NOWHERE: usize = usize::MAX;
 
 pub(super) struct Circle<K> {
     segments: Box<[Mutex<Vec<Place<K>>>]>,
@@ -46,6 +44,11 @@ impl Default for Hand {
     }
 }
 
+/// A segment of more seats than that does not fit into memory.
+fn index(at: usize) -> u32 {
+    u32::try_from(at).unwrap_or(NOWHERE)
+}
+
 impl<K> Circle<K> {
     pub(super) fn new(max_peers: usize) -> Self {
         let segments = (max_peers / 256).next_power_of_two().clamp(1, 16);
@@ -66,7 +69,7 @@ impl<K> Circle<K> {
             return;
         }
         // Relaxed: pairs with `remove`, under the same lock.
-        seat.place.store(places.len(), Ordering::Relaxed);
+        seat.place.store(index(places.len()), Ordering::Relaxed);
         places.push(Place { seat: Arc::clone(seat), counted_in: 0, successes: 0 });
     }
 
@@ -74,7 +77,8 @@ impl<K> Circle<K> {
     pub(super) fn remove(&self, seat: &Seat<K>) {
         let mut places = self.segment(seat).lock();
         // Relaxed, twice: pairs with `add`, under the same lock.
-        let at = seat.place.load(Ordering::Relaxed);
+        let place = seat.place.load(Ordering::Relaxed);
+        let at = usize::try_from(place).unwrap_or(usize::MAX);
         if at >= places.len() {
             return;
         }
@@ -82,7 +86,7 @@ impl<K> Circle<K> {
         let gone = places.swap_remove(at);
         if let Some(moved) = places.get(at) {
             // Relaxed: as above.
-            moved.seat.place.store(at, Ordering::Relaxed);
+            moved.seat.place.store(place, Ordering::Relaxed);
         }
         drop(places);
         // Where the last reference goes, the key goes with it: under no lock (R25).

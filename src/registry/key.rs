@@ -40,22 +40,21 @@ pub(crate) struct Keyed<K>(pub(crate) Arc<Seat<K>>);
 /// Whatever names a peer of the map, which is asked with one of these: by its key or by its seat, and
 /// by the hash of its key.
 pub(crate) trait AsKey<K> {
-    fn name(&self) -> Named<'_, K>;
+    /// The key, where one is at hand.
+    fn key(&self) -> Option<&K>;
+    /// Where the peer's seat lies, if that is known.
+    fn lies(&self) -> Option<SeatRef>;
     fn hash(&self) -> u64;
-}
-
-/// What a peer is named by: its key, where one is at hand, or where its seat lies.
-pub(crate) struct Named<'a, K> {
-    hash: u64,
-    key: Option<&'a K>,
-    seat: Option<SeatRef>,
 }
 
 impl<K> AsKey<K> for Keyed<K> {
     #[inline]
-    fn name(&self) -> Named<'_, K> {
-        let seat = &self.0;
-        Named { hash: seat.hash, key: Some(&seat.key), seat: Some(SeatRef::of(seat)) }
+    fn key(&self) -> Option<&K> {
+        Some(&self.0.key)
+    }
+
+    fn lies(&self) -> Option<SeatRef> {
+        Some(SeatRef::of(&self.0))
     }
 
     #[inline]
@@ -69,8 +68,12 @@ pub(crate) struct KeyRef<'a, K>(pub(crate) &'a K, pub(crate) u64);
 
 impl<K> AsKey<K> for KeyRef<'_, K> {
     #[inline]
-    fn name(&self) -> Named<'_, K> {
-        Named { hash: self.1, key: Some(self.0), seat: None }
+    fn key(&self) -> Option<&K> {
+        Some(self.0)
+    }
+
+    fn lies(&self) -> Option<SeatRef> {
+        None
     }
 
     #[inline]
@@ -94,8 +97,12 @@ impl SeatRef {
 }
 
 impl<K> AsKey<K> for SeatRef {
-    fn name(&self) -> Named<'_, K> {
-        Named { hash: self.hash, key: None, seat: Some(*self) }
+    fn key(&self) -> Option<&K> {
+        None
+    }
+
+    fn lies(&self) -> Option<SeatRef> {
+        Some(*self)
     }
 
     fn hash(&self) -> u64 {
@@ -115,14 +122,14 @@ impl<K> Hash for dyn AsKey<K> + '_ {
     }
 }
 
+/// Keys are compared without their hashes: a seat keeps its own in another line of cache.
 impl<K: Eq + 'static> PartialEq for dyn AsKey<K> + '_ {
+    #[inline]
     fn eq(&self, other: &Self) -> bool {
-        let (one, other) = (self.name(), other.name());
-        one.hash == other.hash
-            && match (one.key, other.key) {
-                (Some(a), Some(b)) => same(a, b),
-                _ => one.seat == other.seat,
-            }
+        match (self.key(), other.key()) {
+            (Some(a), Some(b)) => same(a, b),
+            _ => self.lies() == other.lies(),
+        }
     }
 }
 
@@ -136,7 +143,7 @@ impl<K> Hash for Keyed<K> {
 
 impl<K: Eq + 'static> PartialEq for Keyed<K> {
     fn eq(&self, other: &Self) -> bool {
-        self.0.hash == other.0.hash && same::<K>(&self.0.key, &other.0.key)
+        same::<K>(&self.0.key, &other.0.key)
     }
 }
 

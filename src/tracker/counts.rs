@@ -10,9 +10,8 @@ use crate::time::Tick;
 
 impl Tracker {
     pub(crate) fn successes(&self) -> u64 {
-        // Relaxed, twice: pairs with nothing; totals, for display.
-        let reported =
-            self.record.get().map_or(0, |r| r.reported_successes.load(Ordering::Relaxed));
+        // Relaxed: pairs with nothing; a total, for display.
+        let reported = self.record.get().map_or(0, Record::reported_successes);
         self.succeeded.load(Ordering::Relaxed) + reported
     }
 
@@ -41,7 +40,7 @@ impl Tracker {
         for (_, turn) in turns.iter().flatten() {
             if matches!(turn, Turn::Opened { .. }) {
                 // Relaxed: pairs with nothing; a total.
-                self.record.get_or_make().opened.fetch_add(1, Ordering::Relaxed);
+                self.record.get_or_make().opened().fetch_add(1, Ordering::Relaxed);
             }
         }
     }
@@ -95,19 +94,17 @@ impl Tracker {
         self.latency.known(now)
     }
 
-    /// Notes the use of a peer in trouble.
+    /// Notes the use of a peer in trouble: one without a record has never been in any.
     pub(crate) fn touch(&self, now: Tick) {
-        // Relaxed, twice: pairs with `unused_since` under the lock of the tracker's shard, which
-        // orders them: a tracker is judged there only when nobody else holds it.
-        if self.used_at.load(Ordering::Relaxed) < now.0 {
-            self.used_at.fetch_max(now.0, Ordering::Relaxed);
+        if let Some(record) = self.record.get() {
+            record.touch(now);
         }
     }
 
     /// Notes the use of a peer, in the registry's order of uses.
     #[inline]
     pub(crate) fn mark(&self, stamp: u64) {
-        // Relaxed, twice: as in `touch`; the pair is `stamp`.
+        // Relaxed, twice: pairs with `stamp`, as in `Record::touch`.
         if self.stamp.load(Ordering::Relaxed) < stamp {
             self.stamp.fetch_max(stamp, Ordering::Relaxed);
         }
@@ -119,15 +116,14 @@ impl Tracker {
     }
 
     pub(crate) fn stamp(&self) -> u64 {
-        // Relaxed: pairs with `mark`; see `touch`.
+        // Relaxed: pairs with `mark`; see there.
         self.stamp.load(Ordering::Relaxed)
     }
 
     /// Since when a tracker in trouble is of no use to anybody: its last use or the end of its
     /// wait, whichever is later (R26). `None` for an override, which is never forgotten.
     pub(crate) fn unused_since(&self, core: &Core) -> Option<Tick> {
-        // Relaxed: pairs with `touch`; see there.
-        let used = Tick(self.used_at.load(Ordering::Relaxed));
+        let used = self.record.get().map_or_else(Tick::default, Record::used_at);
         match &core.phase {
             Phase::Closed(_) => Some(used),
             Phase::Open(spell) => Some(used.max(spell.ends())),

@@ -9,27 +9,38 @@ use crate::answer::Reason;
 use crate::circuit::{Beside, Verdict};
 use crate::error::Failure;
 use crate::snapshot::{PeerTotals, Refusals};
-use crate::sync::{Arc, Latest, Ordering, Total};
+use crate::sync::{Arc, AtomicU64, Latest, Once, Ordering, Total};
 use crate::time::Tick;
 
+/// What a failure writes comes first, so that it lies in as few lines of cache as may be.
 #[derive(Debug, Default)]
+#[repr(C)]
 pub(crate) struct Record {
-    pub(super) failed: Total,
-    pub(super) neutral: Total,
-    pub(super) abandoned: Total,
-    pub(super) late: Total,
-    pub(super) opened: Total,
-    pub(super) reported_successes: Total,
-    pub(super) reported_errors: Total,
-    refused: [Total; 3],
+    failed: Total,
     /// The errors of an era: 24 bits of its number, 40 of the count.
     errors: Total,
     /// When the last failure came that counts.
     failed_at: Total,
+    /// When the peer was last used while it was in trouble (R26).
+    used_at: AtomicU64,
     /// A nanosecond after `is_circuit_open` last said no while a streak was running; 0 if it has not
     /// since the last failure.
     announced: Total,
     last: Latest<Last>,
+    /// What few peers need.
+    more: Once<More>,
+}
+
+/// The totals of a peer that did more than answer and fail.
+#[derive(Debug, Default)]
+struct More {
+    opened: Total,
+    refused: [Total; 3],
+    neutral: Total,
+    abandoned: Total,
+    late: Total,
+    reported_successes: Total,
+    reported_errors: Total,
 }
 
 /// The last error.
@@ -106,6 +117,19 @@ impl Record {
         Errors { count: errors & COUNT, last }
     }
 
+    pub(super) fn touch(&self, now: Tick) {
+        // Relaxed, twice: pairs with `used_at` under the lock of the tracker's shard, which orders
+        // them: a tracker is judged there only when nobody else holds it.
+        if self.used_at.load(Ordering::Relaxed) < now.0 {
+            self.used_at.fetch_max(now.0, Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn used_at(&self) -> Tick {
+        // Relaxed: pairs with `touch`; see there.
+        Tick(self.used_at.load(Ordering::Relaxed))
+    }
+
     /// Before a step: when the last failure was, and when `is_circuit_open` last said no (R14).
     pub(super) fn beside(&self, successes: u64) -> Beside {
         // Relaxed, twice: pairs with `failed_at` and `announce`; times, by which nothing else is read.
@@ -136,18 +160,28 @@ impl Record {
 
     /// What counts such an outcome, or such a report; not the successes of permits.
     pub(super) fn counter(&self, verdict: Verdict, reported: bool, late: bool) -> &Total {
+        let more = || self.more.get_or_make();
         match verdict {
-            Verdict::Success if reported => &self.reported_successes,
-            _ if reported => &self.reported_errors,
-            _ if late => &self.late,
+            Verdict::Success if reported => &more().reported_successes,
+            _ if reported => &more().reported_errors,
+            _ if late => &more().late,
             Verdict::Success | Verdict::Failure => &self.failed,
-            Verdict::Neutral => &self.neutral,
-            Verdict::Dropped => &self.abandoned,
+            Verdict::Neutral => &more().neutral,
+            Verdict::Dropped => &more().abandoned,
         }
     }
 
+    pub(super) fn opened(&self) -> &Total {
+        &self.more.get_or_make().opened
+    }
+
+    pub(super) fn reported_successes(&self) -> u64 {
+        // Relaxed: pairs with nothing; a total, for display.
+        self.more.get().map_or(0, |more| more.reported_successes.load(Ordering::Relaxed))
+    }
+
     pub(super) fn refused(&self, reason: Reason) -> &Total {
-        let [open, probes_in_flight, forced_open] = &self.refused;
+        let [open, probes_in_flight, forced_open] = &self.more.get_or_make().refused;
         match reason {
             Reason::Open => open,
             Reason::ProbesInFlight => probes_in_flight,
@@ -157,16 +191,20 @@ impl Record {
 
     /// What was counted here.
     pub(super) fn totals(&self, read: impl Fn(&Total) -> u64) -> PeerTotals {
-        let [open, probes_in_flight, forced_open] = self.refused.each_ref().map(&read);
+        let failed = read(&self.failed);
+        let Some(more) = self.more.get() else {
+            return PeerTotals { failed, ..PeerTotals::default() };
+        };
+        let [open, probes_in_flight, forced_open] = more.refused.each_ref().map(&read);
         PeerTotals {
             succeeded: 0,
-            failed: read(&self.failed),
-            neutral: read(&self.neutral),
-            abandoned: read(&self.abandoned),
-            late: read(&self.late),
-            opened: read(&self.opened),
-            reported_successes: read(&self.reported_successes),
-            reported_errors: read(&self.reported_errors),
+            failed,
+            neutral: read(&more.neutral),
+            abandoned: read(&more.abandoned),
+            late: read(&more.late),
+            opened: read(&more.opened),
+            reported_successes: read(&more.reported_successes),
+            reported_errors: read(&more.reported_errors),
             refused: Refusals { open, probes_in_flight, forced_open },
         }
     }

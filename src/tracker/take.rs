@@ -234,6 +234,8 @@ impl Tracker {
         // Relaxed: pairs with nothing; a total, counted once, in no order with the circuit.
         record.counter(call.verdict, call.ticket.is_none(), late).fetch_add(1, Ordering::Relaxed);
         let now = now.unwrap_or_default();
+        // It may be new.
+        record.touch(now);
         if call.verdict == Verdict::Failure && counted {
             record.fail_at(now);
         }

@@ -105,7 +105,7 @@ macro_rules! atomics {
     )+};
 }
 
-atomics!(AtomicU8: u8, AtomicU64: u64, AtomicUsize: usize);
+atomics!(AtomicU8: u8, AtomicU32: u32, AtomicU64: u64, AtomicUsize: usize);
 
 /// No scheduling point: the time is read between two (see `peer::Time`).
 pub(crate) type TimeWord = std::sync::atomic::AtomicU64;
@@ -117,7 +117,13 @@ pub(crate) type Total = std::sync::atomic::AtomicU64;
 #[derive(Debug)]
 pub(crate) struct Once<T>(std::sync::OnceLock<Box<T>>);
 
-impl<T: Default> Once<T> {
+impl<T> Default for Once<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<T> Once<T> {
     pub(crate) fn new() -> Self {
         Self(std::sync::OnceLock::new())
     }
@@ -126,7 +132,10 @@ impl<T: Default> Once<T> {
         self.0.get().map(|value| &**value)
     }
 
-    pub(crate) fn get_or_make(&self) -> &T {
+    pub(crate) fn get_or_make(&self) -> &T
+    where
+        T: Default,
+    {
         self.0.get_or_init(Box::default)
     }
 }

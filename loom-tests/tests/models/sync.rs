@@ -218,7 +218,13 @@ pub(crate) type Total = std::sync::atomic::AtomicU64;
 #[derive(Debug)]
 pub(crate) struct Once<T>(std::sync::OnceLock<Box<T>>);
 
-impl<T: Default> Once<T> {
+impl<T> Default for Once<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<T> Once<T> {
     pub(crate) fn new() -> Self {
         Self(std::sync::OnceLock::new())
     }
@@ -227,7 +233,10 @@ impl<T: Default> Once<T> {
         self.0.get().map(|value| &**value)
     }
 
-    pub(crate) fn get_or_make(&self) -> &T {
+    pub(crate) fn get_or_make(&self) -> &T
+    where
+        T: Default,
+    {
         self.0.get_or_init(Box::default)
     }
 }
@@ -261,6 +270,7 @@ impl<T> Latest<T> {
 }
 
 atomic!(AtomicU8, u8);
+atomic!(AtomicU32, u32);
 atomic!(AtomicU64, u64);
 atomic!(AtomicUsize, usize);
 

@@ -10,9 +10,10 @@ use crate::sync::Arc;
 ///
 /// # Consistency
 ///
-/// Everything but `totals`, `latency` and `consecutive_successes` is of one state of the circuit.
-/// Those are counted beside it: they may lag behind calls that are ending at this moment, and lose
-/// none.
+/// `status`, `generation`, `streak`, `retry_attempt`, `next_admission`, `open_for`, `opened_at` and
+/// `probes_in_flight` are of one state of the circuit. The rest is noted beside it (R24): it may lag
+/// behind calls that are ending at this moment, and loses none. `last_error` may be missing while another
+/// thread reads it at this very moment.
 ///
 /// ```
 /// use peer_health::{HealthRegistry, Status, SyncError};

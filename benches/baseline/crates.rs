@@ -17,7 +17,7 @@ pub(crate) struct Recloser(recloser::Recloser);
 
 impl Single for Recloser {
     fn new(setup: &Setup<'_>) -> Self {
-        Self(recloser::Recloser::custom().open_wait(setup.open_for).build())
+        Self(recloser::Recloser::custom().open_wait(setup.trips.open_for).build())
     }
 
     #[inline(always)]
@@ -41,8 +41,8 @@ pub(crate) struct Failsafe(
 
 impl Single for Failsafe {
     fn new(setup: &Setup<'_>) -> Self {
-        let wait = failsafe::backoff::constant(setup.open_for);
-        let policy = failsafe::failure_policy::consecutive_failures(setup.threshold, wait);
+        let wait = failsafe::backoff::constant(setup.trips.open_for);
+        let policy = failsafe::failure_policy::consecutive_failures(setup.trips.threshold, wait);
         Self(failsafe::Config::new().failure_policy(policy).build())
     }
 
@@ -65,7 +65,7 @@ type DefaultBreaker =
 
 impl Single for CircuitBreakerRs {
     fn new(setup: &Setup<'_>) -> Self {
-        Self(DefaultBreaker::builder().cooldown(setup.open_for).build())
+        Self(DefaultBreaker::builder().cooldown(setup.trips.open_for).build())
     }
 
     #[inline(always)]
@@ -96,7 +96,7 @@ type Echo = tower::util::ServiceFn<fn(Outcome) -> Answer>;
 impl Single for TowerResilience {
     fn new(setup: &Setup<'_>) -> Self {
         let layer = tower_resilience_circuitbreaker::CircuitBreakerLayer::builder()
-            .wait_duration_in_open(setup.open_for)
+            .wait_duration_in_open(setup.trips.open_for)
             .build();
         let echo: Echo = tower::service_fn(std::future::ready as fn(Outcome) -> Answer);
         Self(layer.ok().map(|layer| layer.layer_fn(echo)))

@@ -41,16 +41,29 @@ pub(crate) type ParkingMutex = parking_lot::Mutex<tracked::Tracked>;
 pub(crate) struct Setup<'a> {
     /// The peers, known before anything is measured.
     pub(crate) peers: &'a [EndpointId],
-    /// How long a circuit stays open.
-    pub(crate) open_for: Duration,
-    /// After how many failures in a row one opens.
+    pub(crate) trips: Trips,
+}
+
+/// When a circuit opens, and for how long.
+#[derive(Clone, Copy)]
+pub(crate) struct Trips {
+    /// After how many failures in a row.
     pub(crate) threshold: u32,
+    pub(crate) open_for: Duration,
+}
+
+impl Trips {
+    /// The default of this library and of `sync_errors`.
+    pub(crate) const USUAL: Self = Self { threshold: 5, open_for: Duration::from_secs(5) };
+    /// Circuits open and close all the time.
+    pub(crate) const SHORT: Self = Self { open_for: Duration::from_micros(100), ..Self::USUAL };
+    /// None opens.
+    pub(crate) const NEVER: Self = Self { threshold: u32::MAX, ..Self::USUAL };
 }
 
 impl<'a> Setup<'a> {
-    /// With the default of this library and of `sync_errors`.
     pub(crate) fn of(peers: &'a [EndpointId]) -> Self {
-        Self { peers, open_for: Duration::from_secs(5), threshold: 5 }
+        Self { peers, trips: Trips::USUAL }
     }
 }
 

@@ -9,8 +9,8 @@ use super::{Caller, Contender, Outcome, Setup};
 fn registry(setup: &Setup<'_>) -> HealthRegistry<EndpointId> {
     let base = HealthConfig::default();
     let room = base.max_peers.max(2 * setup.peers.len());
-    let config = base.with_max_peers(room).with_open_timeout(setup.open_for);
-    let config = config.with_failure_threshold(setup.threshold);
+    let config = base.with_max_peers(room).with_open_timeout(setup.trips.open_for);
+    let config = config.with_failure_threshold(setup.trips.threshold);
     // A registry is made in any case: the configuration is sound.
     let registry = HealthRegistry::builder().config(config).build().unwrap_or_default();
     for peer in setup.peers {

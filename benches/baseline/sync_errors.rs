@@ -98,7 +98,7 @@ impl<K: Key> Contender for Locked<K> {
     type Caller = Self;
 
     fn new(setup: &Setup<'_>) -> Self {
-        let handler = SyncErrors::new(setup.open_for);
+        let handler = SyncErrors::new(setup.trips.open_for);
         setup.peers.iter().for_each(|peer| handler.record_success(K::of(peer)));
         Self(Arc::new(handler))
     }

@@ -69,8 +69,8 @@ pub(crate) struct Tracked {
 impl Tracked {
     fn new(setup: &Setup<'_>) -> Self {
         let config = CircuitBreakerConfig {
-            failure_threshold: setup.threshold,
-            open_timeout: setup.open_for,
+            failure_threshold: setup.trips.threshold,
+            open_timeout: setup.trips.open_for,
             ..Default::default()
         };
         Self { health: PeerHealthTracker::default(), config }

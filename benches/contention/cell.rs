@@ -1,12 +1,10 @@
 //! The designs, each with the ways to measure it.
 
-use std::time::Duration;
-
 use iroh_base::EndpointId;
 
 use crate::baseline::{
     AddFloor, Bare, ByHandle, ById, CircuitBreakerRs, Contender, Failsafe, Locked, MapFloor,
-    ParkingMutex, PerPeer, Recloser, Setup, StdMutex, TowerResilience,
+    ParkingMutex, PerPeer, Recloser, Setup, StdMutex, TowerResilience, Trips,
 };
 use crate::measure::{
     Act, Crowd, Driver, Side, Times, Trouble, Work, alone, burst, now, task_times,
@@ -17,8 +15,8 @@ pub(crate) struct Design {
     pub(crate) name: &'static str,
     /// What it can do.
     knows: Knows,
-    pub(crate) cost: fn(&Work, Duration, Crowd) -> Side<'static>,
-    pub(crate) tail: fn(&Work, Duration, Crowd) -> Result<Times, Trouble>,
+    pub(crate) cost: fn(&Work, Trips, Crowd) -> Side<'static>,
+    pub(crate) tail: fn(&Work, Trips, Crowd) -> Result<Times, Trouble>,
     pub(crate) tasks: fn(&Work, usize, usize) -> Result<Times, Trouble>,
 }
 
@@ -79,13 +77,13 @@ impl Design {
     }
 }
 
-fn made<C: Contender>(work: &Work, open_for: Duration) -> C {
-    C::new(&Setup { open_for, ..Setup::of(work.route.peers()) })
+fn made<C: Contender>(work: &Work, trips: Trips) -> C {
+    C::new(&Setup { peers: work.route.peers(), trips })
 }
 
 /// One thread alone, two that overlap, or more.
-fn cost<C: Contender>(work: &Work, open_for: Duration, crowd: Crowd) -> Side<'static> {
-    let (contender, work) = (made::<C>(work, open_for), work.clone());
+fn cost<C: Contender>(work: &Work, trips: Trips, crowd: Crowd) -> Side<'static> {
+    let (contender, work) = (made::<C>(work, trips), work.clone());
     match crowd.threads {
         1 => alone(&contender, &work, crowd.time),
         2 if crowd.writers == 0 => Box::new(move || burst(&contender, &work)),
@@ -93,13 +91,13 @@ fn cost<C: Contender>(work: &Work, open_for: Duration, crowd: Crowd) -> Side<'st
     }
 }
 
-fn tail<C: Contender>(work: &Work, open_for: Duration, crowd: Crowd) -> Result<Times, Trouble> {
-    crowd.tail(&made::<C>(work, open_for), work)
+fn tail<C: Contender>(work: &Work, trips: Trips, crowd: Crowd) -> Result<Times, Trouble> {
+    crowd.tail(&made::<C>(work, trips), work)
 }
 
 /// Tasks that each call one peer, and let the others run after each call.
 fn tasks<C: Contender>(work: &Work, tasks: usize, calls: usize) -> Result<Times, Trouble> {
-    let contender = made::<C>(work, Duration::from_secs(5));
+    let contender = made::<C>(work, Trips::USUAL);
     task_times(tasks, |nth| {
         let work = Work { route: work.route.only(nth), ..work.clone() };
         let peer = work.route.peers().first();

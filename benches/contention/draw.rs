@@ -13,6 +13,7 @@ type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 /// A line: a design, and its points.
 type Line = (String, Vec<(f64, f64)>);
 
+/// Of a row of two panels.
 const SIZE: (u32, u32) = (1240, 560);
 /// The room for the names of the lines, and the height of one.
 const NAMES: i32 = 190;
@@ -30,7 +31,8 @@ struct Panel<'a> {
 /// Nanoseconds for each call, against the number of threads.
 pub(crate) fn costs(table: &Value, file: &Path) -> Result<(), Trouble> {
     let panel = |title| {
-        let rows = rows(table, "costs").filter(|row| row["workload"] == title);
+        let rows = rows(table, "costs")
+            .filter(|row| row["workload"] == title && row["after_threads"].is_null());
         let points = rows.filter_map(|row| {
             let x = row["threads"].as_f64()?.log2();
             Some((row["design"].as_str()?.to_string(), vec![(x, row["ns"].as_f64()?)]))
@@ -43,7 +45,8 @@ pub(crate) fn costs(table: &Value, file: &Path) -> Result<(), Trouble> {
             lines: joined(points),
         }
     };
-    picture(table, file, "processor time of a call", [table::HOT, table::ZIPF].map(panel))
+    let panels = [table::HOT, table::ZIPF, table::STORM, table::HALF];
+    picture(table, file, "processor time of a call", panels.map(panel))
 }
 
 /// Nanoseconds of single calls, against the part of the calls that are faster.
@@ -99,19 +102,20 @@ fn joined(points: impl Iterator<Item = Line>) -> Vec<Line> {
     lines
 }
 
-fn picture(
+fn picture<const N: usize>(
     table: &Value,
     file: &Path,
     beside: &str,
-    panels: [Panel<'_>; 2],
+    panels: [Panel<'_>; N],
 ) -> Result<(), Trouble> {
-    let area = SVGBackend::new(file, SIZE).into_drawing_area();
+    let height = SIZE.1 * u32::try_from(N.div_ceil(2))?;
+    let area = SVGBackend::new(file, (SIZE.0, height)).into_drawing_area();
     area.fill(&WHITE)?;
     let text = |key| table[key].as_str().unwrap_or("unknown");
     let caption = format!("{} · {} · commit {}", text("machine"), text("date"), text("commit"));
-    let (body, foot) = area.split_vertically(SIZE.1 - 24);
+    let (body, foot) = area.split_vertically(height - 24);
     foot.draw(&Text::new(caption, (16, 4), ("sans-serif", 13).into_font().color(&BLACK.mix(0.6))))?;
-    for (panel, area) in panels.iter().zip(body.split_evenly((1, 2))) {
+    for (panel, area) in panels.iter().zip(body.split_evenly((N.div_ceil(2), 2))) {
         draw(panel, beside, &area)?;
     }
     area.present()?;

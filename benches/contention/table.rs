@@ -4,8 +4,11 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::baseline::Trips;
 use crate::cell::{BASELINE, DESIGNS, Design};
-use crate::measure::{Act, Crowd, Mix, Route, Times, Trouble, Work, machine, quantile, rounds_of};
+use crate::measure::{
+    Act, Crowd, Mix, Route, Times, Trouble, Work, burst_of_threads, machine, quantile, rounds_of,
+};
 
 #[derive(Clone, Copy)]
 pub(crate) struct Effort {
@@ -20,24 +23,28 @@ pub(crate) struct Effort {
 struct Workload {
     name: &'static str,
     work: Work,
-    storm: bool,
+    /// In a storm half of the calls fail.
+    storm: Option<Trips>,
 }
 
 impl Workload {
-    /// In a storm circuits open and close all the time: they stay open for a moment only.
-    fn open_for(&self) -> Duration {
-        if self.storm { Duration::from_micros(100) } else { Duration::from_secs(5) }
+    fn trips(&self) -> Trips {
+        self.storm.unwrap_or(Trips::USUAL)
     }
 
     fn designs(&self, callers: &str) -> impl Iterator<Item = &'static Design> {
         let stay = callers == TASKS;
-        DESIGNS.iter().filter(move |design| design.can(&self.work, self.storm, stay))
+        DESIGNS.iter().filter(move |design| design.can(&self.work, self.storm.is_some(), stay))
     }
 }
 
 const THREADS: [usize; 5] = [1, 2, 4, 16, 64];
 pub(crate) const HOT: &str = "one hot peer, 1 % failures";
 pub(crate) const ZIPF: &str = "zipf over 100,000 peers, 1 % failures";
+pub(crate) const STORM: &str = "one hot peer, storm";
+pub(crate) const WIDE_STORM: &str = "uniform over 10,000 peers, storm";
+const WIDE_STORM_LONG: &str = "uniform over 10,000 peers, storm, waits of 5 s";
+pub(crate) const HALF: &str = "uniform over 10,000 peers, half of the calls fail, no trips";
 pub(crate) const CROWD: &str = "64 threads";
 pub(crate) const TASKS: &str = "10,000 tasks";
 
@@ -45,28 +52,31 @@ pub(crate) const TASKS: &str = "10,000 tasks";
 pub(crate) fn measure(effort: Effort) -> Result<Value, Trouble> {
     let (hot, uniform) = (Route::hot()?, Route::uniform(10_000)?);
     let zipf = Route::zipf(100_000)?;
-    let calls = |name, mix: Mix, route: &Route, storm| {
+    let calls = |name, mix: Mix, route: &Route, storm: Option<Trips>| {
         let work = Work { act: Act::Guard, mix, route: route.clone() };
         Workload { name, work, storm }
     };
     let reads = |name, act| {
         let work = Work { act, mix: Mix::healthy(), route: hot.clone() };
-        Workload { name, work, storm: false }
+        Workload { name, work, storm: None }
     };
+    let short = Some(Trips::SHORT);
     let guarded = [
-        calls(HOT, Mix::healthy(), &hot, false),
-        calls("uniform over 10,000 peers, 1 % failures", Mix::healthy(), &uniform, false),
-        calls(ZIPF, Mix::healthy(), &zipf, false),
-        calls("one hot peer, storm", Mix::storm(), &hot, true),
-        calls("uniform over 10,000 peers, storm", Mix::storm(), &uniform, true),
-        calls("zipf over 100,000 peers, storm", Mix::storm(), &zipf, true),
+        calls(HOT, Mix::healthy(), &hot, None),
+        calls("uniform over 10,000 peers, 1 % failures", Mix::healthy(), &uniform, None),
+        calls(ZIPF, Mix::healthy(), &zipf, None),
+        calls(STORM, Mix::storm(), &hot, short),
+        calls(WIDE_STORM, Mix::storm(), &uniform, short),
+        calls("zipf over 100,000 peers, storm", Mix::storm(), &zipf, short),
+        calls(WIDE_STORM_LONG, Mix::storm(), &uniform, Some(Trips::USUAL)),
+        calls(HALF, Mix::storm(), &uniform, Some(Trips::NEVER)),
     ];
     let read = [
         reads("is_circuit_open of one peer", Act::IsOpen),
         reads("snapshot of one peer", Act::Look),
     ];
     let many = Route::uniform(1_000)?;
-    let many = calls("1,000 peers, 1 % failures", Mix::healthy(), &many, false);
+    let many = calls("1,000 peers, 1 % failures", Mix::healthy(), &many, None);
     // Few threads first: some designs feel how many there ever were.
     let (mut costs, mut tails) = (Vec::new(), Vec::new());
     for workload in [&guarded[0], &many] {
@@ -80,6 +90,16 @@ pub(crate) fn measure(effort: Effort) -> Result<Value, Trouble> {
             let crowd = Crowd { threads, writers: 2, time: effort.time };
             costs.extend(cost(workload, crowd, effort)?);
         }
+    }
+    // Last, since it cannot be taken back: what costs more in a process in which many threads once were.
+    burst_of_threads(512)?;
+    for workload in &guarded {
+        let after = Crowd::of(1, effort.time);
+        let rows = cost(workload, after, effort)?.into_iter().map(|mut row| {
+            row["after_threads"] = json!(512);
+            row
+        });
+        costs.extend(rows);
     }
     for workload in [&guarded[0], &guarded[2], &guarded[3]] {
         tails.extend(tail(workload, effort)?);
@@ -97,7 +117,7 @@ fn cost(workload: &Workload, crowd: Crowd, effort: Effort) -> Result<Vec<Value>,
     println!("{}; threads: {threads}, of which only write: {writers}", workload.name);
     let sides = designs
         .iter()
-        .map(|design| (design.name, (design.cost)(&workload.work, workload.open_for(), crowd)));
+        .map(|design| (design.name, (design.cost)(&workload.work, workload.trips(), crowd)));
     let found = match rounds_of(effort.rounds, sides.collect()) {
         Ok(found) => found,
         // On a busy machine: the rest can be measured all the same.
@@ -125,7 +145,7 @@ fn cost(workload: &Workload, crowd: Crowd, effort: Effort) -> Result<Vec<Value>,
 
 fn tail(workload: &Workload, effort: Effort) -> Result<Vec<Value>, Trouble> {
     let crowd = Crowd::of(64, 5 * effort.time);
-    told(workload, CROWD, |design| (design.tail)(&workload.work, workload.open_for(), crowd))
+    told(workload, CROWD, |design| (design.tail)(&workload.work, workload.trips(), crowd))
 }
 
 fn tasks(workload: &Workload, effort: Effort) -> Result<Vec<Value>, Trouble> {

@@ -1,26 +1,21 @@
 //! The goals of trouble: what calls cost of which half fail, where no circuit opens, and where they do.
 
-use std::sync::Barrier;
-use std::thread;
 use std::time::Duration;
 
-use peer_health::{HealthRegistry, SyncError};
+use peer_health::SyncError;
 
 use super::calls::Effort;
 use super::report::Measured;
-use crate::baseline::{Bare, ByHandle, ById, Contender, Failsafe, PerPeer, Setup, StdMutex};
-use crate::measure::{Act, Crowd, Mix, Route, Side, Trouble, Work, alone, burst, joined, rounds};
+use crate::baseline::{Bare, ByHandle, ById, Contender, Failsafe, PerPeer, Setup, StdMutex, Trips};
+use crate::measure::{
+    Act, Crowd, Mix, Route, Side, Trouble, Work, alone, burst, burst_of_threads, rounds,
+};
 
-/// So many failures in a row never come.
-const NEVER: u32 = u32::MAX;
 /// How long one thread calls alone, in each round.
 const ALONE: Duration = Duration::from_millis(8);
 /// So many threads come and go.
 const THREADS: usize = 512;
 const PEERS: u32 = 10_000;
-
-/// How long a circuit stays open where trips are what is measured.
-const SHORT: Duration = Duration::from_micros(100);
 
 /// Half of the calls of one peer fail, and its circuit opens for a moment each time: by a handle, over a
 /// bare breaker.
@@ -28,7 +23,7 @@ pub(crate) fn hot(effort: Effort) -> Result<Vec<Measured>, Trouble> {
     let work = Work::guard(Mix::storm(), Route::hot()?);
     let mut found = Vec::new();
     for (id, threads) in [("G25a", 1), ("G25b", 2), ("G25c", 16), ("G25d", 64)] {
-        let setup = Setup { open_for: SHORT, ..Setup::of(work.route.peers()) };
+        let setup = Setup { peers: work.route.peers(), trips: Trips::SHORT };
         let sides = [
             ("handle", side(ByHandle::new(&setup), &work, threads, effort)),
             ("failsafe", side(Bare::<Failsafe>::new(&setup), &work, threads, effort)),
@@ -42,11 +37,11 @@ pub(crate) fn hot(effort: Effort) -> Result<Vec<Measured>, Trouble> {
 /// open for so long.
 fn many(
     effort: Effort,
-    setup: Setup<'_>,
+    trips: Trips,
     counts: &[(&'static str, usize)],
 ) -> Result<Vec<Measured>, Trouble> {
     let work = Work::guard(Mix::storm(), Route::uniform(PEERS)?);
-    let setup = Setup { peers: work.route.peers(), ..setup };
+    let setup = Setup { peers: work.route.peers(), trips };
     let mut found = Vec::new();
     for (id, threads) in counts {
         let sides = [
@@ -59,17 +54,15 @@ fn many(
 }
 
 pub(crate) fn without_trips(effort: Effort) -> Result<Vec<Measured>, Trouble> {
-    let setup = Setup { threshold: NEVER, ..Setup::of(&[]) };
-    many(effort, setup, &[("G26a", 1), ("G26d", 64)])
+    many(effort, Trips::NEVER, &[("G26a", 1), ("G26d", 64)])
 }
 
 pub(crate) fn with_long_waits(effort: Effort) -> Result<Vec<Measured>, Trouble> {
-    many(effort, Setup::of(&[]), &[("G27a", 1), ("G27c", 16), ("G27d", 64)])
+    many(effort, Trips::USUAL, &[("G27a", 1), ("G27c", 16), ("G27d", 64)])
 }
 
 pub(crate) fn with_short_waits(effort: Effort) -> Result<Vec<Measured>, Trouble> {
-    let setup = Setup { open_for: SHORT, ..Setup::of(&[]) };
-    many(effort, setup, &[("G28a", 1), ("G28c", 16), ("G28d", 64)])
+    many(effort, Trips::SHORT, &[("G28a", 1), ("G28c", 16), ("G28d", 64)])
 }
 
 fn side<C: Contender>(contender: C, work: &Work, threads: usize, effort: Effort) -> Side<'static> {
@@ -85,7 +78,7 @@ fn side<C: Contender>(contender: C, work: &Work, threads: usize, effort: Effort)
 /// many threads have come and gone, over before.
 pub(crate) fn after_a_burst(effort: Effort) -> Result<Vec<Measured>, Trouble> {
     let work = Work::guard(Mix::alternating(), Route::hot()?);
-    let setup = Setup { threshold: NEVER, ..Setup::of(work.route.peers()) };
+    let setup = Setup { peers: work.route.peers(), trips: Trips::NEVER };
     let (failing, asked) = (ByHandle::new(&setup), ById::new(&setup));
     let asks = Work { act: Act::IsOpen, ..work.clone() };
     let Some(peer) = work.route.peers().first() else { return Err("no peer".into()) };
@@ -101,26 +94,8 @@ pub(crate) fn after_a_burst(effort: Effort) -> Result<Vec<Measured>, Trouble> {
         Ok::<_, Trouble>([found.of(0), found.of(1)])
     };
     let before = measure()?;
-    burst_of_threads()?;
+    burst_of_threads(THREADS)?;
     let after = measure()?;
     let ids = ["G29f", "G29q"].into_iter();
     Ok(ids.zip(after.iter().zip(before)).map(|(id, (a, b))| Measured::new(id, a / b)).collect())
-}
-
-/// All are alive at once, and each uses a registry of its own.
-fn burst_of_threads() -> Result<(), Trouble> {
-    let ready = Barrier::new(THREADS);
-    thread::scope(|scope| {
-        let one = || {
-            let registry = HealthRegistry::<u32>::new();
-            let opened = registry.force_open(&1);
-            ready.wait();
-            Ok::<_, Trouble>(opened?)
-        };
-        let threads: Vec<_> = (0..THREADS).map(|_| scope.spawn(one)).collect();
-        for thread in threads {
-            joined(thread.join())??;
-        }
-        Ok(())
-    })
 }

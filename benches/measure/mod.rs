@@ -8,6 +8,7 @@
 
 mod alone;
 mod crowd;
+mod gone;
 mod pair;
 mod rounds;
 mod taken;
@@ -18,6 +19,7 @@ pub(crate) mod machine;
 
 pub(crate) use alone::alone;
 pub(crate) use crowd::Crowd;
+pub(crate) use gone::burst_of_threads;
 pub(crate) use pair::burst;
 pub(crate) use rounds::{Rounds, Side, median, rounds, rounds_of};
 pub(crate) use taken::Taken;

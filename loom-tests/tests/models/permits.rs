@@ -1,5 +1,5 @@
 //! Permits and handles as callers hold them, with their cached reads and quiet paths: P3, P8, P9,
-//! P11, P16, and R8.
+//! P11, P16.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -257,24 +257,5 @@ fn p13_a_window_that_was_seen_is_fed() {
             assert_eq!(place.core().window_counts(Tick(0)).total, 1);
         }
         place.finish(2);
-    });
-}
-
-/// R8: of two latencies that are stated at once none vanishes: the average is what the one and then
-/// the other make of it.
-#[test]
-fn r08_of_two_latencies_none_vanishes() {
-    two([14, 418266], || {
-        let place = Place::new(&config(3, 1));
-        place.permit().with_latency(Duration::from_nanos(8000)).success();
-        let (a, b) = (place.permit(), place.permit());
-        both(
-            move || a.with_latency(Duration::from_nanos(800)).success(),
-            || b.with_latency(Duration::from_nanos(16_000)).success(),
-        );
-        let average = place.seat.tracker.latency(Tick::default);
-        // 8000 -> 7100 -> 8212, or 8000 -> 9000 -> 7975.
-        assert!(matches!(average, Some(8212 | 7975)), "{average:?}");
-        place.finish(3);
     });
 }

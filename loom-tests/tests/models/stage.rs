@@ -206,6 +206,11 @@ impl Peer {
         self.tracker.totals()
     }
 
+    /// The average of latencies, at the time zero.
+    pub(crate) fn latency(&self) -> Option<u64> {
+        self.tracker.latency(Tick::default)
+    }
+
     /// Errors since the last reset.
     pub(crate) fn errors(&self) -> u64 {
         self.tracker.errors(&self.core()).count
@@ -294,6 +299,14 @@ impl Hand {
 
     pub(crate) fn fail(&self, ticket: Ticket) -> Recorded {
         self.settle(ticket, Verdict::Failure)
+    }
+
+    /// A success whose latency is stated.
+    pub(crate) fn succeed_within(&self, ticket: Ticket, nanos: u64) -> Recorded {
+        let (success, latency) = (Verdict::Success, Some(nanos));
+        let (recorded, turns) = self.tracker.settle(&self.env, ticket, success, None, latency);
+        self.tell(turns);
+        recorded
     }
 
     pub(crate) fn settle(&self, ticket: Ticket, verdict: Verdict) -> Recorded {

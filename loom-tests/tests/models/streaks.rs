@@ -1,4 +1,4 @@
-//! Calls to a peer that is Closed: P1, P2, P3.
+//! Calls to a peer that is Closed: P1, P2, P3, and R8.
 
 use std::time::Duration;
 
@@ -178,6 +178,23 @@ fn p02_an_announcement_loses_no_failure() {
         let (_, open) = both(move || a.fail(x), || b.is_open());
         assert!(!open);
         assert_eq!(peer.core().health.run.streak, 2);
+        peer.finish();
+    });
+}
+
+/// R8: of two latencies that are stated at once none vanishes: the average is what the one and then
+/// the other make of it.
+#[test]
+fn r08_of_two_latencies_none_vanishes() {
+    two([14, 100], || {
+        let peer = Peer::new(config(3, 1));
+        let (a, b) = (peer.hand(), peer.hand());
+        a.succeed_within(a.admitted(), 8000);
+        let (x, y) = (a.admitted(), b.admitted());
+        both(move || a.succeed_within(x, 800), || b.succeed_within(y, 16_000));
+        // 8000 -> 7100 -> 8212, or 8000 -> 9000 -> 7975.
+        let average = peer.latency();
+        assert!(matches!(average, Some(8212 | 7975)), "{average:?}");
         peer.finish();
     });
 }

@@ -60,3 +60,4 @@ mod reading;
 mod settings;
 mod streaks;
 mod windows;
+mod words;

@@ -1,11 +1,13 @@
 //! The guard against an outage of our own (R30): never more open than it allows, and no place is
 //! lost, whatever happens at the same time.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::answer::{Recorded, Status};
-use crate::config::HealthConfig;
+use crate::config::{HealthConfig, Window};
 use crate::error::SyncError;
+use crate::event::EventKind;
 use crate::permit::OwnedPermit;
 use crate::registry::HealthRegistry;
 use crate::stage::{OPEN, both, config, opened, two_bounded, two_narrowly};
@@ -200,4 +202,26 @@ fn r30_a_count_finds_the_use_that_ends_beside_it() {
         assert!(opened(&x), "one of two in use: {x:?}");
         town.registry.remove(&1);
     });
+}
+
+/// R30: who answers, though its trip was held back, ends the outage: its success is no mere count,
+/// whatever is taken beside it, and with a window too.
+#[test]
+fn r30_a_success_after_a_trip_that_was_held_back_ends_the_outage() {
+    for window in [None, Some(Window::count(8))] {
+        two_bounded([87, 6791], move || {
+            let (town, [x, y]) = Town::new(guarded(50).with_window(window));
+            let [success, other] = [(); 2].map(|()| town.registry.acquire(&2).unwrap());
+            let ended = std::sync::Arc::new(AtomicUsize::new(0));
+            let log = ended.clone();
+            let listening = town.registry.listen(move |event| {
+                let over = event.kind == EventKind::LocalRecovered;
+                log.fetch_add(over.into(), Ordering::Relaxed);
+            });
+            assert!(opened(&fail(x)) && !opened(&fail(y)));
+            both(move || success.success(), move || other.neutral());
+            assert_eq!(ended.load(Ordering::Relaxed), 1);
+            drop(listening);
+        });
+    }
 }

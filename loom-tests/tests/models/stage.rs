@@ -202,6 +202,10 @@ impl Peer {
         }
     }
 
+    pub(crate) fn rests(&self) -> Option<u64> {
+        self.tracker.rests()
+    }
+
     pub(crate) fn totals(&self) -> PeerTotals {
         self.tracker.totals()
     }
@@ -317,10 +321,15 @@ impl Hand {
     }
 
     pub(crate) fn report(&self, verdict: Verdict) -> Reply {
+        self.numbered(verdict).0
+    }
+
+    /// A report, and the number of its error among those without a success between.
+    pub(crate) fn numbered(&self, verdict: Verdict) -> (Reply, u32) {
         let failure = (verdict != Verdict::Success).then(failure);
-        let (reply, _, turns) = self.tracker.report(&self.env, verdict, failure.as_ref());
+        let (reply, number, turns) = self.tracker.report(&self.env, verdict, failure.as_ref());
         self.tell(turns);
-        reply
+        (reply, number)
     }
 
     pub(crate) fn control(&self, control: Control) -> bool {

@@ -1,0 +1,216 @@
+//! The word of a closed circuit, and the steps beside it: see `word`. P2, P3, P11, P15, P16, P18.
+//!
+//! A failure is counted in the word, unless the configuration has a window for streaks: then it is a
+//! step, and an error that is no failure is counted in the word beside it.
+
+use std::time::Duration;
+
+use crate::answer::{Recorded, Status};
+use crate::circuit::{Control, Turn, Verdict};
+use crate::config::{HealthConfig, Window};
+use crate::stage::{Peer, both, config, three, two, two_bounded};
+use crate::time::Tick;
+use crate::word::Run;
+
+/// Every failure is a step, and none comes too late for the streak.
+fn by_steps() -> HealthConfig {
+    config(9, 1).with_failure_window(Duration::from_secs(1))
+}
+
+fn run(streak: u32, attempts: u32) -> Run {
+    Run { streak, attempts }
+}
+
+/// P11: who looks while a value is replaced shows that value, with the streak that was counted for it,
+/// or the next; what the word says of the next makes nothing of the one before.
+#[test]
+fn p11_a_look_beside_a_step_shows_no_value_with_the_streak_of_another() {
+    two([46, 30], || {
+        let peer = Peer::new(config(9, 1));
+        let (a, b) = (peer.hand(), peer.hand());
+        a.fail(a.admitted());
+        let (_, seen) = both(move || a.control(Control::Reset), || b.core());
+        let shown = (seen.generation, seen.health.run);
+        assert!([(0, run(1, 1)), (1, run(0, 0))].contains(&shown), "{shown:?}");
+        peer.finish();
+    });
+}
+
+/// P16: of two who replace a value, one after the other, the last has published its own, though the
+/// first stands before that: the calls after both find the circuit at rest.
+#[test]
+fn p16_of_two_who_replace_a_value_one_publishes() {
+    two([910, 1119], || {
+        let peer = Peer::new(config(9, 1));
+        let (a, b) = (peer.hand(), peer.hand());
+        both(move || a.control(Control::Reset), || b.control(Control::Reset));
+        assert_eq!((peer.rests(), peer.core().generation), (Some(2), 2));
+        peer.finish();
+    });
+}
+
+/// P16, with three, one of which only looks: it finds a circuit that somebody has put in place, with a
+/// streak of its own.
+#[test]
+fn p16_of_two_who_replace_a_value_none_holds_up_a_third() {
+    three([10982, 986], || {
+        let peer = Peer::new(config(9, 1));
+        let [a, b, c] = [peer.hand(), peer.hand(), peer.hand()];
+        let reset = Control::Reset;
+        a.fail(a.admitted());
+        let (_, (_, seen)) =
+            both(move || a.control(reset), || both(move || b.control(reset), || c.core()));
+        assert_eq!(seen.health.run.streak, u32::from(seen.generation == 0));
+        assert_eq!(peer.rests(), Some(2));
+        peer.finish();
+    });
+}
+
+/// P16, P2: a thread that stands between freezing the word and replacing the value holds nobody up: who
+/// finds the word frozen goes on from the run that is frozen, and nothing of that is lost.
+#[test]
+fn p16_who_stands_between_freeze_and_swap_holds_nobody_up() {
+    two_bounded([1142, 1059], || {
+        let peer = Peer::new(by_steps());
+        let (a, b) = (peer.hand(), peer.hand());
+        a.report(Verdict::Neutral);
+        let (x, y) = (a.admitted(), b.admitted());
+        let (x, y) = both(move || a.fail(x), || b.fail(y));
+        assert_eq!([x, y], [Recorded::Counted; 2]);
+        assert_eq!(peer.core().health.run, run(2, 3));
+        assert_eq!(peer.errors(), 3);
+        peer.finish();
+    });
+}
+
+/// P2: what is counted in the word beside a step is in the step, or comes after it.
+#[test]
+fn p02_what_is_counted_beside_a_step_is_in_it_or_after_it() {
+    two([597, 5922], || {
+        let peer = Peer::new(by_steps());
+        let (a, b) = (peer.hand(), peer.hand());
+        let x = a.admitted();
+        let (x, (_, number)) = both(move || a.fail(x), || b.numbered(Verdict::Neutral));
+        assert_eq!((x, peer.core().health.run), (Recorded::Counted, run(1, 2)));
+        assert!((1..=2).contains(&number), "{number}");
+        peer.finish();
+    });
+}
+
+/// P3: a success beside a failure that is a step leaves a streak of one, or none, and as many errors;
+/// also where it finds the word frozen, and is a step itself.
+#[test]
+fn p03_a_success_beside_a_step_clears_all_or_what_came_before() {
+    two([1755, 2721], || {
+        let peer = Peer::new(by_steps());
+        let (a, b) = (peer.hand(), peer.hand());
+        a.fail(a.admitted());
+        b.report(Verdict::Neutral);
+        let (x, y) = (a.admitted(), b.admitted());
+        both(move || a.fail(x), || b.succeed(y));
+        let left = peer.core().health.run;
+        assert!([run(0, 0), run(1, 1)].contains(&left), "{left:?}");
+        peer.finish();
+    });
+}
+
+/// P15, R23: an error that is no failure, beside one that is: both are counted, and each has a number
+/// of its own.
+#[test]
+fn p15_of_two_errors_each_has_a_number_of_its_own() {
+    two([14, 134], || {
+        let peer = Peer::new(config(9, 1));
+        let (a, b) = (peer.hand(), peer.hand());
+        let ((_, x), (_, y)) =
+            both(move || a.numbered(Verdict::Neutral), || b.numbered(Verdict::Failure));
+        assert!([(1, 2), (2, 1)].contains(&(x, y)), "{x}, {y}");
+        assert_eq!(peer.core().health.run, run(1, 2));
+        peer.finish();
+    });
+}
+
+/// P15, P3: a report beside the success of a permit: it comes before, and nothing is left of it, or
+/// after, and is the first of a new streak; its number says which.
+#[test]
+fn p15_a_report_beside_a_success_comes_before_it_or_after_it() {
+    two([14, 44], || {
+        let peer = Peer::new(config(9, 1));
+        let (a, b) = (peer.hand(), peer.hand());
+        a.fail(a.admitted());
+        let y = b.admitted();
+        let ((_, number), recorded) = both(move || a.numbered(Verdict::Failure), || b.succeed(y));
+        let left = peer.core().health.run;
+        let orders = [(2, run(0, 0)), (1, run(1, 1))];
+        assert!(orders.contains(&(number, left)), "{number}, {left:?}");
+        assert_eq!((recorded, peer.totals().succeeded), (Recorded::Counted, 1));
+        peer.finish();
+    });
+}
+
+/// P18: a window by count is fed once by each call that the word counts.
+#[test]
+fn p18_what_the_word_counts_is_fed_once() {
+    two_bounded([294, 958], || {
+        let peer = Peer::new(config(9, 1).with_window(Window::count(8)));
+        let (a, b) = (peer.hand(), peer.hand());
+        a.fail(a.admitted());
+        let (x, y) = (a.admitted(), b.admitted());
+        both(move || a.fail(x), || b.fail(y));
+        let counts = peer.core().window_counts(Tick(0));
+        assert_eq!((counts.total, counts.failures), (3, 3));
+        assert_eq!(peer.core().health.run, run(3, 3));
+        peer.finish();
+    });
+}
+
+/// P3, P18: a success of a circuit with a window ends the streak and the errors, as it does without.
+#[test]
+fn p03_a_success_that_a_window_counts_clears_all_or_what_came_before() {
+    two_bounded([294, 676], || {
+        let peer = Peer::new(config(9, 1).with_window(Window::count(8)));
+        let (a, b) = (peer.hand(), peer.hand());
+        a.fail(a.admitted());
+        let (x, y) = (a.admitted(), b.admitted());
+        both(move || a.fail(x), || b.succeed(y));
+        let left = peer.core().health.run;
+        assert!([run(0, 0), run(1, 1)].contains(&left), "{left:?}");
+        let counts = peer.core().window_counts(Tick(0));
+        assert_eq!((counts.total, counts.failures), (3, 2));
+        peer.finish();
+    });
+}
+
+/// R14: a failure of a call that began after the streak was over begins another, whatever is counted
+/// beside it.
+#[test]
+fn r14_a_streak_that_is_over_begins_anew_beside_an_error() {
+    two([1260, 5829], || {
+        let peer = Peer::new(config(2, 1).with_failure_window(Duration::from_nanos(5)));
+        let (a, b) = (peer.hand(), peer.hand_at(6));
+        a.fail(a.admitted());
+        let x = b.admitted();
+        both(move || a.report(Verdict::Neutral), || b.fail(x));
+        assert_eq!((peer.core().status(), peer.core().health.run), (Status::Closed, run(1, 3)));
+        peer.finish();
+    });
+}
+
+/// R24: an error that a reset has overtaken is not shown, and hides none that came after the reset.
+#[test]
+fn r24_an_error_of_an_earlier_era_hides_none() {
+    two_bounded([13207, 2468], || {
+        let peer = Peer::new(by_steps());
+        let (a, b) = (peer.hand(), peer.hand());
+        let x = a.admitted();
+        both(
+            move || a.fail(x),
+            || {
+                b.control(Control::Reset);
+                b.fail(b.admitted());
+            },
+        );
+        assert_eq!((peer.errors(), peer.core().health.run), (1, run(1, 1)));
+        assert_eq!(peer.count(|turn| turn == Turn::Controlled(Control::Reset)), 1);
+        peer.finish();
+    });
+}

@@ -19,7 +19,7 @@ fn resets(peer: &Peer) -> usize {
 /// Two ask when it has ended: both are admitted by the phase that follows, which began once.
 #[test]
 fn r17_two_that_come_after_a_ban_lift_it_once() {
-    two([525, 5590], || {
+    two([113, 560], || {
         let peer = banned(2);
         let (a, b) = (peer.hand_at(OPEN), peer.hand_at(OPEN));
         let (x, y) = both(move || a.admitted(), || b.admitted());
@@ -35,7 +35,7 @@ fn r17_two_that_come_after_a_ban_lift_it_once() {
 /// admitted since the other was.
 #[test]
 fn r17_an_earlier_time_is_refused_or_comes_after_the_end() {
-    two([158, 524], || {
+    two([43, 60], || {
         let peer = banned(1);
         let (a, b) = (peer.hand_at(OPEN - 1), peer.hand_at(OPEN));
         let (x, y) = both(move || a.acquire(), || b.admitted());
@@ -54,7 +54,7 @@ fn r17_an_earlier_time_is_refused_or_comes_after_the_end() {
 /// phases after it, and what the admission gave is late once the circuit is open.
 #[test]
 fn r17_a_report_that_opens_beside_an_admission() {
-    two([496, 1340], || {
+    two([88, 134], || {
         let peer = banned(1);
         let (a, b) = (peer.hand_at(OPEN), peer.hand_at(OPEN));
         let (_, ticket) = both(move || a.report(Verdict::Failure), || b.ticket());
@@ -71,7 +71,7 @@ fn r17_a_report_that_opens_beside_an_admission() {
 /// An operator bans the peer for longer while it is found to have ended: the later word lasts.
 #[test]
 fn r17_a_longer_ban_is_not_lifted_by_who_saw_the_end_of_another() {
-    three([9536, 1072], || {
+    three([4085, 674], || {
         let peer = banned(1);
         let [a, b, c] = [OPEN, OPEN, 0].map(|now| peer.hand_at(now));
         let longer = Control::ForceOpenUntil(Tick(2 * OPEN));

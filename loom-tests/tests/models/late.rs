@@ -12,7 +12,7 @@ const VERDICTS: [Verdict; 4] =
 #[test]
 fn p08_a_late_outcome_changes_nothing() {
     for verdict in VERDICTS {
-        two([1528, 5488], move || {
+        two([1532, 7850], move || {
             let peer = Peer::new(config(1, 1));
             let (a, b) = (peer.hand_at(OPEN), peer.hand());
             let (stale, failing) = (b.admitted(), b.admitted());
@@ -39,7 +39,7 @@ fn p08_a_late_outcome_changes_nothing() {
 #[test]
 fn p08_a_late_probe_changes_nothing() {
     for verdict in VERDICTS {
-        two([157, 1057], move || {
+        two([260, 3916], move || {
             let (peer, tickets) = Peer::half_open(config(1, 3), 2);
             let (a, b) = (peer.hand_at(OPEN), peer.hand_at(OPEN));
             let (x, failing) = (tickets[0], tickets[1]);

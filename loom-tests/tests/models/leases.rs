@@ -39,7 +39,7 @@ fn p17_a_lease_that_runs_keeps_its_slot() {
 #[test]
 fn p17_an_outcome_after_the_lease_is_late() {
     for verdict in [Verdict::Success, Verdict::Failure, Verdict::Dropped] {
-        two([150, 1081], move || {
+        two([154, 2312], move || {
             let (peer, tickets) = Peer::half_open(config(1, 1), 1);
             let (a, b) = (peer.hand_at(OVER), peer.hand_at(OVER));
             let hung = tickets[0];
@@ -75,7 +75,7 @@ fn p17_a_slot_belongs_to_one_probe_at_the_edge_of_its_lease() {
 /// P17 with three: two ask for the slot of a probe that ends too late.
 #[test]
 fn p17_two_ask_while_the_hung_probe_ends() {
-    three([4784, 1451], || {
+    three([5731, 1698], || {
         let (peer, tickets) = Peer::half_open(config(1, 1), 1);
         let [a, b, c] = [OVER, OVER, OVER + 1].map(|now| peer.hand_at(now));
         let hung = tickets[0];

@@ -38,7 +38,7 @@ fn d06_news_that_comes_twice_admits_one_probe() {
 /// first, and it is heeded when its time has come, not at once.
 #[test]
 fn d06_news_beside_a_failing_probe_is_deferred_and_not_lost() {
-    two([62, 150], || {
+    two([84, 183], || {
         let peer = Peer::open(waits_long().with_open_multiplier(2.0));
         let (a, b) = (peer.hand_at(1), peer.hand_at(2));
         assert!(a.end_wait());
@@ -60,7 +60,7 @@ fn d06_news_beside_a_failing_probe_is_deferred_and_not_lost() {
 /// Two bring news, and one of them and a third ask: one probe goes.
 #[test]
 fn d06_of_three_one_is_admitted() {
-    three([15305, 2377], || {
+    three([10450, 966], || {
         let peer = Peer::open(waits_long());
         let [a, b, c] = [1, 2, 2].map(|now| peer.hand_at(now));
         let (x, (_, z)) = both(

@@ -237,7 +237,7 @@ fn p15_controls_and_leases_are_linearizable() {
 /// sibling in which the other thread stands still from any point to the end.
 #[test]
 fn p16_no_operation_waits_for_another() {
-    two([14, 134], || {
+    two([14, 135], || {
         let peer = Peer::new(config(3, 1));
         let (a, b) = (peer.hand(), peer.hand());
         let (x, y) = (a.admitted(), b.admitted());
@@ -278,7 +278,7 @@ fn p16_what_changes_nothing_installs_nothing() {
 /// off, a reported success where there is nothing to clear.
 #[test]
 fn p16_what_an_override_does_not_count_installs_nothing() {
-    two([3, 91], || {
+    two([3, 45], || {
         let peer = Peer::new(config(1, 1));
         let (a, b) = (peer.hand(), peer.hand());
         a.control(Control::Disable);

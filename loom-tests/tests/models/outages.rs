@@ -117,7 +117,7 @@ fn r30_a_count_overlooks_no_trip() {
 /// R30: two failures of one peer, one of which opens it: the other's place is free again.
 #[test]
 fn r30_a_trip_that_is_not_made_gives_its_place_back() {
-    two_bounded([1202, 24924], || {
+    two_bounded([1202, 24926], || {
         let (town, [x, y, z]) = Town::new(guarded(100));
         assert!(opened(&fail(z)));
         let again = town.registry.acquire(&1).unwrap();
@@ -173,7 +173,7 @@ fn r30_what_opened_before_the_guard_was_on_is_counted() {
 /// was taken for it is free again.
 #[test]
 fn r30_a_trip_before_which_the_streak_is_cleared_gives_its_place_back() {
-    two_bounded([623, 4273], || {
+    two_bounded([623, 4884], || {
         let (town, [x, y]) = Town::new(guarded_at(2, 50));
         let [again, success] = [(); 2].map(|()| town.registry.acquire(&1).unwrap());
         fail(x);
@@ -209,7 +209,7 @@ fn r30_a_count_finds_the_use_that_ends_beside_it() {
 #[test]
 fn r30_a_success_after_a_trip_that_was_held_back_ends_the_outage() {
     for window in [None, Some(Window::count(8))] {
-        two_bounded([87, 6791], move || {
+        two_bounded([87, 7355], move || {
             let (town, [x, y]) = Town::new(guarded(50).with_window(window));
             let [success, other] = [(); 2].map(|()| town.registry.acquire(&2).unwrap());
             let ended = std::sync::Arc::new(AtomicUsize::new(0));

@@ -125,7 +125,7 @@ fn p16_a_success_that_ends_a_streak_says_so() {
 /// P8 on the quiet path: a success of a phase that a reset has ended is late.
 #[test]
 fn p08_a_late_success_is_not_taken_for_a_quiet_one() {
-    two([23, 7072], || {
+    two([23, 17572], || {
         let place = Place::new(&config(3, 1));
         let stale = place.permit();
         place.seat.tell(&place.seat.tracker.control(&place.seat.shared.env, Control::Reset).1);
@@ -145,7 +145,7 @@ fn p08_a_late_success_is_not_taken_for_a_quiet_one() {
 /// P8: a success by a handle, while the circuit opens: counted or late, never both.
 #[test]
 fn p08_a_success_beside_a_trip_ends_in_one_way() {
-    two([30, 128], || {
+    two([30, 268], || {
         let place = Place::new(&config(1, 1));
         let (seat, permit) = (Arc::clone(&place.seat), place.permit());
         let first = ticket(seat.acquire());
@@ -159,7 +159,7 @@ fn p08_a_success_beside_a_trip_ends_in_one_way() {
 /// P9: a permit that is dropped, borrowed or owned, frees its slot for whoever asks next.
 #[test]
 fn p09_dropping_a_permit_frees_its_slot() {
-    two([8, 1620], || {
+    two([8, 2268], || {
         let (place, probe) = Place::half_open(&config(1, 1));
         let permit = owned(&place.seat, probe);
         let ((), admission) = both(move || drop(permit), || place.seat.acquire());
@@ -221,7 +221,7 @@ fn p03_a_streak_that_was_seen_is_cleared() {
 /// The word under two steps at once, from a circuit at rest and back to it: see `word`.
 #[test]
 fn p03_of_two_who_put_a_circuit_at_rest_none_is_wrong() {
-    two_bounded([43, 2488], || {
+    two_bounded([43, 4855], || {
         let place = Place::new(&config(3, 1));
         fail(place.permit());
         let (a, b, c) = (place.permit(), place.permit(), place.permit());

@@ -38,7 +38,7 @@ fn opens_by_its_own_or_not_at_all(strict: HealthConfig, lenient: &HealthConfig) 
 /// has to be made on top of a failure that came after the change.
 #[test]
 fn p13_a_lowered_threshold_is_honoured_by_the_next_failure() {
-    two_bounded([69, 812], || {
+    two_bounded([69, 830], || {
         settings_change(true);
         let peer = Peer::new(config(5, 1));
         let a = peer.hand();

@@ -214,30 +214,26 @@ pub(crate) type TimeWord = AtomicU64;
 /// Nothing is ordered by it: no step of a model.
 pub(crate) type Total = std::sync::atomic::AtomicU64;
 
-/// Made when it is first asked for, by whoever asks; which of several at once makes no difference.
-#[derive(Debug)]
-pub(crate) struct Once<T>(std::sync::OnceLock<Box<T>>);
-
-impl<T> Default for Once<T> {
-    fn default() -> Self {
-        Self::new()
-    }
+/// Made at once, so that its atomics are known to all who come to it; shown from when it is first asked for.
+/// Who asks first makes no difference.
+#[derive(Debug, Default)]
+pub(crate) struct Once<T> {
+    value: Box<T>,
+    is_made: atomic::AtomicBool,
 }
 
-impl<T> Once<T> {
+impl<T: Default> Once<T> {
     pub(crate) fn new() -> Self {
-        Self(std::sync::OnceLock::new())
+        Self::default()
     }
 
     pub(crate) fn get(&self) -> Option<&T> {
-        self.0.get().map(|value| &**value)
+        self.is_made.load(Ordering::SeqCst).then_some(&*self.value)
     }
 
-    pub(crate) fn get_or_make(&self) -> &T
-    where
-        T: Default,
-    {
-        self.0.get_or_init(Box::default)
+    pub(crate) fn get_or_make(&self) -> &T {
+        self.is_made.store(true, Ordering::SeqCst);
+        &self.value
     }
 }
 

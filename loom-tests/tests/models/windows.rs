@@ -98,7 +98,7 @@ fn rated(shape: Window) -> HealthConfig {
 /// P18, R13: a rate that two failures reach together opens once: at least one of them sees it.
 #[test]
 fn p18_a_rate_does_not_go_unseen() {
-    two_bounded([47208, 5095], || {
+    two_bounded([47208, 5096], || {
         let peer = Peer::new(rated(Window::count(2)));
         let (a, b) = (peer.hand(), peer.hand());
         let (x, y) = (a.admitted(), b.admitted());
@@ -135,7 +135,7 @@ fn p18_of_two_that_add_one_sees_both() {
 /// first, in either order.
 #[test]
 fn p18_a_window_that_turns_loses_nothing() {
-    two_bounded([40775, 9948], || {
+    two_bounded([42500, 10720], || {
         let shape = Window::time(Duration::from_nanos(20), 2);
         let peer = Peer::new(config(9, 1).with_window(shape));
         let (a, b) = (peer.hand_at(1), peer.hand_at(11));
@@ -152,7 +152,7 @@ fn p18_a_window_that_turns_loses_nothing() {
 /// P18: two threads that need the same new bucket get the same.
 #[test]
 fn p18_a_bucket_begins_once() {
-    two_bounded([55168, 13559], || {
+    two_bounded([27824, 9106], || {
         let shape = Window::time(Duration::from_nanos(20), 2);
         let peer = Peer::new(config(9, 1).with_window(shape));
         let (a, b) = (peer.hand_at(12), peer.hand_at(13));

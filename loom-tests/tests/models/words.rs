@@ -70,7 +70,7 @@ fn p16_of_two_who_replace_a_value_none_holds_up_a_third() {
 /// finds the word frozen goes on from the run that is frozen, and nothing of that is lost.
 #[test]
 fn p16_who_stands_between_freeze_and_swap_holds_nobody_up() {
-    two_bounded([1142, 1059], || {
+    two_bounded([1142, 1655], || {
         let peer = Peer::new(by_steps());
         let (a, b) = (peer.hand(), peer.hand());
         a.report(Verdict::Neutral);
@@ -86,7 +86,7 @@ fn p16_who_stands_between_freeze_and_swap_holds_nobody_up() {
 /// P2: what is counted in the word beside a step is in the step, or comes after it.
 #[test]
 fn p02_what_is_counted_beside_a_step_is_in_it_or_after_it() {
-    two([597, 5922], || {
+    two([597, 3968], || {
         let peer = Peer::new(by_steps());
         let (a, b) = (peer.hand(), peer.hand());
         let x = a.admitted();
@@ -101,7 +101,7 @@ fn p02_what_is_counted_beside_a_step_is_in_it_or_after_it() {
 /// also where it finds the word frozen, and is a step itself.
 #[test]
 fn p03_a_success_beside_a_step_clears_all_or_what_came_before() {
-    two([1755, 2721], || {
+    two([1755, 3723], || {
         let peer = Peer::new(by_steps());
         let (a, b) = (peer.hand(), peer.hand());
         a.fail(a.admitted());
@@ -118,7 +118,7 @@ fn p03_a_success_beside_a_step_clears_all_or_what_came_before() {
 /// of its own.
 #[test]
 fn p15_of_two_errors_each_has_a_number_of_its_own() {
-    two([14, 134], || {
+    two([14, 135], || {
         let peer = Peer::new(config(9, 1));
         let (a, b) = (peer.hand(), peer.hand());
         let ((_, x), (_, y)) =
@@ -150,7 +150,7 @@ fn p15_a_report_beside_a_success_comes_before_it_or_after_it() {
 /// P18: a window by count is fed once by each call that the word counts.
 #[test]
 fn p18_what_the_word_counts_is_fed_once() {
-    two_bounded([294, 958], || {
+    two_bounded([294, 1517], || {
         let peer = Peer::new(config(9, 1).with_window(Window::count(8)));
         let (a, b) = (peer.hand(), peer.hand());
         a.fail(a.admitted());
@@ -184,7 +184,7 @@ fn p03_a_success_that_a_window_counts_clears_all_or_what_came_before() {
 /// beside it.
 #[test]
 fn r14_a_streak_that_is_over_begins_anew_beside_an_error() {
-    two([1260, 5829], || {
+    two([1260, 29157], || {
         let peer = Peer::new(config(2, 1).with_failure_window(Duration::from_nanos(5)));
         let (a, b) = (peer.hand(), peer.hand_at(6));
         a.fail(a.admitted());
@@ -198,7 +198,7 @@ fn r14_a_streak_that_is_over_begins_anew_beside_an_error() {
 /// R24: an error that a reset has overtaken is not shown, and hides none that came after the reset.
 #[test]
 fn r24_an_error_of_an_earlier_era_hides_none() {
-    two_bounded([13207, 2468], || {
+    two_bounded([13207, 2577], || {
         let peer = Peer::new(by_steps());
         let (a, b) = (peer.hand(), peer.hand());
         let x = a.admitted();

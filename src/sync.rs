@@ -86,41 +86,19 @@ impl<T> Once<T> {
     }
 }
 
-/// The latest of several values, for display. Who writes swaps; who reads takes the value out and puts
-/// it back, so that another who reads at that moment may find none, and tries some more times.
-pub(crate) struct Latest<T>(AtomicCell<Option<Arc<T>>>);
+/// A place for an `Arc`, without a lock: whoever puts one there, or none, takes what was there. A swap
+/// acquires and releases.
+pub(crate) struct Cell<T>(AtomicCell<Option<Arc<T>>>);
 
-impl<T> Default for Latest<T> {
+impl<T> Default for Cell<T> {
     fn default() -> Self {
         Self(AtomicCell::new(None))
     }
 }
 
-impl<T> std::fmt::Debug for Latest<T> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Latest")
-    }
-}
-
-impl<T> Latest<T> {
-    /// Puts a value there, unless what is there is newer.
-    pub(crate) fn put(&self, value: Arc<T>, is_newer: impl Fn(&T, &T) -> bool) {
-        let mut value = value;
-        while let Some(found) = self.0.swap(Some(Arc::clone(&value))) {
-            if !is_newer(&found, &value) {
-                return;
-            }
-            value = found;
-        }
-    }
-
-    pub(crate) fn get(&self, is_newer: impl Fn(&T, &T) -> bool) -> Option<Arc<T>> {
-        let found = (0..64).find_map(|_| {
-            std::hint::spin_loop();
-            self.0.take()
-        })?;
-        self.put(Arc::clone(&found), is_newer);
-        Some(found)
+impl<T> Cell<T> {
+    pub(crate) fn swap(&self, value: Option<Arc<T>>) -> Option<Arc<T>> {
+        self.0.swap(value)
     }
 }
 

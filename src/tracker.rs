@@ -22,6 +22,7 @@ mod counts;
 mod env;
 mod feed;
 mod latency;
+mod latest;
 mod outage;
 mod query;
 mod record;

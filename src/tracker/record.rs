@@ -5,11 +5,12 @@
 //! Nothing here is part of a step: each number is exact when nothing is going on, and loses nothing;
 //! meanwhile it may lag behind calls that are ending.
 
+use super::latest::{Dated, Latest};
 use crate::answer::Reason;
 use crate::circuit::{Beside, Verdict};
 use crate::error::Failure;
 use crate::snapshot::{PeerTotals, Refusals};
-use crate::sync::{Arc, AtomicU64, Latest, Once, Ordering, Total};
+use crate::sync::{Arc, AtomicU64, Once, Ordering, Total};
 use crate::time::Tick;
 
 /// What a failure writes comes first, so that it lies in as few lines of cache as may be.
@@ -47,14 +48,14 @@ struct More {
 #[derive(Debug)]
 pub(crate) struct Last {
     /// Its era, and its number in that.
-    number: u64,
+    pub(crate) number: u64,
     pub(crate) at: Tick,
     pub(crate) failure: Failure,
     /// The successes there had been before it.
     pub(crate) successes: u64,
 }
 
-impl Last {
+impl Dated for Last {
     fn is_newer(&self, other: &Self) -> bool {
         is_newer(self.number, other.number)
     }
@@ -98,7 +99,7 @@ impl Record {
         };
         let number = next(before).unwrap_or(before);
         let last = Last { number, at, failure: failure.kept(), successes };
-        self.last.put(Arc::new(last), Last::is_newer);
+        self.last.put(Arc::new(last));
     }
 
     pub(super) fn has_errors(&self) -> bool {
@@ -113,7 +114,7 @@ impl Record {
         if errors & COUNT == 0 || errors & !COUNT != tag(era) {
             return Errors::default();
         }
-        let last = self.last.get(Last::is_newer).filter(|last| last.number & !COUNT == tag(era));
+        let last = self.last.get().filter(|last| last.number & !COUNT == tag(era));
         Errors { count: errors & COUNT, last }
     }
 

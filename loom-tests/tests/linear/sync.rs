@@ -156,30 +156,17 @@ impl<T> Once<T> {
 }
 
 /// For display: no step of a model.
-pub(crate) struct Latest<T>(std::sync::Mutex<Option<Arc<T>>>);
+pub(crate) struct Cell<T>(Mutex<Option<Arc<T>>>);
 
-impl<T> Default for Latest<T> {
+impl<T> Default for Cell<T> {
     fn default() -> Self {
-        Self(std::sync::Mutex::new(None))
+        Self(Mutex::default())
     }
 }
 
-impl<T> std::fmt::Debug for Latest<T> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Latest")
-    }
-}
-
-impl<T> Latest<T> {
-    pub(crate) fn put(&self, value: Arc<T>, is_newer: impl Fn(&T, &T) -> bool) {
-        let mut latest = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if !latest.as_ref().is_some_and(|found| is_newer(found, &value)) {
-            *latest = Some(value);
-        }
-    }
-
-    pub(crate) fn get(&self, _: impl Fn(&T, &T) -> bool) -> Option<Arc<T>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+impl<T> Cell<T> {
+    pub(crate) fn swap(&self, value: Option<Arc<T>>) -> Option<Arc<T>> {
+        std::mem::replace(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner), value)
     }
 }
 

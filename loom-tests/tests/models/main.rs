@@ -48,6 +48,7 @@ mod sync;
 mod bans;
 mod budgets;
 mod clocks;
+mod lasts;
 mod late;
 mod leases;
 mod news;

@@ -220,6 +220,11 @@ impl Peer {
         self.tracker.errors(&self.core()).count
     }
 
+    /// The number of the last error, as it is shown.
+    pub(crate) fn last_error(&self) -> Option<u64> {
+        self.tracker.errors(&self.core()).last.map(|last| last.number)
+    }
+
     pub(crate) fn told(&self) -> Vec<(u64, Turn)> {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner).clone();
         told.sort_by_key(|(generation, _)| *generation);
@@ -358,6 +363,11 @@ impl Hand {
 
     pub(crate) fn is_open(&self) -> bool {
         self.tracker.refuses(&self.env)
+    }
+
+    /// The number of the last error, as it is shown.
+    pub(crate) fn last_error(&self) -> Option<u64> {
+        self.tracker.errors(&self.core()).last.map(|last| last.number)
     }
 
     pub(crate) fn unused_since(&self) -> Option<Tick> {

@@ -12,7 +12,7 @@
 //! While a panic unwinds nothing here touches loom: a model that fails drops permits, and those
 //! would settle in a loom that has failed already and abort the process.
 
-use std::cell::Cell;
+use std::cell::Cell as Flag;
 use std::fmt;
 use std::ops::Deref;
 use std::sync::{PoisonError, atomic};
@@ -37,15 +37,17 @@ pub(crate) fn prefetch(_: &AtomicU64) {}
 
 thread_local! {
     /// Whether a model runs: always on one system thread. Outside, all this is what `std` has.
-    static MODELLING: Cell<bool> = const { Cell::new(false) };
+    static MODELLING: Flag<bool> = const { Flag::new(false) };
     /// Whether loads are to be made as read-modify-writes.
-    static LOADS_ARE_RMW: Cell<bool> = const { Cell::new(false) };
+    static LOADS_ARE_RMW: Flag<bool> = const { Flag::new(false) };
     /// Whether the reference counts of seats that are made now are to be seen by loom.
-    static COUNTED: Cell<bool> = const { Cell::new(false) };
+    static COUNTED: Flag<bool> = const { Flag::new(false) };
+    /// Whether cells that are made now are steps of the model.
+    static CELLS_COUNT: Flag<bool> = const { Flag::new(false) };
     /// Whether the configuration may be replaced.
-    static SETTINGS_CHANGE: Cell<bool> = const { Cell::new(false) };
+    static SETTINGS_CHANGE: Flag<bool> = const { Flag::new(false) };
     /// Compare-and-swaps in this execution, of a `Swap` and of words: won, lost.
-    static RACES: Cell<(usize, usize)> = const { Cell::new((0, 0)) };
+    static RACES: Flag<(usize, usize)> = const { Flag::new((0, 0)) };
 }
 
 /// Runs a model's executions.
@@ -68,6 +70,7 @@ pub(crate) fn loads_are_rmw() -> bool {
 
 pub(crate) fn begin_execution() {
     COUNTED.set(false);
+    CELLS_COUNT.set(false);
     SETTINGS_CHANGE.set(false);
     RACES.set((0, 0));
 }
@@ -237,32 +240,34 @@ impl<T: Default> Once<T> {
     }
 }
 
-/// For display: no step of a model.
-pub(crate) struct Latest<T>(std::sync::Mutex<Option<Arc<T>>>);
+/// A place that is swapped; a step of a model that says so ([`cells_count`]), of no other.
+pub(crate) struct Cell<T> {
+    value: std::sync::Mutex<Option<Arc<T>>>,
+    point: Option<model::AtomicUsize>,
+}
 
-impl<T> Default for Latest<T> {
+impl<T> Default for Cell<T> {
     fn default() -> Self {
-        Self(std::sync::Mutex::new(None))
-    }
-}
-
-impl<T> std::fmt::Debug for Latest<T> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Latest")
-    }
-}
-
-impl<T> Latest<T> {
-    pub(crate) fn put(&self, value: Arc<T>, is_newer: impl Fn(&T, &T) -> bool) {
-        let mut latest = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if !latest.as_ref().is_some_and(|found| is_newer(found, &value)) {
-            *latest = Some(value);
+        let counts = MODELLING.get() && CELLS_COUNT.get() && !unwinding();
+        Self {
+            value: std::sync::Mutex::default(),
+            point: counts.then(|| model::AtomicUsize::new(0)),
         }
     }
+}
 
-    pub(crate) fn get(&self, _: impl Fn(&T, &T) -> bool) -> Option<Arc<T>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+impl<T> Cell<T> {
+    pub(crate) fn swap(&self, value: Option<Arc<T>>) -> Option<Arc<T>> {
+        if let Some(point) = self.point.as_ref().filter(|_| !unwinding()) {
+            point.fetch_add(1, Ordering::AcqRel);
+        }
+        std::mem::replace(&mut self.value.lock().unwrap_or_else(PoisonError::into_inner), value)
     }
+}
+
+/// Lets the cells that are made from now on be steps of the model.
+pub(crate) fn cells_count(yes: bool) {
+    CELLS_COUNT.set(yes);
 }
 
 atomic!(AtomicU8, u8);

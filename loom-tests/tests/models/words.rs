@@ -213,7 +213,7 @@ fn p03_a_success_that_a_window_counts_clears_all_or_what_came_before() {
 #[test]
 fn r14_a_streak_that_is_over_begins_anew_beside_an_error() {
     two([1260, 29157], || {
-        let peer = Peer::new(config(2, 1).with_failure_window(Duration::from_nanos(5)));
+        let peer = Peer::new(config(9, 1).with_failure_window(Duration::from_nanos(5)));
         let (a, b) = (peer.hand(), peer.hand_at(6));
         a.fail(a.admitted());
         let x = b.admitted();

@@ -10,7 +10,7 @@
 //! read-modify-write or one read, so who comes first makes no difference, and the models stay
 //! small enough to be run completely.
 
-use std::cell::Cell;
+use std::cell::Cell as Flag;
 use std::sync::{Mutex, PoisonError};
 
 use shuttle::sync::atomic::AtomicBool;
@@ -23,7 +23,7 @@ pub(crate) fn prefetch(_: &AtomicU64) {}
 
 thread_local! {
     /// Whether nobody replaces the configuration.
-    static SETTINGS_STAY: Cell<bool> = const { Cell::new(false) };
+    static SETTINGS_STAY: Flag<bool> = const { Flag::new(false) };
 }
 
 /// Runs a model in which nobody replaces the configuration: reads of it are in no order with anything,

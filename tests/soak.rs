@@ -7,7 +7,10 @@
 //! p99.9, as the third figure shows, of honest peers without any other thread.
 //!
 //! `SOAK_SECONDS=60 cargo test --release --features tokio --test soak -- --ignored --nocapture`
-//! takes a minute; without the variable it takes an hour.
+//! takes a minute; without the variable it takes an hour. An hour is to be run with
+//! `MALLOC_ARENA_MAX=1`: the arenas that glibc keeps for threads go on growing by some per cent while what
+//! is allocated in them does not, and then it is them that RSS shows. The machine must be quiet all the
+//! while, or the calls that are disturbed are so by others.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 #[path = "soak/driving.rs"]

@@ -39,7 +39,8 @@ use take::Call;
 ///
 /// The order of the fields is that of memory. What calls write comes first, with the reference
 /// count of the seat that lies before it; what they only read comes last, with the seat's key. The
-/// line of cache in which successes are counted ends before `word`.
+/// word lies 48 bytes after the count of successes: of four places that an allocator may choose, in
+/// three that is another line of cache.
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct Tracker {

@@ -2,15 +2,15 @@
 //! configurations, clock steps, panics, and a driver that calls. Nothing is lost, memory stays within
 //! what `max_peers` allows, and calls of honest peers cost about what they cost undisturbed.
 //!
-//! Undisturbed are calls to a table of their own while the same threads disturb another one. What a
-//! thread pays for being interrupted in the middle of a call is in both figures; it is most of the
-//! p99.9, as the third figure shows, of honest peers without any other thread.
+//! Undisturbed are calls to a table of their own, which the same threads make in turns with the others.
+//! What a thread pays for being interrupted in the middle of a call is in both figures, whatever else the
+//! machine does; it is most of the p99.9, as the third figure shows, of honest peers without any other
+//! thread.
 //!
 //! `SOAK_SECONDS=60 cargo test --release --features tokio --test soak -- --ignored --nocapture`
 //! takes a minute; without the variable it takes an hour. An hour is to be run with
 //! `MALLOC_ARENA_MAX=1`: the arenas that glibc keeps for threads go on growing by some per cent while what
-//! is allocated in them does not, and then it is them that RSS shows. The machine must be quiet all the
-//! while, or the calls that are disturbed are so by others.
+//! is allocated in them does not, and then it is them that RSS shows.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 #[path = "soak/driving.rs"]
@@ -55,8 +55,8 @@ const STRANGERS: u64 = 1 << 32;
 const HOUR: Duration = Duration::from_secs(3600);
 /// RSS is judged from then on, in runs that last twice as long.
 const WARM_UP: Duration = Duration::from_secs(600);
-/// The p99.9 of the honest peers' calls, in processor time, may be so many times that of a run in which
-/// they have a table of their own.
+/// The p99.9 of the honest peers' calls, in processor time, may be so many times that of calls to a table
+/// of their own.
 const SLOWER: f64 = 5.0;
 
 /// Counts what threads do.
@@ -144,7 +144,7 @@ impl World {
     }
 }
 
-/// The rules at the beginning and at the end, and of the undisturbed run.
+/// The rules at the beginning and at the end, and of the undisturbed table.
 fn config() -> HealthConfig {
     HealthConfig::default()
         .with_max_peers(MAX_PEERS)
@@ -167,16 +167,21 @@ fn length() -> Duration {
     said.map_or(HOUR, |seconds| Duration::from_secs(seconds.parse().unwrap()))
 }
 
-/// All at once, for so long, or until a thread ends: the honest peers of one world, and whoever
-/// disturbs the other, which may be the same. What the honest know, and what all others have seen.
+/// All at once, until `watch` ends or a thread does: honest peers call in turns to a table of their own
+/// and to the one that all others disturb. What the honest of both know, and what all others have seen.
 fn everything<'w>(
-    [calm, disturbed]: [&'w World; 2],
+    calm: &'w World,
+    disturbed: &'w World,
     driving: &Driving,
     watch: impl FnOnce(&dyn Fn() -> bool),
-) -> ([Honest<'w>; 2], Vec<Seen>) {
-    let mut honest = Honest::pair(calm);
+) -> ([Honest<'w>; 2], [Honest<'w>; 2], Vec<Seen>) {
+    let (mut undisturbed, mut honest) = (Honest::pair(calm), Honest::pair(disturbed));
     let seen = std::thread::scope(|scope| {
-        let calling = honest.each_mut().map(|honest| scope.spawn(|| honest.run()));
+        let calling: Vec<_> = undisturbed
+            .iter_mut()
+            .zip(&mut honest)
+            .map(|(calm, honest)| scope.spawn(|| Honest::run([calm, honest])))
+            .collect();
         let requesting = scope.spawn(|| driving.request_all(disturbed));
         let run = |run: &'static others::Run| scope.spawn(|| run(disturbed));
         let others: Vec<_> = others::ALL.iter().map(run).collect();
@@ -190,16 +195,7 @@ fn everything<'w>(
         requesting.join().unwrap();
         others.into_iter().map(|thread| thread.join().unwrap()).collect()
     });
-    (honest, seen)
-}
-
-/// What calls of honest peers cost while those who disturb have another table: the machine is as busy,
-/// and threads lose the processor as often.
-fn undisturbed(length: Duration) -> Times {
-    let (calm, disturbed) = (World::new(), World::new());
-    let driving = Driving::new(&disturbed);
-    let (honest, _) = everything([&calm, &disturbed], &driving, |_| std::thread::sleep(length));
-    Times::of(&honest)
+    (undisturbed, honest, seen)
 }
 
 /// What they cost while there is nobody else.
@@ -207,7 +203,7 @@ fn alone(length: Duration) -> Times {
     let world = World::new();
     let mut honest = Honest::pair(&world);
     std::thread::scope(|scope| {
-        let threads = honest.each_mut().map(|honest| scope.spawn(|| honest.run()));
+        let threads = honest.each_mut().map(|honest| scope.spawn(|| Honest::run([honest])));
         std::thread::sleep(length);
         world.end();
         threads.into_iter().for_each(|thread| thread.join().unwrap());
@@ -241,15 +237,14 @@ fn assert_nothing_is_lost(world: &World, driving: &Driving, honest: &[Honest<'_>
 #[allow(clippy::disallowed_methods, reason = "no clock of a registry")]
 fn everything_at_once_loses_nothing_and_nothing_grows() {
     let length = length();
-    let before = (length / 10).min(Duration::from_secs(30));
-    let (alone, quiet) = (alone(before), undisturbed(before));
+    let alone = alone((length / 10).min(Duration::from_secs(30)));
     let mut memory = Memory::new();
-    let world = World::new();
+    let (calm, world) = (World::new(), World::new());
     let _listening = world.registry.listen(world.heard.second());
     let driving = Driving::new(&world);
     let began = Instant::now();
     let watch = |is_on: &dyn Fn() -> bool| memory.watch(length, is_on);
-    let (mut honest, mut seen) = everything([&world; 2], &driving, watch);
+    let (undisturbed, mut honest, mut seen) = everything(&calm, &world, &driving, watch);
     println!(
         "{:.0?} of everything at once, {} peers at the end",
         began.elapsed(),
@@ -260,7 +255,7 @@ fn everything_at_once_loses_nothing_and_nothing_grows() {
     world.hand.ahead(HOUR);
     world.registry.sweep();
     honest.iter_mut().for_each(Honest::recover);
-    let busy = Times::of(&honest);
+    let (quiet, busy) = (Times::of(&undisturbed), Times::of(&honest));
     seen.extend(honest.iter().map(|honest| honest.seen));
     for peer in (0..HONEST).map(Key) {
         assert!(world.registry.contains(&peer), "{peer:?} is not known");

@@ -62,11 +62,12 @@ impl<'w> Honest<'w> {
         }
     }
 
-    pub(crate) fn run(&mut self) {
+    /// Calls in turns, until all is over.
+    pub(crate) fn run<const N: usize>(mut each: [&mut Self; N]) {
         let clock = cost_of_the_clock();
-        while !self.world.is_over() {
-            for _ in 0..256 {
-                self.call(clock);
+        while !each.iter().any(|honest| honest.world.is_over()) {
+            for honest in &mut each {
+                (0..256).for_each(|_| honest.call(clock));
             }
         }
     }

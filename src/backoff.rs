@@ -1,216 +1,166 @@
-//! Retry delays: pure arithmetic on an attempt and a number in [0, 1) that is drawn higher up
-//! (R21).
-//!
-//! Exponential backoff, and the jitters of Marc Brooker, "Exponential Backoff And Jitter" (AWS
-//! Architecture Blog, 2015): full, equal and decorrelated. No delay exceeds `max_delay`, jitter
-//! included, and at the cap the jitter is as wide as below it.
+//! Retry delays with randomness: for an attempt, and for an operation.
 
 use std::time::Duration;
 
-use crate::config::ConfigError;
+use rand::rngs::SmallRng;
+use rand::{RngExt, SeedableRng};
 
-/// How long to wait before an operation is tried again. Names, fields and values are those of
-/// peat-mesh's `sync_errors`.
-///
-/// Any value of any field is survived: a multiplier that is NaN, infinite or negative means no
-/// growth, a jitter that is NaN, infinite or negative none. [`try_new`](Self::try_new) rejects
-/// such values instead.
-///
-/// ```
-/// use peer_health::RetryPolicy;
-/// use std::time::Duration;
-///
-/// let policy = RetryPolicy { jitter_factor: 0.0, ..RetryPolicy::default() };
-/// assert_eq!(policy.delay_for_attempt(1), Duration::from_millis(100));
-/// assert_eq!(policy.delay_for_attempt(3), Duration::from_millis(400));
-/// assert_eq!(policy.delay_for_attempt(u32::MAX), Duration::from_secs(30));
-/// ```
-#[derive(Debug, Clone)]
-pub struct RetryPolicy {
-    /// The delay before the first retry. Default 100 ms.
-    pub initial_delay: Duration,
-    /// No delay is longer than this. Default 30 s.
-    pub max_delay: Duration,
-    /// Attempts, the first one included, before an operation is given up. Default 5.
-    pub max_attempts: u32,
-    /// By how much the delay grows with each attempt. Default 2.
-    pub backoff_multiplier: f64,
-    /// The part of the delay that is added at random; at the cap it is taken off instead.
-    /// Default 0.1.
-    pub jitter_factor: f64,
-}
-
-impl Default for RetryPolicy {
-    fn default() -> Self {
-        Self::new(Duration::from_millis(100), Duration::from_secs(30), 5, 2.0)
-    }
-}
+use crate::error::{ErrorSeverity, Failure};
+use crate::outcome::Recorded;
+use crate::retry_policy::{Jitter, RetryPolicy};
 
 impl RetryPolicy {
-    /// A policy with a jitter of a tenth.
+    /// The delay before an attempt, jitter included: zero for attempt 0, never above `max_delay`.
+    /// Never panics, whatever the fields hold.
     ///
     /// ```
     /// use peer_health::RetryPolicy;
     /// use std::time::Duration;
-    /// let policy = RetryPolicy::new(Duration::from_secs(1), Duration::from_secs(8), 4, 2.0);
-    /// assert_eq!(policy.jitter_factor, 0.1);
+    /// let delay = RetryPolicy::default().delay_for_attempt(2);
+    /// assert!(delay >= Duration::from_millis(200) && delay <= Duration::from_millis(220));
     /// ```
-    pub fn new(
-        initial_delay: Duration,
-        max_delay: Duration,
-        max_attempts: u32,
-        backoff_multiplier: f64,
-    ) -> Self {
-        Self { initial_delay, max_delay, max_attempts, backoff_multiplier, jitter_factor: 0.1 }
+    pub fn delay_for_attempt(&self, attempt: u32) -> Duration {
+        self.delay(attempt, Jitter::Factor, Duration::ZERO, rand::random())
     }
 
-    /// For [`Transient`](crate::ErrorSeverity::Transient) errors: soon and often. 50 ms growing by
-    /// half up to 5 s, 10 attempts, a tenth of jitter.
+    /// The delays of one operation.
     ///
     /// ```
-    /// assert_eq!(peer_health::RetryPolicy::transient().max_attempts, 10);
+    /// let mut backoff = peer_health::RetryPolicy::default().backoff();
+    /// assert!(backoff.next_delay().is_some());
     /// ```
-    pub fn transient() -> Self {
-        Self::new(Duration::from_millis(50), Duration::from_secs(5), 10, 1.5)
-    }
-
-    /// For [`Severe`](crate::ErrorSeverity::Severe) errors: late and seldom. 1 s growing threefold
-    /// up to 60 s, 3 attempts, a fifth of jitter.
-    ///
-    /// ```
-    /// assert_eq!(peer_health::RetryPolicy::severe().jitter_factor, 0.2);
-    /// ```
-    pub fn severe() -> Self {
-        let policy = Self::new(Duration::from_secs(1), Duration::from_secs(60), 3, 3.0);
-        Self { jitter_factor: 0.2, ..policy }
-    }
-
-    /// A policy whose values make sense.
-    ///
-    /// # Errors
-    ///
-    /// [`ConfigError`] if `initial_delay` exceeds `max_delay`, the multiplier is not finite or
-    /// below 1, or the jitter is not finite or negative.
-    ///
-    /// ```
-    /// use peer_health::RetryPolicy;
-    /// use std::time::Duration;
-    /// let (first, most) = (Duration::from_secs(1), Duration::from_secs(8));
-    /// assert!(RetryPolicy::try_new(first, most, 4, 2.0, 0.5).is_ok());
-    /// let error = RetryPolicy::try_new(first, most, 4, f64::NAN, 0.5).unwrap_err();
-    /// assert_eq!(error.field(), "backoff_multiplier");
-    /// ```
-    pub fn try_new(
-        initial_delay: Duration,
-        max_delay: Duration,
-        max_attempts: u32,
-        backoff_multiplier: f64,
-        jitter_factor: f64,
-    ) -> Result<Self, ConfigError> {
-        let policy = Self::new(initial_delay, max_delay, max_attempts, backoff_multiplier);
-        let policy = Self { jitter_factor, ..policy };
-        policy.check()?;
-        Ok(policy)
-    }
-
-    /// Whether the values make sense.
-    pub(crate) fn check(&self) -> Result<(), ConfigError> {
-        let (multiplier, jitter) = (self.backoff_multiplier, self.jitter_factor);
-        if self.initial_delay > self.max_delay {
-            let rule = "must not exceed max_delay";
-            return Err(ConfigError::time("initial_delay", self.initial_delay, rule));
+    pub fn backoff(&self) -> Backoff {
+        Backoff {
+            policy: self.clone(),
+            jitter: Jitter::default(),
+            retry_severe: false,
+            attempt: 0,
+            previous: self.initial_delay,
+            random: SmallRng::seed_from_u64(rand::random()),
         }
-        if !(multiplier.is_finite() && multiplier >= 1.0) {
-            let rule = "must be finite and at least 1";
-            return Err(ConfigError::fraction("backoff_multiplier", multiplier, rule));
-        }
-        if !(jitter.is_finite() && jitter >= 0.0) {
-            let rule = "must be finite and not negative";
-            return Err(ConfigError::fraction("jitter_factor", jitter, rule));
-        }
-        Ok(())
+    }
+}
+
+/// The delays of one operation: counts its attempts, so that ten operations with one peer do not
+/// use up each other's.
+///
+/// ```
+/// use peer_health::{Failure, HealthRegistry, Recorded, RetryPolicy, SyncError};
+///
+/// let registry = HealthRegistry::<u32>::new();
+/// let mut backoff = RetryPolicy::default().backoff();
+/// let failure = Failure::from(SyncError::Network("reset".into()));
+/// let recorded = registry.acquire(&7).unwrap().failure(&failure);
+/// let delay = backoff.next(&failure, recorded).unwrap();
+/// assert!(delay.as_millis() >= 100);
+/// ```
+#[derive(Debug, Clone)]
+pub struct Backoff {
+    policy: RetryPolicy,
+    jitter: Jitter,
+    retry_severe: bool,
+    attempt: u32,
+    previous: Duration,
+    random: SmallRng,
+}
+
+impl Backoff {
+    /// Spreads the delays in another way. Default [`Jitter::Factor`].
+    ///
+    /// ```
+    /// use peer_health::{Jitter, RetryPolicy};
+    /// let mut backoff = RetryPolicy::default().backoff().with_jitter(Jitter::Equal);
+    /// assert!(backoff.next_delay().unwrap().as_millis() >= 50);
+    /// ```
+    #[must_use]
+    pub fn with_jitter(mut self, jitter: Jitter) -> Self {
+        self.jitter = jitter;
+        self
     }
 
-    /// Whether there is another attempt after this many.
+    /// Makes the delays repeatable: the same seed, the same delays.
     ///
     /// ```
     /// let policy = peer_health::RetryPolicy::default();
-    /// assert!(policy.should_retry(4) && !policy.should_retry(5));
+    /// let first = |seed| policy.backoff().with_seed(seed).next_delay();
+    /// assert_eq!(first(1), first(1));
     /// ```
-    pub fn should_retry(&self, attempt: u32) -> bool {
-        attempt < self.max_attempts
+    #[must_use]
+    pub fn with_seed(mut self, seed: u64) -> Self {
+        self.random = SmallRng::seed_from_u64(seed);
+        self
     }
 
-    /// The delay before jitter: zero for attempt 0, else
-    /// min(max_delay, initial * multiplier^(attempt - 1)).
-    fn nominal(&self, attempt: u32) -> Duration {
-        let multiplier = self.backoff_multiplier;
-        let sound = multiplier.is_finite() && multiplier >= 0.0;
-        match attempt {
-            0 => Duration::ZERO,
-            1 => self.initial_delay.min(self.max_delay),
-            _ if !sound || multiplier == 1.0 => self.initial_delay.min(self.max_delay),
-            _ => {
-                let exponent = i32::try_from(attempt - 1).unwrap_or(i32::MAX);
-                self.capped(self.initial_delay.as_secs_f64() * multiplier.powi(exponent))
-            }
+    /// Retries [`Severe`](ErrorSeverity::Severe) errors too, which are otherwise given up at once.
+    ///
+    /// ```
+    /// use peer_health::{Failure, Recorded, RetryPolicy};
+    /// let garbage = Failure::remote("garbage");
+    /// let mut backoff = RetryPolicy::severe().backoff();
+    /// assert_eq!(backoff.clone().next(&garbage, Recorded::Counted), None);
+    /// assert!(backoff.retry_severe(true).next(&garbage, Recorded::Counted).is_some());
+    /// ```
+    #[must_use]
+    pub fn retry_severe(mut self, retry: bool) -> Self {
+        self.retry_severe = retry;
+        self
+    }
+
+    /// The delay before the next attempt after a failure; `None` if there is to be none: the
+    /// error is not worth a retry, or the attempts are used up.
+    ///
+    /// Not shorter than the peer asked for, nor than the circuit stays open if this failure opened
+    /// it, even where that exceeds `max_delay`: an earlier attempt would be refused.
+    ///
+    /// ```
+    /// use peer_health::{Failure, Recorded, RetryPolicy, SyncError};
+    /// use std::time::Duration;
+    /// let busy = Failure::from(SyncError::Network("busy".into()))
+    ///     .with_retry_after(Duration::from_secs(9));
+    /// let delay = RetryPolicy::default().backoff().next(&busy, Recorded::Counted);
+    /// assert_eq!(delay, Some(Duration::from_secs(9)));
+    /// ```
+    pub fn next(&mut self, failure: &Failure, recorded: Recorded) -> Option<Duration> {
+        let severe = failure.error().severity() == ErrorSeverity::Severe && self.retry_severe;
+        if !failure.error().is_retryable() && !severe {
+            return None;
         }
+        let opened = match recorded {
+            Recorded::Opened { retry_after } => retry_after,
+            _ => Duration::ZERO,
+        };
+        let asked = failure.retry_after().unwrap_or_default();
+        Some(self.next_delay()?.max(asked).max(opened))
     }
 
-    /// The delay before the given attempt, with `u` from [0, 1) for the jitter and the delay
-    /// before the attempt before.
-    pub(crate) fn delay(
-        &self,
-        attempt: u32,
-        jitter: Jitter,
-        previous: Duration,
-        u: f64,
-    ) -> Duration {
-        let nominal = self.nominal(attempt);
-        let between = |lo: f64, hi: f64| self.capped(lo + (hi - lo) * u);
-        let seconds = nominal.as_secs_f64();
-        match jitter {
-            _ if attempt == 0 => Duration::ZERO,
-            Jitter::Factor => {
-                let factor = self.jitter_factor;
-                if !(factor.is_finite() && factor > 0.0) {
-                    return nominal;
-                }
-                let hi = (seconds * (1.0 + factor)).min(self.max_delay.as_secs_f64());
-                between(hi / (1.0 + factor), hi)
-            }
-            Jitter::Full => between(0.0, seconds),
-            Jitter::Equal => between(seconds / 2.0, seconds),
-            Jitter::Decorrelated => {
-                let base = self.nominal(1).as_secs_f64();
-                between(base, (3.0 * previous.as_secs_f64()).max(base))
-            }
+    /// The delay before the next attempt, whatever the failure was; `None` if the attempts are
+    /// used up.
+    ///
+    /// ```
+    /// let mut backoff = peer_health::RetryPolicy::severe().backoff();
+    /// assert!(backoff.next_delay().is_some());
+    /// assert!(backoff.next_delay().is_some());
+    /// assert_eq!(backoff.next_delay(), None);
+    /// ```
+    pub fn next_delay(&mut self) -> Option<Duration> {
+        let attempt = self.attempt.saturating_add(1);
+        if !self.policy.should_retry(attempt) {
+            return None;
         }
+        self.attempt = attempt;
+        let u = self.random.random();
+        self.previous = self.policy.delay(attempt, self.jitter, self.previous, u);
+        Some(self.previous)
     }
 
-    fn capped(&self, seconds: f64) -> Duration {
-        let delay = Duration::try_from_secs_f64(seconds.max(0.0));
-        delay.unwrap_or(self.max_delay).min(self.max_delay)
+    /// Retries so far.
+    ///
+    /// ```
+    /// let mut backoff = peer_health::RetryPolicy::default().backoff();
+    /// backoff.next_delay();
+    /// assert_eq!(backoff.attempts(), 1);
+    /// ```
+    pub fn attempts(&self) -> u32 {
+        self.attempt
     }
-}
-
-/// How a delay is spread, so that those who failed together do not return together.
-///
-/// ```
-/// use peer_health::{Jitter, RetryPolicy};
-/// let mut backoff = RetryPolicy::default().backoff().with_jitter(Jitter::Full).with_seed(1);
-/// assert!(backoff.next_delay().unwrap() <= std::time::Duration::from_millis(100));
-/// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub enum Jitter {
-    /// Adds up to `jitter_factor` of the delay; at the cap, takes up to as much off.
-    #[default]
-    Factor,
-    /// Uniform from zero to the delay.
-    Full,
-    /// Uniform from half the delay to the delay.
-    Equal,
-    /// Uniform from `initial_delay` to three times the delay before.
-    Decorrelated,
 }

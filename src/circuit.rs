@@ -12,7 +12,7 @@
 //!  ForcedOpen for a time -> Closed (reset): first admission or report after that
 //! ```
 //!
-//! A step takes a [`Core`] and says what it becomes, what to answer, and which transitions that
+//! A step takes a [`Circuit`] and says what it becomes, what to answer, and which transitions that
 //! is; it reads no clock, keeps no lock and has no effect. Whoever installs the new value by a
 //! compare-and-swap has made the step, and alone reports its transitions (R13). Since all of a
 //! circuit is one value, admission, slot count, deadline and generation change together (R4), and
@@ -23,30 +23,30 @@
 
 use std::time::Duration;
 
-use crate::answer::{Reason, Recorded, Refused};
+use crate::config::rules::Rules;
 use crate::error::Failure;
-use crate::rules::Rules;
+use crate::outcome::{Reason, Recorded, Refused};
 use crate::sync::Arc;
 use crate::time::{Tick, nanos};
 use crate::window::{Sample, Sliding};
-use crate::word::Run;
+use crate::word::FailureRun;
 
 mod closed;
 mod control;
+mod half_open;
 mod news;
+mod open;
+mod query;
 mod step;
-mod trial;
-mod view;
-mod wait;
 
 pub(crate) use control::{Ban, Control};
+pub(crate) use half_open::HalfOpen;
 pub(crate) use news::News;
 pub(crate) use step::{Step, Turn, Turns};
-pub(crate) use trial::Trial;
 
 /// Everything about a circuit that must be seen together.
 #[derive(Debug, Clone)]
-pub(crate) struct Core {
+pub(crate) struct Circuit {
     /// The number of this value among those of its tracker: see [`word`](crate::word). No step looks
     /// at it.
     pub(crate) epoch: u32,
@@ -59,8 +59,8 @@ pub(crate) struct Core {
 #[derive(Debug, Clone)]
 pub(crate) enum Phase {
     Closed(Option<Sliding>),
-    Open(Spell),
-    HalfOpen(Box<Trial>),
+    Open(Open),
+    HalfOpen(Box<HalfOpen>),
     /// Until a reset, or until the ban ends.
     ForcedOpen(Option<Ban>),
     Disabled,
@@ -71,15 +71,15 @@ pub(crate) enum Phase {
 
 /// One stay in Open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Spell {
+pub(crate) struct Open {
     pub(crate) opened_at: Tick,
     pub(crate) wait: u64,
     /// Half-open phases that failed since the circuit was last closed (R16).
-    pub(crate) failed_trials: u32,
+    pub(crate) failed_half_opens: u32,
     pub(crate) news: News,
 }
 
-impl Spell {
+impl Open {
     pub(crate) fn ends(&self) -> Tick {
         self.opened_at.plus(self.wait)
     }
@@ -93,7 +93,7 @@ impl Spell {
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Health {
     /// While Open and HalfOpen, the streak of the trip.
-    pub(crate) run: Run,
+    pub(crate) run: FailureRun,
     /// When the last failure came that a step has counted (R14).
     pub(crate) failed_at: Tick,
     /// How often the circuit was reset: errors of an earlier era are not shown.
@@ -121,17 +121,17 @@ impl Ticket {
 
 /// What became of a call, or what was reported without one.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Outcome<'a> {
-    pub(crate) verdict: Verdict,
+pub(crate) struct Report<'a> {
+    pub(crate) outcome: Outcome,
     pub(crate) failure: Option<&'a Failure>,
     pub(crate) latency: Option<u64>,
-    /// What was noted beside the circuit: see [`Beside`].
-    pub(crate) beside: Beside,
+    /// What was noted beside the circuit: see [`Noted`].
+    pub(crate) beside: Noted,
 }
 
 /// What steps are told of what is noted beside a circuit.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Beside {
+pub(crate) struct Noted {
     /// Successes so far, for display.
     pub(crate) successes: u64,
     /// When the last failure came that was counted without a step (R14).
@@ -141,23 +141,23 @@ pub(crate) struct Beside {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub(crate) enum Outcome {
     Success,
     Failure,
     Neutral,
     Dropped,
 }
 
-impl Outcome<'_> {
+impl Report<'_> {
     pub(crate) fn asked_wait(&self) -> Option<u64> {
-        let failure = self.failure.filter(|_| self.verdict == Verdict::Failure)?;
+        let failure = self.failure.filter(|_| self.outcome == Outcome::Failure)?;
         failure.retry_after().map(nanos)
     }
 }
 
 /// The circumstances of a step: one configuration (R18), one moment, and whose circuit it is.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct At<'a> {
+pub(crate) struct StepContext<'a> {
     pub(crate) rules: &'a Arc<Rules>,
     pub(crate) now: Tick,
     /// A hash of the registry's seed and the peer.
@@ -194,13 +194,13 @@ pub(crate) enum Reported {
     Settled(Settled),
     /// The circuit is open and stays so.
     Refused,
-    /// The wait was over: half-open began, and this was no verdict.
+    /// The wait was over: half-open began, and this was no outcome.
     Now,
     /// The tracker was removed; report to the peer's new one.
     Gone,
 }
 
-impl Core {
+impl Circuit {
     pub(crate) fn new(generation: u64) -> Self {
         Self { epoch: 0, generation, phase: Phase::Closed(None), health: Health::default() }
     }
@@ -218,7 +218,7 @@ impl Core {
     /// Whether `is_circuit_open` says so (R22).
     pub(crate) fn refuses(&self, now: Tick) -> bool {
         match &self.phase {
-            Phase::Open(spell) => !spell.is_over(now),
+            Phase::Open(open) => !open.is_over(now),
             Phase::ForcedOpen(ban) => !ban.is_some_and(|ban| ban.is_over(now)),
             _ => false,
         }
@@ -237,14 +237,14 @@ impl Core {
     /// before the wait is over (R26).
     #[inline]
     pub(crate) fn refusal_of_a_wait(&self, now: Tick) -> Option<Refused> {
-        let Phase::Open(spell) = &self.phase else { return None };
-        let rest = spell.ends().since(now);
+        let Phase::Open(open) = &self.phase else { return None };
+        let rest = open.ends().since(now);
         let refused = || Refused::new(Reason::Open, Some(Duration::from_nanos(rest)));
-        (!spell.is_over(now)).then(refused)
+        (!open.is_over(now)).then(refused)
     }
 
     /// Asks to be admitted (R2, R3, R5, R6).
-    pub(crate) fn admit(&self, at: At<'_>) -> Step<Admission> {
+    pub(crate) fn admit(&self, at: StepContext<'_>) -> Step<Admission> {
         let refused = |reason, after: u64| {
             let rest = Duration::from_nanos(after);
             Step::stay(Admission::Refused(Refused::new(reason, Some(rest))))
@@ -253,14 +253,14 @@ impl Core {
             Phase::Closed(_) | Phase::MetricsOnly(_) | Phase::Disabled => {
                 Step::stay(Admission::Admitted(self.ticket(at.now, None)))
             }
-            Phase::Open(spell) => match self.refusal_of_a_wait(at.now) {
+            Phase::Open(open) => match self.refusal_of_a_wait(at.now) {
                 Some(refused) => Step::stay(Admission::Refused(refused)),
                 None => {
-                    let begun = self.half_open(*spell, at);
+                    let begun = self.begin_half_open(*open, at);
                     begun.admit(at).after(begun)
                 }
             },
-            Phase::HalfOpen(trial) => self.admit_probe(trial, at),
+            Phase::HalfOpen(half_open) => self.admit_half_open(half_open, at),
             Phase::ForcedOpen(Some(ban)) => match self.after_ban(at.now) {
                 Some(lifted) => lifted.admit(at).after_reset(lifted),
                 None => refused(Reason::ForcedOpen, ban.ends.since(at.now)),
@@ -273,14 +273,19 @@ impl Core {
     }
 
     /// Takes the outcome of a permit (R8 to R12).
-    pub(crate) fn settle(&self, ticket: Ticket, outcome: Outcome<'_>, at: At<'_>) -> Step<Settled> {
+    pub(crate) fn settle(
+        &self,
+        ticket: Ticket,
+        report: Report<'_>,
+        at: StepContext<'_>,
+    ) -> Step<Settled> {
         if ticket.generation != self.generation {
             return Step::stay(Recorded::Late.into());
         }
         match &self.phase {
-            Phase::Closed(window) => self.tally(window, ticket.start, outcome, true, at),
-            Phase::MetricsOnly(window) => self.tally(window, ticket.start, outcome, false, at),
-            Phase::HalfOpen(trial) => self.settle_probe(trial, ticket, outcome, at),
+            Phase::Closed(window) => self.tally(window, ticket.start, report, true, at),
+            Phase::MetricsOnly(window) => self.tally(window, ticket.start, report, false, at),
+            Phase::HalfOpen(half_open) => self.settle_half_open(half_open, ticket, report, at),
             Phase::Disabled => Step::stay(Recorded::Neutral.into()),
             // These phases give no permits.
             Phase::Open(_) | Phase::ForcedOpen(_) | Phase::Removed => {
@@ -290,42 +295,42 @@ impl Core {
     }
 
     /// Takes a report (R23, R24).
-    pub(crate) fn report(&self, outcome: Outcome<'_>, at: At<'_>) -> Step<Reported> {
+    pub(crate) fn report(&self, report: Report<'_>, at: StepContext<'_>) -> Step<Reported> {
         if let Some(lifted) = self.after_ban(at.now) {
-            return lifted.report(outcome, at).after_reset(lifted);
+            return lifted.report(report, at).after_reset(lifted);
         }
-        let success = outcome.verdict == Verdict::Success;
-        let start = Some(outcome.beside.announced.unwrap_or(at.now));
+        let success = report.outcome == Outcome::Success;
+        let start = Some(report.beside.announced.unwrap_or(at.now));
         match &self.phase {
             Phase::Closed(window) => {
-                self.tally(window, start, outcome, true, at).map(Reported::Settled)
+                self.tally(window, start, report, true, at).map(Reported::Settled)
             }
             Phase::MetricsOnly(window) => {
-                self.tally(window, start, outcome, false, at).map(Reported::Settled)
+                self.tally(window, start, report, false, at).map(Reported::Settled)
             }
-            Phase::HalfOpen(trial) => self.report_to_trial(trial, outcome, at),
-            Phase::Open(spell) if spell.is_over(at.now) && outcome.verdict != Verdict::Neutral => {
-                let begun = self.half_open(*spell, at);
+            Phase::HalfOpen(half_open) => self.report_half_open(half_open, report, at),
+            Phase::Open(open) if open.is_over(at.now) && report.outcome != Outcome::Neutral => {
+                let begun = self.begin_half_open(*open, at);
                 match &begun.phase {
-                    Phase::HalfOpen(trial) if success => {
-                        begun.report_to_trial(trial, outcome, at).after(begun)
+                    Phase::HalfOpen(half_open) if success => {
+                        begun.report_half_open(half_open, report, at).after(begun)
                     }
                     _ => Step::stay(Reported::Now).after(begun),
                 }
             }
             Phase::ForcedOpen(Some(ban)) if success => {
-                let ban = ban.with_one_more(outcome.beside.successes);
+                let ban = ban.with_one_more(report.beside.successes);
                 let next = self.with_phase(Phase::ForcedOpen(Some(ban)));
-                Step::to(next.noted(outcome), Reported::Settled(Recorded::Neutral.into()))
+                Step::to(next.noted(report), Reported::Settled(Recorded::Neutral.into()))
             }
             Phase::Open(_) | Phase::ForcedOpen(_) => {
                 let settled = Reported::Settled(Recorded::Neutral.into());
                 let refused = !success && self.refuses(at.now);
                 let reply = if refused { Reported::Refused } else { settled };
-                if self.health.run.noting(outcome) == self.health.run {
+                if self.health.run.noting(report) == self.health.run {
                     return Step::stay(reply);
                 }
-                Step::to(self.clone().noted(outcome), reply)
+                Step::to(self.clone().noted(report), reply)
             }
             Phase::Disabled => Step::stay(Reported::Settled(Recorded::Neutral.into())),
             Phase::Removed => Step::stay(Reported::Gone),
@@ -333,8 +338,8 @@ impl Core {
     }
 
     /// With the error counted, or without those that a success ends.
-    fn noted(mut self, outcome: Outcome<'_>) -> Self {
-        self.health.run = self.health.run.noting(outcome);
+    fn noted(mut self, report: Report<'_>) -> Self {
+        self.health.run = self.health.run.noting(report);
         self
     }
 
@@ -343,16 +348,16 @@ impl Core {
     fn open(
         &self,
         health: Health,
-        failed_trials: u32,
+        failed_half_opens: u32,
         asked: Option<u64>,
         news: News,
-        at: At<'_>,
+        at: StepContext<'_>,
     ) -> Step<Duration> {
-        let wait = at.wait(failed_trials, asked, self.generation.saturating_add(1));
-        let spell = Spell { opened_at: at.now, wait, failed_trials, news }.after_news(at);
-        let wait = Duration::from_nanos(spell.wait);
-        let turn = Turn::Opened { wait, reopened: failed_trials > 0 };
-        Step::turn(Self { health, ..self.turned(Phase::Open(spell)) }, turn, wait)
+        let wait = at.wait(failed_half_opens, asked, self.generation.saturating_add(1));
+        let open = Open { opened_at: at.now, wait, failed_half_opens, news }.after_news(at);
+        let wait = Duration::from_nanos(open.wait);
+        let turn = Turn::Opened { wait, reopened: failed_half_opens > 0 };
+        Step::turn(Self { health, ..self.turned(Phase::Open(open)) }, turn, wait)
     }
 
     fn close(&self) -> Self {

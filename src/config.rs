@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+pub(crate) mod rules;
+
 /// The most probes that one half-open phase may have (R3).
 pub(crate) const MAX_PROBES: u32 = 64;
 
@@ -260,7 +262,7 @@ pub enum HalfOpenMode {
     /// The first failure reopens, `success_threshold` successes close.
     #[default]
     All,
-    /// When `success_threshold` verdicts are in, the configured rates decide.
+    /// When `success_threshold` outcomes are in, the configured rates decide.
     Rate,
 }
 
@@ -351,8 +353,8 @@ config! {
     /// How probes decide. Default [`HalfOpenMode::All`].
     with_half_open_mode(half_open_mode: HalfOpenMode = HalfOpenMode::All; HalfOpenMode), "HalfOpenMode::All" => "HalfOpenMode::All";
     /// The age, above zero, from which on the next call that asks ends a half-open phase that has
-    /// not decided: as failed if a probe hangs or, by rate, the verdicts are bad; as good if there
-    /// are other verdicts; and by a new phase if there are none. Default none.
+    /// not decided: as failed if a probe hangs or, by rate, the outcomes are bad; as good if there
+    /// are other outcomes; and by a new phase if there are none. Default none.
     with_half_open_max(half_open_max: Option<Duration> = None; impl Into<Option<Duration>>), "Duration::from_secs(90)" => "Some(Duration::from_secs(90))";
     /// How long a probe may take before its slot is given again and its outcome is late, above
     /// zero; `None` lets a probe that never returns hold its slot for ever. Default 60 s.

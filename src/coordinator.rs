@@ -27,12 +27,12 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use crate::answer::{Reason, Recorded};
-use crate::backoff::RetryPolicy;
 use crate::budget::RetryBudget;
 use crate::error::Failure;
+use crate::outcome::{Reason, Recorded};
 use crate::registry::hook::Hooked;
 use crate::registry::{HealthRegistry, Name, Names, PeerKey};
+use crate::retry_policy::RetryPolicy;
 use crate::sync::{Arc, Weak};
 use crate::wakers::shielded;
 
@@ -92,7 +92,7 @@ struct Inner<K: PeerKey> {
     /// What peers are called in the limits and by the drivers.
     names: Names<K>,
     seed: Option<u64>,
-    /// Told of what the registry tells.
+    /// HookNotice of what the registry tells.
     drivers: Mutex<Arc<Vec<Weak<DriverState<K>>>>>,
     /// Until the last who has the coordinator lets it go.
     hooked: OnceLock<Hooked>,

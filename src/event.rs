@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crate::answer::Status;
 use crate::circuit::{Control, Turn};
+use crate::outcome::Status;
 
 /// A transition of one peer's circuit.
 ///

@@ -51,7 +51,6 @@
 //! document that poisons every sync is [`Fault::Document`]. And [`ErrorHandler::is_circuit_open`]
 //! bounds no probes; [`HealthRegistry::acquire`] does.
 
-mod answer;
 mod backoff;
 #[cfg(feature = "tokio")]
 mod budget;
@@ -62,22 +61,21 @@ mod coordinator;
 mod error;
 mod event;
 mod foreign;
-mod guard;
-mod handler;
-mod health;
 #[cfg(not(feature = "iroh"))]
 mod io_error;
 #[cfg(feature = "iroh")]
 pub mod iroh;
 #[cfg(feature = "tokio")]
 mod monitor;
+mod outage;
+mod outcome;
+mod peer;
 mod permit;
 mod registry;
-mod retry;
-mod rules;
-mod seat;
+mod retry_policy;
 mod snapshot;
 mod sync;
+mod sync_errors;
 mod time;
 #[cfg(feature = "tokio")]
 mod tokio_time;
@@ -87,8 +85,7 @@ mod wakers;
 mod window;
 mod word;
 
-pub use answer::{NextAdmission, Reason, Recorded, Refused, Status, Untracked, WindowCounts};
-pub use backoff::{Jitter, RetryPolicy};
+pub use backoff::Backoff;
 #[cfg(feature = "tokio")]
 pub use budget::RetryBudget;
 pub use config::{CircuitBreakerConfig, ConfigError, HalfOpenMode, HealthConfig, Window};
@@ -99,16 +96,17 @@ pub use coordinator::{
 };
 pub use error::{ErrorSeverity, Failure, Fault, SyncError};
 pub use event::{Event, EventKind};
-pub use handler::ErrorHandler;
-#[cfg(feature = "endpoint-id")]
-pub use handler::SyncErrorHandler;
-pub use health::{CircuitState, PeerHealthTracker};
 #[cfg(feature = "tokio")]
 pub use monitor::{Events, HealthMonitor, MonitorBuilder, Notice, Offender, PeerWatch, Summary};
+pub use outcome::{NextAdmission, Reason, Recorded, Refused, Status, Untracked, WindowCounts};
 pub use permit::{OwnedPermit, Permit};
 pub use registry::{CallError, HealthRegistry, Listening, PeerHandle, PeerKey, RegistryBuilder};
-pub use retry::Backoff;
+pub use retry_policy::{Jitter, RetryPolicy};
 pub use snapshot::{PeerTotals, Refusals, Snapshot, Totals};
+pub use sync_errors::ErrorHandler;
+#[cfg(feature = "endpoint-id")]
+pub use sync_errors::SyncErrorHandler;
+pub use sync_errors::{CircuitState, PeerHealthTracker};
 pub use time::{Clock, ManualClock};
 
 /// The examples of the README, kept true.

@@ -18,7 +18,7 @@ use std::sync::{Arc as Shared, OnceLock, Weak};
 
 use crate::event::{Event, EventKind};
 use crate::foreign::guarded;
-use crate::registry::hook::{Hooked, Told};
+use crate::registry::hook::{HookNotice, Hooked};
 use crate::registry::{HealthRegistry, Listening, Names, PeerKey};
 use crate::sync::AtomicU64;
 
@@ -152,7 +152,7 @@ impl<K: PeerKey> Inner<K> {
         });
         let hears: Weak<Self> = Shared::downgrade(&inner);
         let hooked = inner.registry.hook(move |told| {
-            if let (Told::Unheard(peer), Some(inner)) = (told, hears.upgrade()) {
+            if let (HookNotice::Unheard(peer), Some(inner)) = (told, hears.upgrade()) {
                 inner.look(peer);
             }
         });

@@ -1,13 +1,13 @@
-//! The right to make one call (R8). A permit holds its peer's seat, or borrows a handle that does.
+//! The right to make one call (R8). A permit holds its peer's entry, or borrows a handle that does.
 
 use std::time::Duration;
 use std::{fmt, mem};
 
-use crate::answer::Recorded;
-use crate::circuit::{Ticket, Verdict};
+use crate::circuit::{Outcome, Ticket};
 use crate::error::Failure;
 use crate::foreign::guarded;
-use crate::seat::{Seat, Shared};
+use crate::outcome::Recorded;
+use crate::peer::{PeerEntry, RegistryShared};
 use crate::sync::Arc;
 use crate::time::{Tick, nanos};
 
@@ -35,7 +35,7 @@ use crate::time::{Tick, nanos};
 #[must_use = "a permit that is dropped counts as an abandoned call"]
 pub struct Permit<'h, K> {
     /// `None` once settled.
-    hold: Option<Hold<'h, K>>,
+    hold: Option<PermitTarget<'h, K>>,
     ticket: Ticket,
     latency: Option<u64>,
 }
@@ -52,25 +52,29 @@ pub struct Permit<'h, K> {
 /// ```
 pub type OwnedPermit<K> = Permit<'static, K>;
 
-enum Hold<'h, K> {
-    Borrowed(&'h Seat<K>),
+enum PermitTarget<'h, K> {
+    Borrowed(&'h PeerEntry<K>),
     /// The same, of a permit whose latency was stated: a success has more to do than to count.
-    Timed(&'h Seat<K>),
-    Owned(Arc<Seat<K>>),
-    Untracked(Arc<Shared<K>>),
+    Timed(&'h PeerEntry<K>),
+    Owned(Arc<PeerEntry<K>>),
+    Untracked(Arc<RegistryShared<K>>),
 }
 
 impl<'h, K> Permit<'h, K> {
-    pub(crate) fn borrowed(seat: &'h Seat<K>, ticket: Ticket) -> Self {
-        Self { hold: Some(Hold::Borrowed(seat)), ticket, latency: None }
+    pub(crate) fn borrowed(entry: &'h PeerEntry<K>, ticket: Ticket) -> Self {
+        Self { hold: Some(PermitTarget::Borrowed(entry)), ticket, latency: None }
     }
 
-    pub(crate) fn owned(seat: Arc<Seat<K>>, ticket: Ticket) -> Self {
-        Self { hold: Some(Hold::Owned(seat)), ticket, latency: None }
+    pub(crate) fn owned(entry: Arc<PeerEntry<K>>, ticket: Ticket) -> Self {
+        Self { hold: Some(PermitTarget::Owned(entry)), ticket, latency: None }
     }
 
-    pub(crate) fn untracked(shared: Arc<Shared<K>>) -> Self {
-        Self { hold: Some(Hold::Untracked(shared)), ticket: Ticket::quiet(0), latency: None }
+    pub(crate) fn untracked(shared: Arc<RegistryShared<K>>) -> Self {
+        Self {
+            hold: Some(PermitTarget::Untracked(shared)),
+            ticket: Ticket::quiet(0),
+            latency: None,
+        }
     }
 
     /// The call succeeded.
@@ -91,15 +95,17 @@ impl<'h, K> Permit<'h, K> {
         let (hold, latency) = (self.hold.take(), self.latency);
         let Ticket { generation, start, probe } = self.ticket;
         mem::forget(self);
-        if let Some(Hold::Borrowed(seat)) = &hold
-            && seat.succeed_at_rest(generation)
+        if let Some(PermitTarget::Borrowed(entry)) = &hold
+            && entry.succeed_at_rest(generation)
         {
             mem::forget(hold);
             return Recorded::Counted;
         }
         match hold {
-            Some(Hold::Owned(seat)) if latency.is_none() && seat.succeed_at_rest(generation) => {
-                seat.used();
+            Some(PermitTarget::Owned(entry))
+                if latency.is_none() && entry.succeed_at_rest(generation) =>
+            {
+                entry.record_use_now();
                 Recorded::Counted
             }
             Some(hold) => hold.succeed(generation, start, probe, latency),
@@ -119,8 +125,8 @@ impl<'h, K> Permit<'h, K> {
     /// ```
     pub fn failure(mut self, failure: impl Into<Failure>) -> Recorded {
         let failure = guarded(|| failure.into()).unwrap_or_else(Failure::unknown);
-        let verdict = if failure.counts() { Verdict::Failure } else { Verdict::Neutral };
-        self.settle(verdict, Some(failure))
+        let outcome = if failure.counts() { Outcome::Failure } else { Outcome::Neutral };
+        self.settle(outcome, Some(failure))
     }
 
     /// The call says nothing about the peer: it was not made, or not meant to succeed.
@@ -131,7 +137,7 @@ impl<'h, K> Permit<'h, K> {
     /// assert_eq!(registry.acquire(&7).unwrap().neutral(), Recorded::Neutral);
     /// ```
     pub fn neutral(mut self) -> Recorded {
-        self.settle(Verdict::Neutral, None)
+        self.settle(Outcome::Neutral, None)
     }
 
     /// States how long the call took, where that is not the time from admission to outcome: a
@@ -153,8 +159,8 @@ impl<'h, K> Permit<'h, K> {
     /// ```
     pub fn with_latency(mut self, latency: Duration) -> Self {
         self.latency = Some(nanos(latency));
-        if let Some(Hold::Borrowed(seat)) = self.hold {
-            self.hold = Some(Hold::Timed(seat));
+        if let Some(PermitTarget::Borrowed(entry)) = self.hold {
+            self.hold = Some(PermitTarget::Timed(entry));
         }
         self
     }
@@ -177,19 +183,19 @@ impl<'h, K> Permit<'h, K> {
     /// assert!(registry.acquire(&7).unwrap().is_tracked());
     /// ```
     pub fn is_tracked(&self) -> bool {
-        !matches!(self.hold, Some(Hold::Untracked(_)))
+        !matches!(self.hold, Some(PermitTarget::Untracked(_)))
     }
 
     #[inline]
-    fn settle(&mut self, verdict: Verdict, failure: Option<Failure>) -> Recorded {
+    fn settle(&mut self, outcome: Outcome, failure: Option<Failure>) -> Recorded {
         match self.hold.take() {
-            Some(hold) => hold.settle(self.ticket, verdict, failure, self.latency),
+            Some(hold) => hold.settle(self.ticket, outcome, failure, self.latency),
             None => Recorded::Late,
         }
     }
 }
 
-impl<K> Hold<'_, K> {
+impl<K> PermitTarget<'_, K> {
     /// Takes a success by the circuit. The ticket comes in parts, which go by registers.
     #[cold]
     #[inline(never)]
@@ -200,27 +206,27 @@ impl<K> Hold<'_, K> {
         probe: Option<u32>,
         latency: Option<u64>,
     ) -> Recorded {
-        self.settle(Ticket { generation, start, probe }, Verdict::Success, None, latency)
+        self.settle(Ticket { generation, start, probe }, Outcome::Success, None, latency)
     }
 
     #[inline(never)]
     fn settle(
         self,
         ticket: Ticket,
-        verdict: Verdict,
+        outcome: Outcome,
         failure: Option<Failure>,
         latency: Option<u64>,
     ) -> Recorded {
         match self {
-            Self::Borrowed(seat) | Self::Timed(seat) => {
-                seat.settle(ticket, verdict, failure, latency)
+            Self::Borrowed(entry) | Self::Timed(entry) => {
+                entry.settle(ticket, outcome, failure, latency)
             }
-            Self::Owned(seat) => {
-                let recorded = seat.settle(ticket, verdict, failure, latency);
-                seat.used();
+            Self::Owned(entry) => {
+                let recorded = entry.settle(ticket, outcome, failure, latency);
+                entry.record_use_now();
                 recorded
             }
-            Self::Untracked(shared) => shared.ledger.settle(verdict),
+            Self::Untracked(shared) => shared.ledger.settle(outcome),
         }
     }
 }
@@ -229,7 +235,7 @@ impl<K> Drop for Permit<'_, K> {
     #[inline]
     fn drop(&mut self) {
         if self.hold.is_some() {
-            self.settle(Verdict::Dropped, None);
+            self.settle(Outcome::Dropped, None);
         }
     }
 }

@@ -1,35 +1,35 @@
 //! The registry: one circuit breaker per peer, looked up by key.
 
-mod audience;
 mod builder;
-mod census;
-mod circle;
 mod control;
+mod evict;
 mod handle;
 #[cfg_attr(not(feature = "tokio"), allow(dead_code, reason = "for the coordinator"))]
 pub(crate) mod hook;
 mod key;
-mod listen;
+mod listeners;
 mod log;
-mod look;
 #[cfg(feature = "tokio")]
 mod names;
-mod room;
+mod outage;
+mod query;
+mod ring;
+mod subscribers;
 mod table;
 
 use std::fmt;
 use std::future::Future;
 
-use crate::answer::Refused;
-use crate::circuit::{Admission, Verdict};
+use crate::circuit::{Admission, Outcome};
 use crate::error::Failure;
+use crate::outcome::Refused;
+use crate::peer::{PeerEntry, RegistryShared};
 use crate::permit::OwnedPermit;
-use crate::seat::{Seat, Shared};
 use crate::snapshot::PeerTotals;
 use crate::sync::Arc;
 use crate::tracker::Reply;
 use hook::Hooks;
-use listen::Listeners;
+use listeners::Listeners;
 use table::Table;
 
 pub use builder::RegistryBuilder;
@@ -37,7 +37,7 @@ pub use handle::{CallError, PeerHandle};
 pub use key::PeerKey;
 #[cfg(feature = "tracing")]
 pub(crate) use key::short;
-pub use listen::Listening;
+pub use listeners::Listening;
 #[cfg(feature = "tokio")]
 pub(crate) use names::{Name, Names};
 
@@ -83,7 +83,7 @@ pub struct HealthRegistry<K> {
 }
 
 struct Inner<K> {
-    shared: Arc<Shared<K>>,
+    shared: Arc<RegistryShared<K>>,
     table: Table<K>,
     listeners: Arc<Listeners<K>>,
     hooks: Arc<Hooks<K>>,
@@ -158,10 +158,10 @@ impl<K: PeerKey> HealthRegistry<K> {
     #[inline]
     pub fn acquire(&self, peer: &K) -> Result<OwnedPermit<K>, Refused> {
         // The healthy case first: it is small enough to become a part of the caller.
-        let Some(seat) = self.seat(peer) else { return self.acquire_noted(None, peer) };
-        match seat.admit_at_rest() {
-            Some(ticket) => Ok(OwnedPermit::owned(seat, ticket)),
-            None => self.acquire_noted(Some(seat), peer),
+        let Some(entry) = self.entry(peer) else { return self.acquire_noted(None, peer) };
+        match entry.admit_at_rest() {
+            Some(ticket) => Ok(OwnedPermit::owned(entry, ticket)),
+            None => self.acquire_noted(Some(entry), peer),
         }
     }
 
@@ -169,18 +169,18 @@ impl<K: PeerKey> HealthRegistry<K> {
     #[inline(never)]
     fn acquire_noted(
         &self,
-        mut seat: Option<Arc<Seat<K>>>,
+        mut entry: Option<Arc<PeerEntry<K>>>,
         peer: &K,
     ) -> Result<OwnedPermit<K>, Refused> {
         loop {
-            let Some(found) = seat else {
+            let Some(found) = entry else {
                 return Ok(OwnedPermit::untracked(Arc::clone(&self.inner.shared)));
             };
             match found.acquire_noted() {
                 Admission::Admitted(ticket) => return Ok(OwnedPermit::owned(found, ticket)),
                 Admission::Refused(refused) => return Err(refused),
                 // Removed since it was looked up: the table has another by now, or none.
-                Admission::Gone => seat = self.seat(peer),
+                Admission::Gone => entry = self.entry(peer),
             }
         }
     }
@@ -249,19 +249,19 @@ impl<K: PeerKey> HealthRegistry<K> {
     pub(crate) fn report(
         &self,
         peer: &K,
-        verdict: Verdict,
+        outcome: Outcome,
         failure: Option<&Failure>,
     ) -> (Reply, u32) {
         let shared = self.shared();
-        while let Some(seat) = self.seat(peer) {
-            let (reply, attempt, turns) = seat.tracker.report(&shared.env, verdict, failure);
-            seat.tell(&turns);
+        while let Some(entry) = self.entry(peer) {
+            let (reply, attempt, turns) = entry.tracker.report(&shared.context, outcome, failure);
+            entry.tell(&turns);
             if !matches!(reply, Reply::Gone) {
                 return (reply, attempt);
             }
         }
         // No room: as for a peer that is met for the first time.
-        let success = u64::from(verdict == Verdict::Success);
+        let success = u64::from(outcome == Outcome::Success);
         shared.ledger.add(PeerTotals {
             reported_successes: success,
             reported_errors: 1 - success,
@@ -270,17 +270,17 @@ impl<K: PeerKey> HealthRegistry<K> {
         (Reply::Gone, 1)
     }
 
-    /// The peer's seat, made if need be.
-    pub(crate) fn seat(&self, peer: &K) -> Option<Arc<Seat<K>>> {
-        self.inner.table.seat(&self.inner.shared, peer, false)
+    /// The peer's entry, made if need be.
+    pub(crate) fn entry(&self, peer: &K) -> Option<Arc<PeerEntry<K>>> {
+        self.inner.table.entry(&self.inner.shared, peer, false)
     }
 
-    /// The peer's seat, if it has one.
-    pub(crate) fn known(&self, peer: &K) -> Option<Arc<Seat<K>>> {
+    /// The peer's entry, if it has one.
+    pub(crate) fn known(&self, peer: &K) -> Option<Arc<PeerEntry<K>>> {
         self.inner.table.get(peer)
     }
 
-    pub(crate) fn shared(&self) -> &Arc<Shared<K>> {
+    pub(crate) fn shared(&self) -> &Arc<RegistryShared<K>> {
         &self.inner.shared
     }
 }

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, SystemTime};
 
-use crate::answer::{NextAdmission, Status, WindowCounts};
 use crate::error::Failure;
+use crate::outcome::{NextAdmission, Status, WindowCounts};
 use crate::sync::Arc;
 
 /// A peer as it was at one moment.
@@ -34,7 +34,7 @@ pub struct Snapshot {
     pub generation: u64,
     /// Consecutive failures; while open and half-open, those of the trip.
     pub streak: u32,
-    /// The window of this phase; of a half-open phase, its verdicts. Zero without a window.
+    /// The window of this phase; of a half-open phase, its outcomes. Zero without a window.
     pub window: WindowCounts,
     /// When a call may be admitted.
     pub next_admission: NextAdmission,
@@ -88,7 +88,7 @@ pub struct PeerTotals {
     pub succeeded: u64,
     /// Permits that ended in a failure that counts.
     pub failed: u64,
-    /// Permits that ended in no verdict: neutral, or a failure that is not the peer's.
+    /// Permits that ended in no outcome: neutral, or a failure that is not the peer's.
     pub neutral: u64,
     /// Permits that were dropped: a cancelled future, a panic.
     pub abandoned: u64,

@@ -9,36 +9,36 @@
 use std::borrow::Cow;
 use std::ops::Deref;
 
-use crate::answer::Recorded;
-use crate::circuit::{Admission, At, Control, Core, Step, Ticket, Turns, Verdict};
+use crate::circuit::{Admission, Circuit, Control, Outcome, Step, StepContext, Ticket, Turns};
 use crate::error::Failure;
-use crate::guard::Place;
+use crate::outage::Grant;
+use crate::outcome::Recorded;
 use crate::snapshot::PeerTotals;
 use crate::sync::{Arc, AtomicU64, Loaded, Once, Swap, Total};
 use crate::time::Tick;
-use crate::word::{self, About, Reading, Run, Word};
+use crate::word::{self, About, FailureRun, Reading, Word};
 
+mod context;
 mod counts;
-mod env;
 mod feed;
 mod latency;
 mod latest;
 mod outage;
 mod query;
-mod record;
 mod take;
+mod totals;
 
-pub(crate) use env::Env;
+pub(crate) use context::Context;
 use latency::Latency;
 use outage::{opened, place};
-pub(crate) use record::Errors;
-use record::Record;
 use take::Call;
+pub(crate) use totals::Errors;
+use totals::Record;
 
 /// One peer.
 ///
 /// The order of the fields is that of memory. What calls write comes first, with the reference
-/// count of the seat that lies before it; what they only read comes last, with the seat's key. The
+/// count of the entry that lies before it; what they only read comes last, with the entry's key. The
 /// word lies 48 bytes after the count of successes: of four places that an allocator may choose, in
 /// three that is another line of cache.
 #[derive(Debug)]
@@ -46,35 +46,35 @@ use take::Call;
 pub(crate) struct Tracker {
     succeeded: Total,
     /// The registry's sequence number when the peer was last used.
-    stamp: AtomicU64,
+    last_use: AtomicU64,
     /// How long successes take, as far as known.
     latency: Latency,
     /// What a peer needs that has not always answered.
     record: Once<Record>,
     salt: u64,
-    core: Swap<Core>,
+    circuit: Swap<Circuit>,
     word: Word,
 }
 
 /// A circuit as it was at one moment: a value, or a copy of it with what has changed since.
 #[derive(Debug)]
 pub(crate) struct View {
-    value: Loaded<Core>,
-    copy: Option<Core>,
+    value: Loaded<Circuit>,
+    copy: Option<Circuit>,
 }
 
 impl Deref for View {
-    type Target = Core;
+    type Target = Circuit;
 
     #[inline]
-    fn deref(&self) -> &Core {
+    fn deref(&self) -> &Circuit {
         self.copy.as_ref().unwrap_or(&self.value)
     }
 }
 
 /// A value, and what the word said of it.
 struct Found {
-    value: Loaded<Core>,
+    value: Loaded<Circuit>,
     /// Unless the word says nothing of such a value.
     word: Option<Reading>,
     about: About,
@@ -90,36 +90,36 @@ pub(crate) enum Reply {
 }
 
 impl Tracker {
-    /// A tracker that begins as `core`, which others may share: none of them ever returns to it.
-    pub(crate) fn new(core: Arc<Core>, salt: u64, stamp: u64) -> Self {
+    /// A tracker that begins as `circuit`, which others may share: none of them ever returns to it.
+    pub(crate) fn new(circuit: Arc<Circuit>, salt: u64, last_use: u64) -> Self {
         Self {
             succeeded: Total::new(0),
-            stamp: AtomicU64::new(stamp),
+            last_use: AtomicU64::new(last_use),
             latency: Latency::unknown(),
             record: Once::new(),
             salt,
-            word: Word::new(core.public()),
-            core: Swap::new(core),
+            word: Word::new(circuit.public()),
+            circuit: Swap::new(circuit),
         }
     }
 
     /// Begins as another core than it was made with. Only for a tracker that nobody has found yet.
-    pub(crate) fn begin(&self, core: Arc<Core>) {
-        self.word.begin(core.public());
-        self.core.replace(core);
+    pub(crate) fn begin(&self, circuit: Arc<Circuit>) {
+        self.word.begin(circuit.public());
+        self.circuit.replace(circuit);
     }
 
     /// The circuit as it is now.
     #[inline]
-    pub(crate) fn core(&self) -> View {
-        let Found { value, about, .. } = self.look(self.core.load());
+    pub(crate) fn circuit(&self) -> View {
+        let Found { value, about, .. } = self.look(self.circuit.load());
         let copy = value.counted(about);
         View { value, copy }
     }
 
     /// A value that was loaded, or a later one, and what the word said while it was in place.
     #[inline]
-    fn look(&self, mut value: Loaded<Core>) -> Found {
+    fn look(&self, mut value: Loaded<Circuit>) -> Found {
         loop {
             // Of a circuit that is not Closed the word says nothing.
             let word = value.public().map(|_| self.word.read());
@@ -127,7 +127,7 @@ impl Tracker {
             if about != About::Replaced {
                 return Found { value, word, about };
             }
-            value = self.core.load();
+            value = self.circuit.load();
         }
     }
 
@@ -137,32 +137,32 @@ impl Tracker {
     /// each was at some moment of the call.
     fn advance<R>(
         &self,
-        env: &Env,
+        context: &Context,
         now: Tick,
-        step: impl Fn(&Core, At<'_>) -> Step<R>,
+        step: impl Fn(&Circuit, StepContext<'_>) -> Step<R>,
     ) -> (R, Turns) {
-        let mut loaded = self.core.load();
+        let mut loaded = self.circuit.load();
         loop {
             let found = self.look(loaded);
             let copy = found.value.counted(found.about);
             let seen = copy.as_ref().unwrap_or(&found.value);
-            let rules = env.rules();
-            let at = At { rules: &rules, now, salt: self.salt, held: false };
+            let rules = context.rules();
+            let at = StepContext { rules: &rules, now, salt: self.salt, held: false };
             let mut made = step(seen, at);
             let trips = rules.guard.is_some() && seen.trips_by(&made.turns);
             let place =
-                if trips { place(env, self.successes() > 0, seen, at) } else { Place::Free };
-            if place == Place::None {
-                made = step(seen, At { held: true, ..at });
+                if trips { place(context, self.successes() > 0, seen, at) } else { Grant::Free };
+            if place == Grant::None {
+                made = step(seen, StepContext { held: true, ..at });
             }
             let Some(next) = made.next else { return (made.reply, made.turns) };
             match self.replace(&found, seen.health.run, next) {
                 Ok(()) => {
                     self.count_openings(&made.turns);
-                    return (made.reply, opened(env, at, place, made.turns));
+                    return (made.reply, opened(context, at, place, made.turns));
                 }
                 Err(other) => {
-                    env.guard.give_back(place);
+                    context.guard.give_back(place);
                     loaded = other;
                 }
             }
@@ -170,12 +170,17 @@ impl Tracker {
     }
 
     /// Puts a value in the place of the one that was found, with that run: see [`word`](crate::word).
-    fn replace(&self, found: &Found, run: Run, mut next: Core) -> Result<(), Loaded<Core>> {
+    fn replace(
+        &self,
+        found: &Found,
+        run: FailureRun,
+        mut next: Circuit,
+    ) -> Result<(), Loaded<Circuit>> {
         let Found { value, word, .. } = found;
         let frozen = match word {
             Some(word) if value.counts() => {
                 let frozen = self.word.freeze(*word, value.epoch, run);
-                Some(frozen.ok_or_else(|| self.core.load())?)
+                Some(frozen.ok_or_else(|| self.circuit.load())?)
             }
             word => *word,
         };
@@ -184,7 +189,7 @@ impl Tracker {
         // While a value is in place that is not published, the word stays as it is.
         let before = public.map(|public| (frozen.unwrap_or_else(|| self.word.read()), public));
         // Pairs with all loads: whoever sees the new value sees all that led to it.
-        self.core.compare_and_swap(value, Arc::new(next))?;
+        self.circuit.compare_and_swap(value, Arc::new(next))?;
         if let Some((frozen, public)) = before {
             self.word.publish(frozen, public);
         }
@@ -199,13 +204,13 @@ impl Tracker {
 
     /// Asks to be admitted. A peer without a streak needs no clock (R1): nobody will ask when the call
     /// began (R14), unless slow calls are looked for.
-    pub(crate) fn acquire(&self, env: &Env) -> (Admission, Turns) {
-        let Found { value: found, about, .. } = self.look(self.core.load());
+    pub(crate) fn acquire(&self, context: &Context) -> (Admission, Turns) {
+        let Found { value: found, about, .. } = self.look(self.circuit.load());
         let streak = found.run(about).streak;
-        if streak == 0 && found.is_spotless() && env.rules().slow_call.is_none() {
+        if streak == 0 && found.is_spotless() && context.rules().slow_call.is_none() {
             return (Admission::Admitted(Ticket::quiet(found.generation)), [None; 2]);
         }
-        let now = env.clock.now();
+        let now = context.clock.now();
         if let Some(refused) = found.refusal_of_a_wait(now) {
             return (Admission::Refused(refused), [None; 2]);
         }
@@ -213,22 +218,22 @@ impl Tracker {
         if found.admits_all() {
             return (Admission::Admitted(found.ticket(now, None)), [None; 2]);
         }
-        self.advance(env, now, |core, at| core.admit(at))
+        self.advance(context, now, |circuit, at| circuit.admit(at))
     }
 
     /// Takes the outcome of a permit.
     pub(crate) fn settle(
         &self,
-        env: &Env,
+        context: &Context,
         ticket: Ticket,
-        verdict: Verdict,
+        outcome: Outcome,
         failure: Option<Failure>,
         latency: Option<u64>,
     ) -> (Recorded, Turns) {
         let failure = failure.map(Cow::Owned);
-        match self.take(env, Call { ticket: Some(ticket), verdict, failure, latency }) {
+        match self.take(context, Call { ticket: Some(ticket), outcome, failure, latency }) {
             (Reply::Recorded(recorded), _, turns) => (recorded, turns),
-            // What is no verdict, or has come too late, is what a permit was for.
+            // What is no outcome, or has come too late, is what a permit was for.
             (Reply::Refused | Reply::Now | Reply::Gone, _, turns) => (Recorded::Late, turns),
         }
     }
@@ -236,25 +241,25 @@ impl Tracker {
     /// Takes a report; the reply, and how many errors there were without a success between.
     pub(crate) fn report(
         &self,
-        env: &Env,
-        verdict: Verdict,
+        context: &Context,
+        outcome: Outcome,
         failure: Option<&Failure>,
     ) -> (Reply, u32, Turns) {
         let failure = failure.map(Cow::Borrowed);
-        self.take(env, Call { ticket: None, verdict, failure, latency: None })
+        self.take(context, Call { ticket: None, outcome, failure, latency: None })
     }
 
     /// Whether `is_circuit_open` says so; a no is noted while a streak is running (R14).
-    pub(crate) fn refuses(&self, env: &Env) -> bool {
+    pub(crate) fn refuses(&self, context: &Context) -> bool {
         if self.rests().is_some() {
             return false;
         }
-        let Found { value: found, about, .. } = self.look(self.core.load());
+        let Found { value: found, about, .. } = self.look(self.circuit.load());
         let streak = found.run(about).streak;
         if streak == 0 && found.says_no_quietly() {
             return false;
         }
-        let now = env.clock.now();
+        let now = context.clock.now();
         let refuses = found.refuses(now);
         if streak > 0 && found.tallies() {
             self.record.get_or_make().announce(now);
@@ -266,32 +271,32 @@ impl Tracker {
     }
 
     /// Imposes a status; `None` if the tracker was removed.
-    pub(crate) fn control(&self, env: &Env, control: Control) -> (Option<()>, Turns) {
+    pub(crate) fn control(&self, context: &Context, control: Control) -> (Option<()>, Turns) {
         let successes = self.successes();
-        self.advance(env, Tick::default(), |core, _| core.control(control, successes))
+        self.advance(context, Tick::default(), |circuit, _| circuit.control(control, successes))
     }
 
     /// Ends the wait of an open circuit; whether it is open, and may be probed now.
-    pub(crate) fn end_wait(&self, env: &Env) -> (bool, Turns) {
-        let now = env.clock.now();
+    pub(crate) fn end_wait(&self, context: &Context) -> (bool, Turns) {
+        let now = context.clock.now();
         self.touch(now);
-        self.advance(env, now, |core, at| core.end_wait(at.now))
+        self.advance(context, now, |circuit, at| circuit.end_wait(at.now))
     }
 
     /// Takes good news of the peer; whether its circuit is open, and may be probed now. A circuit
     /// at rest has nothing to gain by it.
-    pub(crate) fn note_reachable(&self, env: &Env) -> (bool, Turns) {
+    pub(crate) fn note_reachable(&self, context: &Context) -> (bool, Turns) {
         if self.rests().is_some() {
             return (false, [None; 2]);
         }
-        let now = env.clock.now();
+        let now = context.clock.now();
         self.touch(now);
-        self.advance(env, now, |core, at| core.note_reachable(at))
+        self.advance(context, now, |circuit, at| circuit.note_reachable(at))
     }
 
     /// Ends the last phase; what was counted so far, if this call did it (R27).
-    pub(crate) fn remove(&self, env: &Env) -> (Option<PeerTotals>, Turns) {
-        let (ended, turns) = self.advance(env, Tick::default(), |core, _| core.remove());
+    pub(crate) fn remove(&self, context: &Context) -> (Option<PeerTotals>, Turns) {
+        let (ended, turns) = self.advance(context, Tick::default(), |circuit, _| circuit.remove());
         (ended.map(|()| self.take_totals()), turns)
     }
 }

@@ -10,9 +10,9 @@
 //! by time is a list of buckets; which buckets there are is part of the circuit's immutable value,
 //! so rotation is one of its steps, and only the counters inside a bucket are shared.
 
-use crate::answer::WindowCounts;
 use crate::config::Window;
-use crate::rules::Rules;
+use crate::config::rules::Rules;
+use crate::outcome::WindowCounts;
 use crate::sync::{Arc, AtomicU8, AtomicU64, Ordering};
 use crate::time::Tick;
 

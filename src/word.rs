@@ -5,9 +5,9 @@
 //!
 //! | state | what it carries | who decides |
 //! |---|---|---|
-//! | at rest | the generation | the word: Closed, no window, a [`Run`] of zero |
-//! | counting | the [`Run`] | the value of its epoch, but for the run |
-//! | frozen | the [`Run`] | as counting, and final: the value is about to be replaced |
+//! | at rest | the generation | the word: Closed, no window, a [`FailureRun`] of zero |
+//! | counting | the [`FailureRun`] | the value of its epoch, but for the run |
+//! | frozen | the [`FailureRun`] | as counting, and final: the value is about to be replaced |
 //! | frozen, of an earlier epoch | nothing | the value alone |
 //!
 //! | step | who takes it | made from |
@@ -34,7 +34,7 @@ use crate::sync::{AtomicU64, Ordering, prefetch};
 
 /// What a closed circuit counts from call to call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Run {
+pub(crate) struct FailureRun {
     /// Failures in a row.
     pub(crate) streak: u32,
     /// Errors since the last success, neutral ones too.
@@ -52,9 +52,9 @@ pub(crate) struct Reading(u64);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum About {
     /// This is its run, and a call may be counted.
-    Counting(Run),
+    Counting(FailureRun),
     /// This was its run in the end.
-    Frozen(Run),
+    Frozen(FailureRun),
     /// Nothing: the value decides alone.
     Silent,
     /// The value has been replaced.
@@ -63,12 +63,12 @@ pub(crate) enum About {
 
 /// What is to be published of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Public {
+pub(crate) struct Published {
     pub(crate) epoch: u32,
     pub(crate) generation: u64,
     /// Whether it keeps a window: then it is never at rest.
     pub(crate) window: bool,
-    pub(crate) run: Run,
+    pub(crate) run: FailureRun,
 }
 
 // Bits 62 and 63: the state. Then 30 bits: the epoch. Then 32 bits: the generation, or two times 16 of
@@ -88,21 +88,21 @@ fn with(state: u64, epoch: u32, low: u32) -> u64 {
     state | u64::from(epoch & EPOCH) << 32 | u64::from(low)
 }
 
-fn pack(run: Run) -> Option<u32> {
+fn pack(run: FailureRun) -> Option<u32> {
     let (streak, attempts) = (u16::try_from(run.streak).ok()?, u16::try_from(run.attempts).ok()?);
     Some(u32::from(streak) << 16 | u32::from(attempts))
 }
 
 #[allow(clippy::cast_possible_truncation, reason = "two times 16 bits")]
-fn unpack(low: u64) -> Run {
+fn unpack(low: u64) -> FailureRun {
     let half = u64::from(u16::MAX);
-    Run { streak: (low >> 16 & half) as u32, attempts: (low & half) as u32 }
+    FailureRun { streak: (low >> 16 & half) as u32, attempts: (low & half) as u32 }
 }
 
-impl Public {
+impl Published {
     fn word(self) -> Option<u64> {
         let (low, run) = (u32::try_from(self.generation).ok()?, pack(self.run)?);
-        Some(match self.run == Run::default() && !self.window {
+        Some(match self.run == FailureRun::default() && !self.window {
             true => with(AT_REST, self.epoch, low),
             false => with(COUNTING, self.epoch, run),
         })
@@ -126,7 +126,7 @@ impl Reading {
     pub(crate) fn about(self, epoch: u32) -> About {
         let ahead = ((self.0 >> 32) as u32).wrapping_sub(epoch) & EPOCH;
         match (self.0 & STATE, ahead) {
-            (AT_REST, 0) => About::Counting(Run::default()),
+            (AT_REST, 0) => About::Counting(FailureRun::default()),
             (COUNTING, 0) => About::Counting(unpack(self.0)),
             (FROZEN, 0) => About::Frozen(unpack(self.0)),
             // Of an earlier epoch.
@@ -138,17 +138,17 @@ impl Reading {
 
 impl Word {
     /// The word of a circuit that begins with this, in its epoch zero.
-    pub(crate) fn new(first: Option<Public>) -> Self {
+    pub(crate) fn new(first: Option<Published>) -> Self {
         Self(AtomicU64::new(Self::first(first)))
     }
 
-    fn first(first: Option<Public>) -> u64 {
+    fn first(first: Option<Published>) -> u64 {
         // Frozen, of the epoch before the first.
-        first.and_then(Public::word).unwrap_or_else(|| with(FROZEN, EPOCH, 0))
+        first.and_then(Published::word).unwrap_or_else(|| with(FROZEN, EPOCH, 0))
     }
 
     /// Begins anew, as the word of another circuit. Only while nobody else knows it.
-    pub(crate) fn begin(&self, first: Option<Public>) {
+    pub(crate) fn begin(&self, first: Option<Published>) {
         // Relaxed: pairs with nothing; whoever comes to know it comes to know this first.
         self.0.store(Self::first(first), Ordering::Relaxed);
     }
@@ -169,7 +169,7 @@ impl Word {
 
     /// Counts a call: the run becomes that of `next`, if the word still is what was read. `None` if it
     /// does not fit.
-    pub(crate) fn count(&self, seen: Reading, next: Public) -> Option<bool> {
+    pub(crate) fn count(&self, seen: Reading, next: Published) -> Option<bool> {
         // Release, Relaxed: pairs with the Acquire in `read`. If it fails, nothing is decided by what
         // was found.
         let counted =
@@ -178,7 +178,7 @@ impl Word {
     }
 
     /// Before a value is replaced whose run was `run`, by this reading: nobody counts for it any more.
-    pub(crate) fn freeze(&self, seen: Reading, epoch: u32, run: Run) -> Option<Reading> {
+    pub(crate) fn freeze(&self, seen: Reading, epoch: u32, run: FailureRun) -> Option<Reading> {
         let frozen = with(FROZEN, epoch, pack(run)?);
         if frozen == seen.0 {
             return Some(seen);
@@ -192,7 +192,7 @@ impl Word {
 
     /// After a value was put in place: it counts from here on, if the word still is as it was frozen, or
     /// as it was read before a value of which it said nothing was replaced.
-    pub(crate) fn publish(&self, frozen: Reading, next: Public) {
+    pub(crate) fn publish(&self, frozen: Reading, next: Published) {
         let Some(word) = next.word() else { return };
         // Release, Relaxed: pairs with the Acquire in `read`. If it fails, somebody is about to replace
         // what was put in place.

@@ -25,16 +25,15 @@
 #[allow(dead_code, unused_imports, unreachable_pub, reason = "a part of the library is used here")]
 #[path = "../../src"]
 mod production {
-    pub(crate) mod answer;
     pub(crate) mod circuit;
     pub(crate) mod config;
     pub(crate) mod error;
     pub(crate) mod event;
     pub(crate) mod foreign;
-    pub(crate) mod guard;
+    pub(crate) mod outage;
+    pub(crate) mod outcome;
+    pub(crate) mod peer;
     pub(crate) mod permit;
-    pub(crate) mod rules;
-    pub(crate) mod seat;
     pub(crate) mod snapshot;
     pub(crate) mod time;
     pub(crate) mod tracker;
@@ -43,8 +42,8 @@ mod production {
 }
 
 pub(crate) use production::{
-    answer, circuit, config, error, event, foreign, guard, permit, rules, seat, snapshot, time,
-    tracker, window, word,
+    circuit, config, error, event, foreign, outage, outcome, peer, permit, snapshot, time, tracker,
+    window, word,
 };
 
 #[path = "linear/checker.rs"]
@@ -55,8 +54,8 @@ mod flawed;
 mod histories;
 #[path = "linear/interleavings.rs"]
 mod interleavings;
-#[path = "linear/peer.rs"]
-mod peer;
+#[path = "linear/subject.rs"]
+mod subject;
 #[path = "linear/program.rs"]
 mod program;
 #[path = "linear/specification.rs"]

@@ -1,43 +1,43 @@
 //! Calls to a peer whose circuit is Closed, or that is only being measured.
 
-use super::{At, Core, Health, News, Outcome, Phase, Settled, Step, Verdict};
-use crate::answer::Recorded;
-use crate::rules::Rules;
+use super::{Circuit, Health, News, Outcome, Phase, Report, Settled, Step, StepContext};
+use crate::config::rules::Rules;
+use crate::outcome::Recorded;
 use crate::time::Tick;
 use crate::window::{Sample, Sliding};
-use crate::word::Run;
+use crate::word::FailureRun;
 
-impl Core {
+impl Circuit {
     /// Takes an outcome of this phase: streak, trip by streak, and what the window is to be fed
     /// (R10, R12, R14, R15). Without `trips` the circuit stays as it is (R17, metrics_only).
     pub(super) fn tally(
         &self,
         window: &Option<Sliding>,
         start: Option<Tick>,
-        outcome: Outcome<'_>,
+        report: Report<'_>,
         trips: bool,
-        at: At<'_>,
+        at: StepContext<'_>,
     ) -> Step<Settled> {
-        match outcome.verdict {
-            Verdict::Success => {
-                let health = Health { run: Run::default(), ..self.health };
-                self.fed(health, window, outcome, at)
+        match report.outcome {
+            Outcome::Success => {
+                let health = Health { run: FailureRun::default(), ..self.health };
+                self.fed(health, window, report, at)
             }
-            Verdict::Failure => {
-                let health = self.health.failed(start, outcome, at);
+            Outcome::Failure => {
+                let health = self.health.failed(start, report, at);
                 let trips = trips && health.run.reaches(at.rules);
                 if trips && !at.held {
                     return self
-                        .open(health, 0, outcome.asked_wait(), News::default(), at)
+                        .open(health, 0, report.asked_wait(), News::default(), at)
                         .map(|retry_after| Recorded::Opened { retry_after }.into());
                 }
-                let counted = self.fed(health, window, outcome, at);
+                let counted = self.fed(health, window, report, at);
                 if trips { counted.held_back(self.generation) } else { counted }
             }
-            Verdict::Neutral if outcome.failure.is_some() => {
-                Step::to(self.clone().noted(outcome), Recorded::Neutral.into())
+            Outcome::Neutral if report.failure.is_some() => {
+                Step::to(self.clone().noted(report), Recorded::Neutral.into())
             }
-            Verdict::Neutral | Verdict::Dropped => Step::stay(Recorded::Neutral.into()),
+            Outcome::Neutral | Outcome::Dropped => Step::stay(Recorded::Neutral.into()),
         }
     }
 
@@ -47,14 +47,14 @@ impl Core {
         &self,
         health: Health,
         window: &Option<Sliding>,
-        outcome: Outcome<'_>,
-        at: At<'_>,
+        report: Report<'_>,
+        at: StepContext<'_>,
     ) -> Step<Settled> {
         let needed = Sliding::needed(window.as_ref(), at.rules, at.now);
         let target = needed.as_ref().unwrap_or(window);
         let settled = Settled {
             recorded: Recorded::Counted,
-            feed: target.clone().map(|window| (window, outcome.sample(at.rules))),
+            feed: target.clone().map(|window| (window, report.sample(at.rules))),
         };
         if needed.is_none() && health.decides_as(&self.health) {
             return Step::stay(settled);
@@ -69,14 +69,14 @@ impl Core {
     }
 }
 
-impl Outcome<'_> {
+impl Report<'_> {
     /// As a window counts it.
     pub(crate) fn sample(&self, rules: &Rules) -> Sample {
-        Sample { failed: self.verdict == Verdict::Failure, slow: rules.is_slow(self.latency) }
+        Sample { failed: self.outcome == Outcome::Failure, slow: rules.is_slow(self.latency) }
     }
 }
 
-impl Run {
+impl FailureRun {
     /// Whether so many failures in a row open a circuit (R14).
     pub(crate) fn reaches(self, rules: &Rules) -> bool {
         rules.streak.is_some_and(|threshold| self.streak >= threshold)
@@ -93,17 +93,17 @@ impl Run {
     }
 
     /// With the error counted, or without those that a success ends.
-    pub(super) fn noting(self, outcome: Outcome<'_>) -> Self {
-        match outcome.verdict {
-            Verdict::Success => Self { attempts: 0, ..self },
-            _ => self.erring(outcome.failure.is_some()),
+    pub(super) fn noting(self, report: Report<'_>) -> Self {
+        match report.outcome {
+            Outcome::Success => Self { attempts: 0, ..self },
+            _ => self.erring(report.failure.is_some()),
         }
     }
 }
 
 impl Health {
-    pub(super) fn noting(self, outcome: Outcome<'_>) -> Self {
-        Self { run: self.run.noting(outcome), ..self }
+    pub(super) fn noting(self, report: Report<'_>) -> Self {
+        Self { run: self.run.noting(report), ..self }
     }
 
     fn decides_as(&self, other: &Self) -> bool {
@@ -113,12 +113,12 @@ impl Health {
     /// One more failure in a row, or the first of a new row: a streak is broken when more than
     /// the window passed between its last failure and the start of this call (R14). A call whose
     /// start nobody noted began before the streak did.
-    fn failed(self, start: Option<Tick>, outcome: Outcome<'_>, at: At<'_>) -> Self {
+    fn failed(self, start: Option<Tick>, report: Report<'_>, at: StepContext<'_>) -> Self {
         let window = at.rules.streak_window;
-        let last = self.failed_at.max(outcome.beside.failed_at);
+        let last = self.failed_at.max(report.beside.failed_at);
         let gap = start.map_or(0, |start| start.since(last));
         let broken = window > 0 && gap > window;
-        let row = if broken { Run { streak: 0, ..self.run } } else { self.run };
-        Self { run: row.failed(outcome.failure.is_some()), failed_at: last.max(at.now), ..self }
+        let row = if broken { FailureRun { streak: 0, ..self.run } } else { self.run };
+        Self { run: row.failed(report.failure.is_some()), failed_at: last.max(at.now), ..self }
     }
 }

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::{At, Core, Health, News, Phase, Step, Turn};
-use crate::answer::WindowCounts;
+use super::{Circuit, Health, News, Phase, Step, StepContext, Turn};
+use crate::outcome::WindowCounts;
 use crate::time::Tick;
 
 /// What an operator may impose (R17).
@@ -37,7 +37,7 @@ impl Ban {
     }
 }
 
-impl Core {
+impl Circuit {
     /// Opens the circuit if these counts of the window of `generation` reach a rate, and that phase
     /// still lasts (R15). Says for how long, if this was the step that did it.
     pub(crate) fn trip(
@@ -45,7 +45,7 @@ impl Core {
         generation: u64,
         counts: WindowCounts,
         asked: Option<u64>,
-        at: At<'_>,
+        at: StepContext<'_>,
     ) -> Step<Option<Duration>> {
         let lasts = self.generation == generation && matches!(self.phase, Phase::Closed(_));
         if !(lasts && at.rules.trips(counts)) {
@@ -91,11 +91,11 @@ impl Core {
     /// An operator ends the wait of an open circuit, and the next admission begins half-open as it
     /// would have later (R2 to R4). Whether the circuit is open, and may be probed.
     pub(crate) fn end_wait(&self, now: Tick) -> Step<bool> {
-        let Phase::Open(spell) = self.phase else { return Step::stay(false) };
-        if spell.is_over(now) {
+        let Phase::Open(open) = self.phase else { return Step::stay(false) };
+        if open.is_over(now) {
             return Step::stay(true);
         }
-        Step::to(self.with_phase(Phase::Open(spell.cut(now))), true).freed(self.generation)
+        Step::to(self.with_phase(Phase::Open(open.cut(now))), true).freed(self.generation)
     }
 
     /// Ends the tracker's last phase (R27); `None` if it was over already.

@@ -14,9 +14,9 @@
 //! 3. A phase was caused by news if the wait before it was made to end by news.
 //! 4. All of it is forgotten when the circuit closes, and at every control.
 //!
-//! [`Core::end_wait`] is the operator's: no news, and bound by nothing.
+//! [`Circuit::end_wait`] is the operator's: no news, and bound by nothing.
 
-use super::{At, Core, Phase, Spell, Step, Trial};
+use super::{Circuit, HalfOpen, Open, Phase, Step, StepContext};
 use crate::time::Tick;
 
 /// What is known of good news since the circuit was closed.
@@ -33,7 +33,7 @@ pub(crate) struct News {
 
 impl News {
     /// From when on the next is heeded.
-    fn heeded_at(&self, at: At<'_>) -> Tick {
+    fn heeded_at(&self, at: StepContext<'_>) -> Tick {
         match self.failed {
             0 => at.now,
             n => self.began.plus(at.rules.grown(n)),
@@ -41,7 +41,7 @@ impl News {
     }
 }
 
-impl Spell {
+impl Open {
     /// With a wait that ends now, by an operator.
     pub(super) fn cut(self, now: Tick) -> Self {
         let news = News { ends_wait: false, ..self.news };
@@ -49,7 +49,7 @@ impl Spell {
     }
 
     /// After news: the wait ends no later than it is heeded.
-    fn heeding(self, at: At<'_>) -> Self {
+    fn heeding(self, at: StepContext<'_>) -> Self {
         let end = self.news.heeded_at(at).max(at.now);
         if end > self.ends() {
             return self;
@@ -59,7 +59,7 @@ impl Spell {
     }
 
     /// As it begins, after a half-open phase during which there may have been news.
-    pub(super) fn after_news(self, at: At<'_>) -> Self {
+    pub(super) fn after_news(self, at: StepContext<'_>) -> Self {
         if !self.news.kept {
             return self;
         }
@@ -68,10 +68,10 @@ impl Spell {
     }
 }
 
-impl Trial {
+impl HalfOpen {
     /// What is known of good news once this phase has failed.
     pub(super) fn news_after_failure(&self) -> News {
-        let News { failed, began, ends_wait, kept } = self.spell.news;
+        let News { failed, began, ends_wait, kept } = self.open.news;
         match ends_wait {
             true => {
                 News { failed: failed.saturating_add(1), began: self.since, ends_wait: false, kept }
@@ -81,22 +81,22 @@ impl Trial {
     }
 }
 
-impl Core {
+impl Circuit {
     /// Takes good news of the peer. Whether the circuit is open, and may be probed now.
-    pub(crate) fn note_reachable(&self, at: At<'_>) -> Step<bool> {
+    pub(crate) fn note_reachable(&self, at: StepContext<'_>) -> Step<bool> {
         match &self.phase {
-            Phase::Open(spell) if spell.is_over(at.now) => Step::stay(true),
-            Phase::Open(spell) => {
-                let heeding = spell.heeding(at);
-                if heeding == *spell {
+            Phase::Open(open) if open.is_over(at.now) => Step::stay(true),
+            Phase::Open(open) => {
+                let heeding = open.heeding(at);
+                if heeding == *open {
                     return Step::stay(false);
                 }
                 let next = self.with_phase(Phase::Open(heeding));
                 Step::to(next, heeding.is_over(at.now)).freed(self.generation)
             }
-            Phase::HalfOpen(trial) if !trial.spell.news.kept => {
-                let mut next = trial.clone();
-                next.spell.news.kept = true;
+            Phase::HalfOpen(half_open) if !half_open.open.news.kept => {
+                let mut next = half_open.clone();
+                next.open.news.kept = true;
                 Step::to(self.with_phase(Phase::HalfOpen(next)), false)
             }
             _ => Step::stay(false),

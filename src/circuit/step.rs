@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use super::{Control, Core};
+use super::{Circuit, Control};
 
 /// What a step would do.
 #[derive(Debug)]
 pub(crate) struct Step<R> {
     /// The value to install; `None` if nothing changes.
-    pub(crate) next: Option<Core>,
+    pub(crate) next: Option<Circuit>,
     pub(crate) reply: R,
     pub(crate) turns: Turns,
 }
@@ -41,11 +41,11 @@ impl<R> Step<R> {
         Self { next: None, reply, turns: [None; 2] }
     }
 
-    pub(super) fn to(next: Core, reply: R) -> Self {
+    pub(super) fn to(next: Circuit, reply: R) -> Self {
         Self { next: Some(next), reply, turns: [None; 2] }
     }
 
-    pub(super) fn turn(next: Core, turn: Turn, reply: R) -> Self {
+    pub(super) fn turn(next: Circuit, turn: Turn, reply: R) -> Self {
         let turns = [Some((next.generation, turn)), None];
         Self { next: Some(next), reply, turns }
     }
@@ -62,16 +62,16 @@ impl<R> Step<R> {
     }
 
     /// The step after half-open has begun: both are one step (R4, R24).
-    pub(super) fn after(self, begun: Core) -> Self {
+    pub(super) fn after(self, begun: Circuit) -> Self {
         self.second(begun, Turn::HalfOpened)
     }
 
     /// The step after a ban has ended: both are one step (R17).
-    pub(super) fn after_reset(self, lifted: Core) -> Self {
+    pub(super) fn after_reset(self, lifted: Circuit) -> Self {
         self.second(lifted, Turn::Controlled(Control::Reset))
     }
 
-    fn second(self, first: Core, turn: Turn) -> Self {
+    fn second(self, first: Circuit, turn: Turn) -> Self {
         let turns = [Some((first.generation, turn)), self.turns[0]];
         let next = self.next.unwrap_or(first);
         Self { next: Some(next), reply: self.reply, turns }

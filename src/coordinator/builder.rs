@@ -8,10 +8,10 @@ use tokio::sync::Semaphore;
 
 use super::limits::Limits;
 use super::{Inner, SyncCoordinator};
-use crate::backoff::RetryPolicy;
 use crate::budget::RetryBudget;
 use crate::config::ConfigError;
 use crate::registry::{HealthRegistry, Names, PeerKey};
+use crate::retry_policy::RetryPolicy;
 use crate::sync::Arc;
 
 /// How long an attempt may take if nothing else is said, and if the lease is next to nothing.

@@ -11,7 +11,7 @@ use super::state::DriverState;
 use super::stats::{DriverStats, Waiting};
 use super::task::drive;
 use super::{Inner, SyncCoordinator};
-use crate::circuit::Verdict;
+use crate::circuit::Outcome;
 use crate::error::Failure;
 use crate::registry::PeerKey;
 use crate::sync::Arc;
@@ -240,8 +240,8 @@ impl<K: PeerKey> SyncDriver<K> {
     /// ```
     pub fn note_lost(&self, peer: &K, failure: impl Into<Failure>) {
         let failure = Arc::new(failure.into());
-        let verdict = if failure.counts() { Verdict::Failure } else { Verdict::Neutral };
-        if verdict == Verdict::Failure {
+        let verdict = if failure.counts() { Outcome::Failure } else { Outcome::Neutral };
+        if verdict == Outcome::Failure {
             let inner = &self.driver.inner;
             // Who has no name, has no session.
             inner.names.known(peer).iter().for_each(|peer| inner.session_lost(peer));

@@ -3,8 +3,8 @@
 use thiserror::Error;
 
 use super::runtime::DriveError;
-use crate::answer::Refused;
 use crate::error::Failure;
+use crate::outcome::Refused;
 use crate::sync::Arc;
 
 /// Why [`SyncCoordinator::sync`](crate::SyncCoordinator::sync) gave no result.

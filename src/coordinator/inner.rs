@@ -11,14 +11,14 @@ use super::limits::{Asked, Limits, Slot};
 use super::places::Class;
 use super::state::DriverState;
 use super::{Failed, Inner};
-use crate::answer::Refused;
 use crate::budget::RetryBudget;
 use crate::error::{ErrorSeverity, Failure, Fault, SyncError};
 use crate::foreign::guarded;
 #[cfg(feature = "tracing")]
 use crate::foreign::quietly;
+use crate::outcome::Refused;
 use crate::permit::OwnedPermit;
-use crate::registry::hook::{Standing, Told};
+use crate::registry::hook::{HookNotice, Standing};
 use crate::registry::{Name, PeerKey};
 use crate::sync::{Arc, Weak};
 use crate::time::{Tick, nanos};
@@ -182,9 +182,9 @@ impl<K: PeerKey> Inner<K> {
     }
 
     /// Takes what the registry tells, for the drivers.
-    pub(super) fn hear(&self, told: Told<'_, K>) {
+    pub(super) fn hear(&self, told: HookNotice<'_, K>) {
         match told {
-            Told::Peer(peer) => match guarded(|| self.names.known(peer)) {
+            HookNotice::Peer(peer) => match guarded(|| self.names.known(peer)) {
                 Some(Some(name)) => self.each_driver(|driver| driver.stir(&name)),
                 // Nobody waits for it.
                 Some(None) => {}
@@ -192,15 +192,15 @@ impl<K: PeerKey> Inner<K> {
                 None => self.each_driver(DriverState::stir_all),
             },
             // Who answered is no stranger when its tracker is gone.
-            Told::Gone { peer, answered } => {
+            HookNotice::Gone { peer, answered } => {
                 if let (true, Some(name)) = (answered, guarded(|| self.names.name(peer))) {
                     let most = self.registry.rules().max_peers;
                     self.limits.served(&name, self.registry.now(), most);
                 }
-                self.hear(Told::Peer(peer));
+                self.hear(HookNotice::Peer(peer));
             }
             // A circuit that others probe is looked at each second; a step is told besides.
-            Told::Configured | Told::Unheard(_) => {}
+            HookNotice::Configured | HookNotice::Unheard(_) => {}
         }
     }
 

@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use crate::backoff::{Jitter, RetryPolicy};
+use crate::retry_policy::{Jitter, RetryPolicy};
 use crate::time::{Tick, nanos};
 
 /// Peers by what it says if their calls fail for a reason of our own: most if they answered before,

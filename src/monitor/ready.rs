@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::HealthMonitor;
-use crate::answer::{NextAdmission, Status};
+use crate::outcome::{NextAdmission, Status};
 use crate::registry::PeerKey;
 use crate::wakers::shielded;
 

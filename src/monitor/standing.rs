@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::answer::{NextAdmission, Status};
+use crate::outcome::{NextAdmission, Status};
 use crate::registry::{HealthRegistry, PeerKey};
 
 /// What is known of a candidate. The class compares first, then the cost.
@@ -42,14 +42,14 @@ impl Class {
 
 impl Standing {
     pub(super) fn of<K: PeerKey>(registry: &HealthRegistry<K>, peer: &K) -> Self {
-        let Some(seat) = registry.known(peer) else {
+        let Some(entry) = registry.known(peer) else {
             return Self { class: Class::Healthy, latency: None, streak: 0 };
         };
-        let (env, core) = (&registry.shared().env, seat.tracker.core());
+        let (context, circuit) = (&registry.shared().context, entry.tracker.circuit());
         // Of a peer that admits all, nobody asks the time.
-        let now = if core.admits_all() { Default::default() } else { env.clock.now() };
-        let core = core.seen_at(now);
-        let class = match (core.status(), seat.tracker.next_admission(&core, env, now)) {
+        let now = if circuit.admits_all() { Default::default() } else { context.clock.now() };
+        let circuit = circuit.seen_at(now);
+        let class = match (circuit.status(), entry.tracker.next_admission(&circuit, context, now)) {
             (Status::HalfOpen, NextAdmission::Now) => Class::Probe,
             // Half-open for too long: it opens again when somebody asks, and not before (R6).
             (Status::Open, NextAdmission::Now) | (Status::HalfOpen, NextAdmission::After(_)) => {
@@ -60,8 +60,8 @@ impl Standing {
             (Status::ForcedOpen, NextAdmission::Unknown) => Class::Banned,
             (_, NextAdmission::Unknown) => Class::Probed,
         };
-        let latency = seat.tracker.latency(|| env.clock.now());
-        Self { class, latency, streak: core.health.run.streak }
+        let latency = entry.tracker.latency(|| context.clock.now());
+        Self { class, latency, streak: circuit.health.run.streak }
     }
 
     /// The order in which candidates are called, the best first: by what a call is expected to

@@ -19,7 +19,7 @@ use super::HealthMonitor;
 use super::reader::Reader;
 use crate::event::Event;
 use crate::foreign::{Own, guarded};
-use crate::registry::hook::{Hooked, Told};
+use crate::registry::hook::{HookNotice, Hooked};
 use crate::registry::{Listening, PeerKey};
 
 /// What a reader of [`Events`] gets.
@@ -182,7 +182,7 @@ impl<K: PeerKey> HealthMonitor<K> {
                 None => end.miss(),
             });
         let hooked = self.inner.registry.hook(move |told| {
-            if matches!(told, Told::Unheard(_)) {
+            if matches!(told, HookNotice::Unheard(_)) {
                 unheard.miss();
             }
         });

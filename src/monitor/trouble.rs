@@ -15,8 +15,8 @@ use std::mem;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::HealthMonitor;
-use crate::answer::Status;
 use crate::foreign::guarded;
+use crate::outcome::Status;
 use crate::registry::{HealthRegistry, Name, Names, PeerKey};
 
 /// The state of all peers: see [`HealthMonitor::summary`].
@@ -145,17 +145,17 @@ impl<K: PeerKey> Troubles<K> {
         // Made before, and dropped after, anything is locked (R25).
         let (key, now) = (names.name(peer), registry.now());
         let mut spare = Vec::new();
-        let seat;
+        let entry;
         let mut kept = self.locked();
-        seat = registry.known(peer);
-        let found = seat.as_ref().map(|seat| {
-            let status = seat.tracker.core().seen_at(now).status();
-            (status, seat.tracker.totals().opened)
+        entry = registry.known(peer);
+        let found = entry.as_ref().map(|entry| {
+            let status = entry.tracker.circuit().seen_at(now).status();
+            (status, entry.tracker.totals().opened)
         });
         let found = found.filter(|(status, opened)| concerns(*status, *opened));
         kept.note(&key, found, &mut spare);
         drop(kept);
-        drop((key, spare, seat));
+        drop((key, spare, entry));
         mem::forget(cut_short);
     }
 

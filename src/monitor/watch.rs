@@ -13,7 +13,7 @@ use tokio::task::coop;
 
 use super::HealthMonitor;
 use super::reader::Reader;
-use crate::answer::Status;
+use crate::outcome::Status;
 use crate::registry::{Name, PeerKey};
 use crate::sync::{AtomicU64, Ordering};
 

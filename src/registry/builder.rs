@@ -2,20 +2,20 @@
 
 use std::fmt;
 
-use super::census::Peers;
-use super::hook::{Hooks, Told};
+use super::hook::{HookNotice, Hooks};
 use super::key::PeerKey;
-use super::listen::{Listener, Listeners};
+use super::listeners::{Listener, Listeners};
 use super::log;
+use super::outage::Peers;
 use super::table::Table;
 use super::{HealthRegistry, Inner};
+use crate::config::rules::Rules;
 use crate::config::{ConfigError, HealthConfig};
 use crate::event::Event;
-use crate::rules::Rules;
-use crate::seat::{Said, Shared, Sink};
+use crate::peer::{Announce, Announcement, RegistryShared};
 use crate::sync::Arc;
 use crate::time::Clock;
-use crate::tracker::Env;
+use crate::tracker::Context;
 
 /// The largest table in which the order of uses is kept use by use. In larger ones it is kept by
 /// insertion: as fine as their churn, and no write that calls to different peers would share.
@@ -144,14 +144,14 @@ impl<K: PeerKey> RegistryBuilder<K> {
     fn assemble(self, rules: Rules) -> HealthRegistry<K> {
         let seed = self.seed.unwrap_or_else(rand::random);
         let max_peers = rules.max_peers;
-        let env = Env::new(self.clock.started_now(), Arc::new(rules));
+        let context = Context::new(self.clock.started_now(), Arc::new(rules));
         let listeners = Arc::new(Listeners::new(self.listener));
         let hooks = Arc::new(Hooks::default());
         let sink = sink(Arc::clone(&listeners), Arc::clone(&hooks));
         let table = Table::new(max_peers, seed);
         let inner = Arc::new_cyclic(|inner| {
-            let env = env.guarding(Box::new(Peers(inner.clone())));
-            let shared = Arc::new(Shared::new(env, sink, max_peers <= EXACT_USES));
+            let context = context.guarding(Box::new(Peers(inner.clone())));
+            let shared = Arc::new(RegistryShared::new(context, sink, max_peers <= EXACT_USES));
             Inner { shared, table, listeners, hooks }
         });
         HealthRegistry { inner }
@@ -159,15 +159,17 @@ impl<K: PeerKey> RegistryBuilder<K> {
 }
 
 /// What is said goes to the listeners, then to the log, then to the hooks.
-fn sink<K: PeerKey>(listeners: Arc<Listeners<K>>, hooks: Arc<Hooks<K>>) -> Sink<K> {
-    Box::new(move |seat, said| match said {
-        Said::Event(generation, kind) => {
-            if !listeners.tell(&seat.key, generation, kind) {
-                hooks.tell(Told::Unheard(&seat.key));
+fn sink<K: PeerKey>(listeners: Arc<Listeners<K>>, hooks: Arc<Hooks<K>>) -> Announce<K> {
+    Box::new(move |entry, said| match said {
+        Announcement::Event(generation, kind) => {
+            if !listeners.tell(&entry.key, generation, kind) {
+                hooks.tell(HookNotice::Unheard(&entry.key));
             }
-            log::transition(seat, generation, kind);
+            log::transition(entry, generation, kind);
         }
-        Said::Step => hooks.tell(Told::Peer(&seat.key)),
-        Said::Gone { answered } => hooks.tell(Told::Gone { peer: &seat.key, answered }),
+        Announcement::Step => hooks.tell(HookNotice::Peer(&entry.key)),
+        Announcement::Gone { answered } => {
+            hooks.tell(HookNotice::Gone { peer: &entry.key, answered })
+        }
     })
 }

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use super::hook::Told;
+use super::hook::HookNotice;
 use super::{HealthRegistry, PeerKey};
-use crate::answer::Untracked;
 use crate::circuit::Control;
 use crate::config::{ConfigError, HealthConfig};
-use crate::seat::Seat;
+use crate::outcome::Untracked;
+use crate::peer::PeerEntry;
 use crate::sync::Arc;
 use crate::time::nanos;
 
@@ -27,8 +27,8 @@ impl<K: PeerKey> HealthRegistry<K> {
     /// # Ok::<(), peer_health::ConfigError>(())
     /// ```
     pub fn set_config(&self, config: HealthConfig) -> Result<(), ConfigError> {
-        self.inner.shared.env.configure(Arc::new(config.check()?));
-        self.inner.hooks.tell(Told::Configured);
+        self.inner.shared.context.configure(Arc::new(config.check()?));
+        self.inner.hooks.tell(HookNotice::Configured);
         Ok(())
     }
 
@@ -83,7 +83,7 @@ impl<K: PeerKey> HealthRegistry<K> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn force_open_for(&self, peer: &K, duration: Duration) -> Result<(), Untracked> {
-        let ends = self.inner.shared.env.clock.now().plus(nanos(duration));
+        let ends = self.inner.shared.context.clock.now().plus(nanos(duration));
         self.control(peer, Control::ForceOpenUntil(ends))
     }
 
@@ -131,8 +131,8 @@ impl<K: PeerKey> HealthRegistry<K> {
     /// # Ok::<(), peer_health::Untracked>(())
     /// ```
     pub fn reset(&self, peer: &K) -> bool {
-        while let Some(seat) = self.known(peer) {
-            if self.controlled(&seat, Control::Reset) {
+        while let Some(entry) = self.known(peer) {
+            if self.controlled(&entry, Control::Reset) {
                 return true;
             }
         }
@@ -159,9 +159,9 @@ impl<K: PeerKey> HealthRegistry<K> {
     /// # Ok::<(), peer_health::ConfigError>(())
     /// ```
     pub fn end_wait(&self, peer: &K) -> bool {
-        self.known(peer).is_some_and(|seat| {
-            let (may_be_probed, turns) = seat.tracker.end_wait(&self.inner.shared.env);
-            seat.tell(&turns);
+        self.known(peer).is_some_and(|entry| {
+            let (may_be_probed, turns) = entry.tracker.end_wait(&self.inner.shared.context);
+            entry.tell(&turns);
             may_be_probed
         })
     }
@@ -196,9 +196,9 @@ impl<K: PeerKey> HealthRegistry<K> {
     /// # Ok::<(), peer_health::ConfigError>(())
     /// ```
     pub fn note_reachable(&self, peer: &K) -> bool {
-        self.known(peer).is_some_and(|seat| {
-            let (may_be_probed, turns) = seat.tracker.note_reachable(&self.inner.shared.env);
-            seat.tell(&turns);
+        self.known(peer).is_some_and(|entry| {
+            let (may_be_probed, turns) = entry.tracker.note_reachable(&self.inner.shared.context);
+            entry.tell(&turns);
             may_be_probed
         })
     }
@@ -241,17 +241,17 @@ impl<K: PeerKey> HealthRegistry<K> {
     fn control(&self, peer: &K, control: Control) -> Result<(), Untracked> {
         loop {
             // A ban is not refused by chance: room is looked for until all were looked at (R26).
-            let seat = self.inner.table.seat(&self.inner.shared, peer, true).ok_or(Untracked)?;
-            if self.controlled(&seat, control) {
+            let entry = self.inner.table.entry(&self.inner.shared, peer, true).ok_or(Untracked)?;
+            if self.controlled(&entry, control) {
                 return Ok(());
             }
         }
     }
 
     /// Imposes the control; `false` if the tracker was removed meanwhile.
-    fn controlled(&self, seat: &Seat<K>, control: Control) -> bool {
-        let (done, turns) = seat.tracker.control(&self.inner.shared.env, control);
-        seat.tell(&turns);
+    fn controlled(&self, entry: &PeerEntry<K>, control: Control) -> bool {
+        let (done, turns) = entry.tracker.control(&self.inner.shared.context, control);
+        entry.tell(&turns);
         done.is_some()
     }
 }

@@ -7,11 +7,11 @@ use thiserror::Error;
 
 use super::HealthRegistry;
 use super::key::PeerKey;
-use crate::answer::{NextAdmission, Refused, Status};
 use crate::circuit::Admission;
 use crate::error::Failure;
+use crate::outcome::{NextAdmission, Refused, Status};
+use crate::peer::{HandleRef, PeerEntry};
 use crate::permit::Permit;
-use crate::seat::{Grip, Seat};
 use crate::snapshot::Snapshot;
 use crate::sync::Arc;
 
@@ -41,15 +41,15 @@ use crate::sync::Arc;
 /// ```
 pub struct PeerHandle<K> {
     registry: HealthRegistry<K>,
-    /// While the table has no room, a seat of its own whose tracker is removed from the start.
-    grip: Grip<K>,
+    /// While the table has no room, an entry of its own whose tracker is removed from the start.
+    handle_ref: HandleRef<K>,
 }
 
 impl<K: PeerKey> PeerHandle<K> {
     pub(super) fn new(registry: HealthRegistry<K>, peer: &K) -> Self {
-        let seat = registry.seat(peer);
-        let seat = seat.unwrap_or_else(|| Arc::new(Seat::nowhere(registry.shared(), peer)));
-        Self { registry, grip: Grip::new(seat) }
+        let entry = registry.entry(peer);
+        let entry = entry.unwrap_or_else(|| Arc::new(PeerEntry::nowhere(registry.shared(), peer)));
+        Self { registry, handle_ref: HandleRef::new(entry) }
     }
 
     /// Whose handle this is.
@@ -59,7 +59,7 @@ impl<K: PeerKey> PeerHandle<K> {
     /// assert_eq!(registry.peer(&7).peer(), &7);
     /// ```
     pub fn peer(&self) -> &K {
-        &self.grip.seat().key
+        &self.handle_ref.entry().key
     }
 
     /// Asks to call the peer now. The permit borrows the handle until it is settled.
@@ -76,9 +76,9 @@ impl<K: PeerKey> PeerHandle<K> {
     /// ```
     #[inline]
     pub fn acquire(&mut self) -> Result<Permit<'_, K>, Refused> {
-        // Decided first, the permit built last: it borrows the grip for as long as it lives.
-        match self.grip.seat().admit_at_rest() {
-            Some(ticket) => Ok(Permit::borrowed(self.grip.seat(), ticket)),
+        // Decided first, the permit built last: it borrows the handle for as long as it lives.
+        match self.handle_ref.entry().admit_at_rest() {
+            Some(ticket) => Ok(Permit::borrowed(self.handle_ref.entry(), ticket)),
             None => self.acquire_noted(),
         }
     }
@@ -88,17 +88,17 @@ impl<K: PeerKey> PeerHandle<K> {
     #[inline(never)]
     fn acquire_noted(&mut self) -> Result<Permit<'_, K>, Refused> {
         loop {
-            match self.grip.seat().acquire() {
+            match self.handle_ref.entry().acquire() {
                 Admission::Admitted(ticket) => {
-                    return Ok(Permit::borrowed(self.grip.seat(), ticket));
+                    return Ok(Permit::borrowed(self.handle_ref.entry(), ticket));
                 }
                 Admission::Refused(refused) => return Err(refused),
                 Admission::Gone => {}
             }
-            let Some(seat) = self.registry.seat(self.peer()) else {
+            let Some(entry) = self.registry.entry(self.peer()) else {
                 return Ok(Permit::untracked(Arc::clone(self.registry.shared())));
             };
-            self.grip = Grip::new(seat);
+            self.handle_ref = HandleRef::new(entry);
         }
     }
 
@@ -155,10 +155,10 @@ impl<K: PeerKey> PeerHandle<K> {
     /// assert_eq!(HealthRegistry::<u32>::new().peer(&7).status(), Status::Closed);
     /// ```
     pub fn status(&mut self) -> Status {
-        let tracker = &self.grip.seat().tracker;
-        match tracker.core().is_removed() {
+        let tracker = &self.handle_ref.entry().tracker;
+        match tracker.circuit().is_removed() {
             true => self.registry.status(self.peer()),
-            false => tracker.status(&self.registry.shared().env),
+            false => tracker.status(&self.registry.shared().context),
         }
     }
 
@@ -168,7 +168,8 @@ impl<K: PeerKey> PeerHandle<K> {
     /// assert!(!peer_health::HealthRegistry::<u32>::new().peer(&7).is_circuit_open());
     /// ```
     pub fn is_circuit_open(&mut self) -> bool {
-        self.grip.seat().tracker.rests().is_none() && self.registry.is_circuit_open(self.peer())
+        self.handle_ref.entry().tracker.rests().is_none()
+            && self.registry.is_circuit_open(self.peer())
     }
 
     /// When a call may be admitted: see [`HealthRegistry::next_admission`].
@@ -195,8 +196,8 @@ impl<K: PeerKey> PeerHandle<K> {
 
 impl<K: PeerKey> Clone for PeerHandle<K> {
     fn clone(&self) -> Self {
-        let grip = Grip::new(Arc::clone(self.grip.seat()));
-        Self { registry: self.registry.clone(), grip }
+        let handle_ref = HandleRef::new(Arc::clone(self.handle_ref.entry()));
+        Self { registry: self.registry.clone(), handle_ref }
     }
 }
 

@@ -7,15 +7,15 @@
 
 use std::time::Duration;
 
-use super::audience::{Audience, Stop, tell_each};
+use super::subscribers::{Subscribers, Unsubscribe, tell_each};
 use super::{HealthRegistry, PeerKey, log};
-use crate::answer::Refused;
 use crate::circuit::Phase;
+use crate::outcome::Refused;
 use crate::sync::Arc;
 use crate::time::{Clock, Tick};
 
 /// What a hook is told.
-pub(crate) enum Told<'a, K> {
+pub(crate) enum HookNotice<'a, K> {
     /// A step was made by which the peer may be admitted earlier than it seemed, or stands
     /// otherwise.
     Peer(&'a K),
@@ -27,26 +27,26 @@ pub(crate) enum Told<'a, K> {
     Configured,
 }
 
-impl<K> Clone for Told<'_, K> {
+impl<K> Clone for HookNotice<'_, K> {
     fn clone(&self) -> Self {
         *self
     }
 }
 
-impl<K> Copy for Told<'_, K> {}
+impl<K> Copy for HookNotice<'_, K> {}
 
-type Hook<K> = Box<dyn Fn(Told<'_, K>) + Send + Sync>;
+type Hook<K> = Box<dyn Fn(HookNotice<'_, K>) + Send + Sync>;
 
-pub(super) struct Hooks<K>(Audience<Hook<K>>);
+pub(super) struct Hooks<K>(Subscribers<Hook<K>>);
 
 impl<K> Default for Hooks<K> {
     fn default() -> Self {
-        Self(Audience::new(None))
+        Self(Subscribers::new(None))
     }
 }
 
 impl<K> Hooks<K> {
-    pub(super) fn tell(&self, told: Told<'_, K>) {
+    pub(super) fn tell(&self, told: HookNotice<'_, K>) {
         let list = self.0.now();
         if !list.is_empty() {
             let lost = tell_each(&list, |hook| hook(told));
@@ -58,7 +58,7 @@ impl<K> Hooks<K> {
 /// A hook that was added: it is told until this is dropped.
 #[must_use = "the hook is removed when this is dropped"]
 pub(crate) struct Hooked {
-    _stop: Stop,
+    _stop: Unsubscribe,
 }
 
 /// How a peer stands, at one moment.
@@ -80,37 +80,37 @@ pub(crate) struct Standing {
 impl<K: PeerKey> HealthRegistry<K> {
     /// Adds a hook: told of each step that is made from now on. Whoever looks at a peer after this
     /// misses none: each was made before the look, or is told.
-    pub(crate) fn hook(&self, hook: impl Fn(Told<'_, K>) + Send + Sync + 'static) -> Hooked {
+    pub(crate) fn hook(&self, hook: impl Fn(HookNotice<'_, K>) + Send + Sync + 'static) -> Hooked {
         let hooks = Arc::clone(&self.inner.hooks);
         let hook = hooks.0.add(Box::new(hook));
-        Hooked { _stop: Stop(Box::new(move || hooks.0.remove(&hook))) }
+        Hooked { _stop: Unsubscribe(Box::new(move || hooks.0.remove(&hook))) }
     }
 
     /// How a peer stands. Asks for no admission: no refusal is counted, and it is no use of the
     /// peer. An unknown peer stands as a new one.
     pub(crate) fn standing(&self, peer: &K) -> Standing {
-        let Some(seat) = self.known(peer) else { return Standing::default() };
-        let (env, core) = (&self.shared().env, seat.tracker.core());
+        let Some(entry) = self.known(peer) else { return Standing::default() };
+        let (context, circuit) = (&self.shared().context, entry.tracker.circuit());
         // Of a peer that admits all, nobody asks the time.
-        let now = if core.admits_all() { Tick::default() } else { env.clock.now() };
-        let core = core.seen_at(now);
-        let refused = seat.tracker.refusal(&core, env, now);
-        let look_again = match &core.phase {
-            Phase::HalfOpen(trial) if refused.is_some() => {
-                trial.frees_at(env.rules().half_open_max)
+        let now = if circuit.admits_all() { Tick::default() } else { context.clock.now() };
+        let circuit = circuit.seen_at(now);
+        let refused = entry.tracker.refusal(&circuit, context, now);
+        let look_again = match &circuit.phase {
+            Phase::HalfOpen(half_open) if refused.is_some() => {
+                half_open.frees_at(context.rules().half_open_max)
             }
             _ => None,
         };
-        let troubled = match &core.phase {
-            Phase::Closed(_) => core.health.run.streak > 0,
+        let troubled = match &circuit.phase {
+            Phase::Closed(_) => circuit.health.run.streak > 0,
             phase => matches!(phase, Phase::Open(_) | Phase::HalfOpen(_)),
         };
         Standing {
-            answered: seat.tracker.successes() > 0,
+            answered: entry.tracker.successes() > 0,
             troubled,
             refused,
             look_again: look_again.map(|at| Duration::from_nanos(at.since(now))),
-            opened_at: core.opened_at(),
+            opened_at: circuit.opened_at(),
         }
     }
 
@@ -125,12 +125,12 @@ impl<K: PeerKey> HealthRegistry<K> {
 
     /// The registry's clock.
     pub(crate) fn clock(&self) -> Clock {
-        self.shared().env.clock.clone()
+        self.shared().context.clock.clone()
     }
 
     /// The registry's time.
     pub(crate) fn now(&self) -> Tick {
-        self.shared().env.clock.now()
+        self.shared().context.clock.now()
     }
 }
 

@@ -4,17 +4,17 @@
 //! `EndpointId == EndpointId` takes constant time, as comparing secrets must; ids are public, and
 //! comparing their bytes is forty times faster.
 //!
-//! The seats are the map's keys: each holds its peer's key, and the map no second one. It is asked
+//! The entries are the map's keys: each holds its peer's key, and the map no second one. It is asked
 //! with a borrowed key, which is not cloned.
 //!
-//! A key is hashed before the map is asked, and its seat keeps the hash: a map that grows in the
+//! A key is hashed before the map is asked, and its entry keeps the hash: a map that grows in the
 //! midst of which a key's `Hash` panics, loses the peers that it was about to move (R25).
 
 use std::borrow::Borrow;
 use std::fmt::Debug;
 use std::hash::{BuildHasher, Hash, Hasher};
 
-use crate::seat::Seat;
+use crate::peer::PeerEntry;
 use crate::sync::Arc;
 
 /// What a peer may be known by: any value that can be hashed, compared, cloned, printed and shared.
@@ -34,16 +34,16 @@ pub trait PeerKey: Hash + Eq + Clone + Debug + Send + Sync + 'static {}
 
 impl<K: Hash + Eq + Clone + Debug + Send + Sync + 'static> PeerKey for K {}
 
-/// A seat in the map, in the place of its key.
-pub(crate) struct Keyed<K>(pub(crate) Arc<Seat<K>>);
+/// An entry in the map, in the place of its key.
+pub(crate) struct Keyed<K>(pub(crate) Arc<PeerEntry<K>>);
 
-/// Whatever names a peer of the map, which is asked with one of these: by its key or by its seat, and
+/// Whatever names a peer of the map, which is asked with one of these: by its key or by its entry, and
 /// by the hash of its key.
 pub(crate) trait AsKey<K> {
     /// The key, where one is at hand.
     fn key(&self) -> Option<&K>;
-    /// Where the peer's seat lies, if that is known.
-    fn lies(&self) -> Option<SeatRef>;
+    /// Where the peer's entry lies, if that is known.
+    fn lies(&self) -> Option<EntryRef>;
     fn hash(&self) -> u64;
 }
 
@@ -53,8 +53,8 @@ impl<K> AsKey<K> for Keyed<K> {
         Some(&self.0.key)
     }
 
-    fn lies(&self) -> Option<SeatRef> {
-        Some(SeatRef::of(&self.0))
+    fn lies(&self) -> Option<EntryRef> {
+        Some(EntryRef::of(&self.0))
     }
 
     #[inline]
@@ -72,7 +72,7 @@ impl<K> AsKey<K> for KeyRef<'_, K> {
         Some(self.0)
     }
 
-    fn lies(&self) -> Option<SeatRef> {
+    fn lies(&self) -> Option<EntryRef> {
         None
     }
 
@@ -82,26 +82,26 @@ impl<K> AsKey<K> for KeyRef<'_, K> {
     }
 }
 
-/// Where a seat lies, or lay, and the hash of its key: no code of a key finds it again. Another that
+/// Where an entry lies, or lay, and the hash of its key: no code of a key finds it again. Another that
 /// lies there by now is of the same peer, or has another hash.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct SeatRef {
+pub(crate) struct EntryRef {
     address: usize,
     hash: u64,
 }
 
-impl SeatRef {
-    pub(crate) fn of<K>(seat: &Seat<K>) -> Self {
-        Self { address: std::ptr::from_ref(seat).addr(), hash: seat.hash }
+impl EntryRef {
+    pub(crate) fn of<K>(entry: &PeerEntry<K>) -> Self {
+        Self { address: std::ptr::from_ref(entry).addr(), hash: entry.hash }
     }
 }
 
-impl<K> AsKey<K> for SeatRef {
+impl<K> AsKey<K> for EntryRef {
     fn key(&self) -> Option<&K> {
         None
     }
 
-    fn lies(&self) -> Option<SeatRef> {
+    fn lies(&self) -> Option<EntryRef> {
         Some(*self)
     }
 
@@ -122,7 +122,7 @@ impl<K> Hash for dyn AsKey<K> + '_ {
     }
 }
 
-/// Keys are compared without their hashes: a seat keeps its own in another line of cache.
+/// Keys are compared without their hashes: an entry keeps its own in another line of cache.
 impl<K: Eq + 'static> PartialEq for dyn AsKey<K> + '_ {
     #[inline]
     fn eq(&self, other: &Self) -> bool {

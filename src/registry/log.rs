@@ -12,22 +12,22 @@ use super::short;
 use crate::event::EventKind;
 #[cfg(feature = "tracing")]
 use crate::foreign::quietly;
-use crate::seat::Seat;
+use crate::peer::PeerEntry;
 
 /// Subscribers are foreign, and so is how a key shows itself: what panics there is lost to the log.
 #[cfg(feature = "tracing")]
-pub(super) fn transition<K: PeerKey>(seat: &Seat<K>, generation: u64, kind: EventKind) {
-    quietly(|| write(seat, generation, kind));
+pub(super) fn transition<K: PeerKey>(entry: &PeerEntry<K>, generation: u64, kind: EventKind) {
+    quietly(|| write(entry, generation, kind));
 }
 
 #[cfg(feature = "tracing")]
-fn write<K: PeerKey>(seat: &Seat<K>, generation: u64, kind: EventKind) {
+fn write<K: PeerKey>(entry: &PeerEntry<K>, generation: u64, kind: EventKind) {
     use EventKind as Kind;
     use tracing::{debug, info, trace, warn};
-    let peer = || short(&*seat.key);
+    let peer = || short(&*entry.key);
     match kind {
-        Kind::Opened { retry_after, reopened: false } if seat.tracker.successes() > 0 => {
-            let last = seat.tracker.errors(&seat.tracker.core()).last;
+        Kind::Opened { retry_after, reopened: false } if entry.tracker.successes() > 0 => {
+            let last = entry.tracker.errors(&entry.tracker.circuit()).last;
             let error = last.as_ref().map(|last| last.failure.error());
             let error = error.map(tracing::field::display);
             warn!(target: "peer_health", peer = peer(), generation, ?retry_after, error, "circuit opened");
@@ -60,7 +60,7 @@ fn write<K: PeerKey>(seat: &Seat<K>, generation: u64, kind: EventKind) {
 }
 
 #[cfg(not(feature = "tracing"))]
-pub(super) fn transition<K: PeerKey>(_: &Seat<K>, _: u64, _: EventKind) {}
+pub(super) fn transition<K: PeerKey>(_: &PeerEntry<K>, _: u64, _: EventKind) {}
 
 /// A listener has panicked, or there was no event to tell it.
 #[cfg(feature = "tracing")]

@@ -1,23 +1,23 @@
-//! The table of peers: one seat per peer, never more than `max_peers` (R26, R27).
+//! The table of peers: one entry per peer, never more than `max_peers` (R26, R27).
 //!
 //! No guard of the map leaves a method, and nothing runs under a shard's lock but `Eq` of the key and
-//! steps of a circuit, which wait for nobody. Seats are dropped outside. A key that panics leaves the
+//! steps of a circuit, which wait for nobody. Entries are dropped outside. A key that panics leaves the
 //! table as it was, and gives its place back.
 //!
-//! Beside the map every seat stands in a [`Circle`], so that whoever looks for room looks at a few
-//! seats and not at the table: see [`room`](super::room).
+//! Beside the map every entry stands in a [`EntryRing`], so that whoever looks for room looks at a few
+//! entries and not at the table: see [`room`](super::room).
 
 use std::hash::BuildHasher;
 
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 
-use super::census::Rounds;
-use super::circle::Circle;
+use super::evict::{Looks, Uses};
 use super::key::{AsKey, KeyRef, Keyed, PeerKey, Taken};
-use super::room::{Looks, Uses};
-use crate::circuit::Core;
-use crate::seat::{Said, Seat, Shared};
+use super::outage::Rounds;
+use super::ring::EntryRing;
+use crate::circuit::Circuit;
+use crate::peer::{Announcement, PeerEntry, RegistryShared};
 use crate::sync::{Arc, AtomicU64, AtomicUsize, KeyHasher, Mutex, Ordering, Swap, Weak};
 use crate::tracker::Tracker;
 
@@ -26,11 +26,11 @@ pub(super) type Map<K> = DashMap<Keyed<K>, (), Taken>;
 pub(crate) struct Table<K> {
     pub(super) map: Map<K>,
     hasher: KeyHasher,
-    pub(super) circle: Circle<K>,
-    /// Places taken or promised: never less than the seats in the map.
+    pub(super) ring: EntryRing<K>,
+    /// Places taken or promised: never less than the entries in the map.
     taken: AtomicUsize,
     /// How a tracker begins: shared by those that were never in trouble.
-    fresh: Swap<Core>,
+    fresh: Swap<Circuit>,
     /// The highest generation that a tracker which is gone has reached: its peer's next tracker
     /// continues there.
     generations: AtomicU64,
@@ -41,28 +41,28 @@ pub(crate) struct Table<K> {
 }
 
 /// A place that was taken for a newcomer: given back if nobody comes to sit there.
-pub(super) struct Promise<'a, K>(pub(super) &'a Table<K>);
+pub(super) struct Reservation<'a, K>(pub(super) &'a Table<K>);
 
-impl<K> Promise<'_, K> {
+impl<K> Reservation<'_, K> {
     fn keep(self) {
         std::mem::forget(self);
     }
 }
 
-impl<K> Drop for Promise<'_, K> {
+impl<K> Drop for Reservation<'_, K> {
     fn drop(&mut self) {
-        self.0.give_places_back(1);
+        self.0.release(1);
     }
 }
 
-/// So many seats are looked at together.
+/// So many entries are looked at together.
 pub(super) const GROUP: usize = 32;
 
-/// Looks at seats that are about to be used: their memory comes into the cache side by side, and
+/// Looks at entries that are about to be used: their memory comes into the cache side by side, and
 /// not one after the other.
-pub(super) fn ahead<'a, K: 'a>(seats: impl Iterator<Item = &'a Seat<K>>) {
-    for seat in seats {
-        seat.tracker.prefetch();
+pub(super) fn ahead<'a, K: 'a>(entries: impl Iterator<Item = &'a PeerEntry<K>>) {
+    for entry in entries {
+        entry.tracker.prefetch();
     }
 }
 
@@ -74,16 +74,16 @@ impl<K> Table<K> {
     }
 
     /// Takes a place if there are less than `max`.
-    pub(super) fn take_place(&self, max: usize) -> Option<Promise<'_, K>> {
+    pub(super) fn reserve(&self, max: usize) -> Option<Reservation<'_, K>> {
         // Relaxed, twice: pairs with `give_places_back`; the number alone matters, and a
         // read-modify-write sees the latest.
         let taken = self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |taken| {
             (taken < max).then_some(taken + 1)
         });
-        taken.is_ok().then(|| Promise(self))
+        taken.is_ok().then(|| Reservation(self))
     }
 
-    pub(super) fn give_places_back(&self, places: usize) {
+    pub(super) fn release(&self, places: usize) {
         // Relaxed: pairs with `take_place`.
         self.taken.fetch_sub(places, Ordering::Relaxed);
     }
@@ -97,9 +97,9 @@ impl<K: PeerKey> Table<K> {
         Self {
             map: DashMap::with_hasher_and_shard_amount(Taken::default(), shards),
             hasher: KeyHasher::default(),
-            circle: Circle::new(max_peers),
+            ring: EntryRing::new(max_peers),
             taken: AtomicUsize::new(0),
-            fresh: Swap::new(Arc::new(Core::new(0))),
+            fresh: Swap::new(Arc::new(Circuit::new(0))),
             generations: AtomicU64::new(0),
             seed,
             looks: Mutex::default(),
@@ -108,30 +108,30 @@ impl<K: PeerKey> Table<K> {
         }
     }
 
-    /// The peer's seat, if it has one.
-    pub(crate) fn get(&self, key: &K) -> Option<Arc<Seat<K>>> {
+    /// The peer's entry, if it has one.
+    pub(crate) fn get(&self, key: &K) -> Option<Arc<PeerEntry<K>>> {
         self.find(&KeyRef(key, self.hasher.hash_one(key)))
     }
 
     #[inline]
-    fn find(&self, key: &KeyRef<'_, K>) -> Option<Arc<Seat<K>>> {
+    fn find(&self, key: &KeyRef<'_, K>) -> Option<Arc<PeerEntry<K>>> {
         self.map.get(key as &dyn AsKey<K>).map(|found| Arc::clone(&found.key().0))
     }
 
-    /// The peer's seat, made if there is room for it; counted as a use. `patient`: who asks waits
+    /// The peer's entry, made if there is room for it; counted as a use. `patient`: who asks waits
     /// until all were looked at for room.
     #[inline(never)]
-    pub(crate) fn seat(
+    pub(crate) fn entry(
         &self,
-        shared: &Arc<Shared<K>>,
+        shared: &Arc<RegistryShared<K>>,
         key: &K,
         patient: bool,
-    ) -> Option<Arc<Seat<K>>> {
+    ) -> Option<Arc<PeerEntry<K>>> {
         let key = KeyRef(key, self.hasher.hash_one(key));
         match self.find(&key) {
-            Some(seat) => {
-                seat.tracker.mark(shared.now_used());
-                Some(seat)
+            Some(entry) => {
+                entry.tracker.record_use(shared.current_use());
+                Some(entry)
             }
             None => self.insert(shared, &key, patient),
         }
@@ -139,43 +139,43 @@ impl<K: PeerKey> Table<K> {
 
     fn insert(
         &self,
-        shared: &Arc<Shared<K>>,
+        shared: &Arc<RegistryShared<K>>,
         &KeyRef(key, hash): &KeyRef<'_, K>,
         patient: bool,
-    ) -> Option<Arc<Seat<K>>> {
+    ) -> Option<Arc<PeerEntry<K>>> {
         // What may panic comes before anything changes (R25).
         let (own, salt) = (key.clone(), self.salt(key));
-        let stamp = shared.next_use();
+        let last_use = shared.next_use();
         // Read after the place in the order of uses was taken: see `Uses`.
-        let now = shared.env.clock.now();
-        self.forget_a_few(shared, stamp, now);
+        let now = shared.context.clock.now();
+        self.forget_a_few(shared, last_use, now);
         let Some(promise) = self.make_place(shared, now, patient) else {
             // Relaxed: pairs with nothing; a total.
             shared.ledger.untracked.fetch_add(1, Ordering::Relaxed);
             return None;
         };
-        let core = self.fresh_core();
-        let tracker = Tracker::new(Arc::clone(&core), salt, stamp);
-        let seat = Arc::new(Seat::new(tracker, Arc::clone(shared), own).hashed(hash));
-        match self.map.entry(Keyed(Arc::clone(&seat))) {
+        let circuit = self.fresh_circuit();
+        let tracker = Tracker::new(Arc::clone(&circuit), salt, last_use);
+        let entry = Arc::new(PeerEntry::new(tracker, Arc::clone(shared), own).hashed(hash));
+        match self.map.entry(Keyed(Arc::clone(&entry))) {
             Entry::Occupied(found) => return Some(Arc::clone(&found.key().0)),
             Entry::Vacant(place) => {
                 // Asked again under the lock of the shard, where the peer's earlier tracker ended.
-                let fresh = self.fresh_core();
-                if !Arc::ptr_eq(&core, &fresh) {
-                    seat.tracker.begin(fresh);
+                let fresh = self.fresh_circuit();
+                if !Arc::ptr_eq(&circuit, &fresh) {
+                    entry.tracker.begin(fresh);
                 }
                 drop(place.insert(()));
             }
         }
         promise.keep();
-        self.circle.add(&seat);
-        Some(seat)
+        self.ring.add(&entry);
+        Some(entry)
     }
 
     /// How a new tracker begins: asked under the lock of the peer's shard, with a generation that
     /// no earlier tracker of the peer has reached.
-    fn fresh_core(&self) -> Arc<Core> {
+    fn fresh_circuit(&self) -> Arc<Circuit> {
         // Relaxed: pairs with `retire`, which the same lock orders before this. Asked without the
         // lock, it may be too early.
         let generation = self.generations.load(Ordering::Relaxed);
@@ -183,14 +183,14 @@ impl<K: PeerKey> Table<K> {
         if fresh.generation >= generation {
             return Arc::clone(&fresh);
         }
-        let fresh = Arc::new(Core::new(generation));
+        let fresh = Arc::new(Circuit::new(generation));
         self.fresh.replace(Arc::clone(&fresh));
         fresh
     }
 
     /// A tracker goes whose last phase is `generation`. To be told under the lock of its shard.
     pub(super) fn retire(&self, generation: u64) {
-        // Relaxed: pairs with `fresh_core`, under the same lock.
+        // Relaxed: pairs with `fresh_circuit`, under the same lock.
         self.generations.fetch_max(generation, Ordering::Relaxed);
     }
 
@@ -201,40 +201,40 @@ impl<K: PeerKey> Table<K> {
 
     /// Removes the peer (R27): its tracker's last phase begins under the lock of the shard, so
     /// that nobody can find the old tracker afterwards, nor a new one before.
-    pub(crate) fn remove(&self, shared: &Shared<K>, key: &K) -> bool {
+    pub(crate) fn remove(&self, shared: &RegistryShared<K>, key: &K) -> bool {
         let mut ended = (None, [None; 2]);
         let key = KeyRef(key, self.hasher.hash_one(key));
-        let removed = self.map.remove_if(&key as &dyn AsKey<K>, |Keyed(seat), ()| {
-            ended = seat.remove();
-            self.retire(seat.tracker.core().generation);
+        let removed = self.map.remove_if(&key as &dyn AsKey<K>, |Keyed(entry), ()| {
+            ended = entry.remove();
+            self.retire(entry.tracker.circuit().generation);
             true
         });
-        let Some((Keyed(seat), ())) = removed else { return false };
-        self.circle.remove(&seat);
-        self.give_places_back(1);
+        let Some((Keyed(entry), ())) = removed else { return false };
+        self.ring.remove(&entry);
+        self.release(1);
         let (totals, turns) = ended;
         let totals = totals.unwrap_or_default();
         shared.ledger.add(totals);
         // Relaxed: pairs with nothing; a total.
         shared.ledger.removed.fetch_add(1, Ordering::Relaxed);
-        seat.tell(&turns);
+        entry.tell(&turns);
         let answered = totals.succeeded > 0 || totals.reported_successes > 0;
-        (shared.sink)(&seat, Said::Gone { answered });
+        (shared.sink)(&entry, Announcement::Gone { answered });
         true
     }
 
-    /// All seats, none of them held by that: a peer may go before it is looked at. A shard is held
-    /// only while its seats are counted up (R28).
-    pub(super) fn seats(&self) -> Vec<Weak<Seat<K>>> {
-        let mut seats = Vec::with_capacity(self.len());
-        let mut entries = self.map.iter();
+    /// All entries, none of them held by that: a peer may go before it is looked at. A shard is held
+    /// only while its entries are counted up (R28).
+    pub(super) fn entries(&self) -> Vec<Weak<PeerEntry<K>>> {
+        let mut entries = Vec::with_capacity(self.len());
+        let mut keys = self.map.iter();
         loop {
-            let group: Vec<_> = entries.by_ref().take(GROUP).collect();
+            let group: Vec<_> = keys.by_ref().take(GROUP).collect();
             if group.is_empty() {
-                return seats;
+                return entries;
             }
-            ahead(group.iter().map(|entry| &*entry.key().0));
-            seats.extend(group.iter().map(|entry| Arc::downgrade(&entry.key().0)));
+            ahead(group.iter().map(|found| &*found.key().0));
+            entries.extend(group.iter().map(|found| Arc::downgrade(&found.key().0)));
         }
     }
 }

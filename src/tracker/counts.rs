@@ -1,9 +1,9 @@
 //! What is counted beside a peer's circuit, and when the peer was last used.
 
-use super::record::Record;
+use super::totals::Record;
 use super::{Errors, Tracker};
-use crate::answer::Reason;
-use crate::circuit::{Beside, Core, Phase, Turn, Turns};
+use crate::circuit::{Circuit, Noted, Phase, Turn, Turns};
+use crate::outcome::Reason;
 use crate::snapshot::PeerTotals;
 use crate::sync::{Ordering, Total, prefetch};
 use crate::time::Tick;
@@ -18,7 +18,7 @@ impl Tracker {
     /// Brings what calls write, and whether the circuit is at rest, into the cache: before it is asked.
     #[inline]
     pub(crate) fn prefetch(&self) {
-        prefetch(&self.stamp);
+        prefetch(&self.last_use);
         self.word.prefetch();
     }
 
@@ -46,15 +46,15 @@ impl Tracker {
     }
 
     /// What steps are told of what is noted beside the circuit.
-    pub(super) fn beside(&self) -> Beside {
+    pub(super) fn beside(&self) -> Noted {
         let successes = self.successes();
-        let zero = Beside { successes, ..Beside::default() };
+        let zero = Noted { successes, ..Noted::default() };
         self.record.get().map_or(zero, |record| record.beside(successes))
     }
 
     /// What is known of errors since the last reset.
-    pub(crate) fn errors(&self, core: &Core) -> Errors {
-        self.record.get().map(|record| record.errors(core.health.era)).unwrap_or_default()
+    pub(crate) fn errors(&self, circuit: &Circuit) -> Errors {
+        self.record.get().map(|record| record.errors(circuit.health.era)).unwrap_or_default()
     }
 
     /// Whether there ever was an error.
@@ -63,9 +63,9 @@ impl Tracker {
     }
 
     /// Successes since the last error or reset.
-    pub(crate) fn successes_since(&self, core: &Core, errors: &Errors) -> u64 {
+    pub(crate) fn successes_since(&self, circuit: &Circuit, errors: &Errors) -> u64 {
         let before = errors.last.as_ref().map_or(0, |last| last.successes);
-        self.successes().saturating_sub(before.max(core.health.successes_before))
+        self.successes().saturating_sub(before.max(circuit.health.successes_before))
     }
 
     pub(crate) fn totals(&self) -> PeerTotals {
@@ -103,10 +103,10 @@ impl Tracker {
 
     /// Notes the use of a peer, in the registry's order of uses.
     #[inline]
-    pub(crate) fn mark(&self, stamp: u64) {
+    pub(crate) fn record_use(&self, last_use: u64) {
         // Relaxed, twice: pairs with `stamp`, as in `Record::touch`.
-        if self.stamp.load(Ordering::Relaxed) < stamp {
-            self.stamp.fetch_max(stamp, Ordering::Relaxed);
+        if self.last_use.load(Ordering::Relaxed) < last_use {
+            self.last_use.fetch_max(last_use, Ordering::Relaxed);
         }
     }
 
@@ -115,19 +115,19 @@ impl Tracker {
         self.salt
     }
 
-    pub(crate) fn stamp(&self) -> u64 {
+    pub(crate) fn last_use(&self) -> u64 {
         // Relaxed: pairs with `mark`; see there.
-        self.stamp.load(Ordering::Relaxed)
+        self.last_use.load(Ordering::Relaxed)
     }
 
     /// Since when a tracker in trouble is of no use to anybody: its last use or the end of its
     /// wait, whichever is later (R26). `None` for an override, which is never forgotten.
-    pub(crate) fn unused_since(&self, core: &Core) -> Option<Tick> {
-        let used = self.record.get().map_or_else(Tick::default, Record::used_at);
-        match &core.phase {
-            Phase::Closed(_) => Some(used),
-            Phase::Open(spell) => Some(used.max(spell.ends())),
-            Phase::HalfOpen(trial) => Some(used.max(trial.since)),
+    pub(crate) fn unused_since(&self, circuit: &Circuit) -> Option<Tick> {
+        let record_use_now = self.record.get().map_or_else(Tick::default, Record::used_at);
+        match &circuit.phase {
+            Phase::Closed(_) => Some(record_use_now),
+            Phase::Open(open) => Some(record_use_now.max(open.ends())),
+            Phase::HalfOpen(half_open) => Some(record_use_now.max(half_open.since)),
             _ => None,
         }
     }

@@ -1,8 +1,8 @@
 //! What calls are fed to a window (R15).
 
-use super::{Env, Tracker};
-use crate::answer::Recorded;
-use crate::circuit::{Outcome, Settled, Turn, Turns};
+use super::{Context, Tracker};
+use crate::circuit::{Report, Settled, Turn, Turns};
+use crate::outcome::Recorded;
 use crate::time::Tick;
 
 impl Tracker {
@@ -10,10 +10,10 @@ impl Tracker {
     /// reaches a rate (R15). Without a time the window is one by count.
     pub(super) fn feed(
         &self,
-        env: &Env,
+        context: &Context,
         now: Option<Tick>,
         generation: u64,
-        outcome: Outcome<'_>,
+        report: Report<'_>,
         settled: Settled,
         turns: Turns,
     ) -> (Recorded, Turns) {
@@ -23,12 +23,13 @@ impl Tracker {
             // No rate is reached by this.
             return (settled.recorded, turns);
         }
-        let now = now.unwrap_or_else(|| env.clock.now());
-        let asked = outcome.asked_wait();
+        let now = now.unwrap_or_else(|| context.clock.now());
+        let asked = report.asked_wait();
         // Of the steps that feed a window, one alone is a transition: that after a ban.
         let lifted = matches!(turns[0], Some((_, Turn::Controlled(_))));
         let after = |told: Turns| if lifted { [turns[0], told[0]] } else { told };
-        match self.advance(env, now, |core, at| core.trip(generation, counts, asked, at)) {
+        match self.advance(context, now, |circuit, at| circuit.trip(generation, counts, asked, at))
+        {
             (Some(retry_after), told) => (Recorded::Opened { retry_after }, after(told)),
             // Held back, if anything is to be told (R30).
             (None, told) if turns[0].is_none() || lifted => (settled.recorded, after(told)),

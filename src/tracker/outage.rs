@@ -1,37 +1,47 @@
 //! What the steps of a tracker mean to the guard against an outage of our own (R30).
 
-use super::Env;
-use crate::answer::Recorded;
-use crate::circuit::{At, Core, Turn, Turns, Verdict};
-use crate::guard::Place;
+use super::Context;
+use crate::circuit::{Circuit, Outcome, StepContext, Turn, Turns};
+use crate::outage::Grant;
+use crate::outcome::Recorded;
 
 /// A place for the trip of this circuit. Who never answered needs none.
 #[cold]
-pub(super) fn place(env: &Env, answered: bool, seen: &Core, at: At<'_>) -> Place {
+pub(super) fn place(
+    context: &Context,
+    answered: bool,
+    seen: &Circuit,
+    at: StepContext<'_>,
+) -> Grant {
     if !answered {
-        return Place::Free;
+        return Grant::Free;
     }
-    env.guard.take(at.rules, at.now, seen.is_held_back(at.rules, at.now))
+    context.guard.take(at.rules, at.now, seen.is_held_back(at.rules, at.now))
 }
 
 /// After a step that was made: if its trip had a place, that is said; if there is room for all again, an
 /// outage that went on is over. A count that has begun goes on, since there may soon be trips.
-pub(super) fn opened(env: &Env, at: At<'_>, place: Place, turns: Turns) -> Turns {
+pub(super) fn opened(context: &Context, at: StepContext<'_>, place: Grant, turns: Turns) -> Turns {
     if at.rules.guard.is_some() {
-        env.guard.count_on(at.rules, at.now);
+        context.guard.count_on(at.rules, at.now);
     }
-    let Place::Taken { calm } = place else { return turns };
-    env.guard.trip_made();
-    let over = turns[0].filter(|_| calm && env.guard.holds());
+    let Grant::Taken { calm } = place else { return turns };
+    context.guard.trip_made();
+    let over = turns[0].filter(|_| calm && context.guard.holds());
     [turns[0], over.map(|(generation, _)| (generation, Turn::Relieved))]
 }
 
 /// Whether a success comes, during an outage, from a peer whose trip was held back (R30).
-pub(super) fn answers(env: &Env, core: &Core, verdict: Verdict, at: At<'_>) -> bool {
-    verdict == Verdict::Success
+pub(super) fn answers(
+    context: &Context,
+    circuit: &Circuit,
+    outcome: Outcome,
+    at: StepContext<'_>,
+) -> bool {
+    outcome == Outcome::Success
         && at.rules.guard.is_some()
-        && env.guard.holds()
-        && core.is_held_back(at.rules, at.now)
+        && context.guard.holds()
+        && circuit.is_held_back(at.rules, at.now)
 }
 
 /// Adds to the transitions of a success that it came from such a peer, unless it would have opened

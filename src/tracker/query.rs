@@ -1,8 +1,8 @@
 //! When a peer may be called, without asking to be admitted (R7).
 
-use super::{Env, Tracker, View};
-use crate::answer::{NextAdmission, Refused, Status};
-use crate::circuit::{Admission, At, Core};
+use super::{Context, Tracker, View};
+use crate::circuit::{Admission, Circuit, StepContext};
+use crate::outcome::{NextAdmission, Refused, Status};
 use crate::time::Tick;
 
 impl View {
@@ -10,7 +10,7 @@ impl View {
     /// not begun yet.
     pub(crate) fn seen_at(self, now: Tick) -> Self {
         let lifted = self.after_ban(now);
-        match lifted.map(|lifted| Core { generation: self.generation, ..lifted }) {
+        match lifted.map(|lifted| Circuit { generation: self.generation, ..lifted }) {
             Some(lifted) => Self { copy: Some(lifted), ..self },
             None => self,
         }
@@ -19,28 +19,39 @@ impl View {
 
 impl Tracker {
     /// Where the circuit stands now. The clock is read only where a ban may have ended.
-    pub(crate) fn status(&self, env: &Env) -> Status {
-        let core = self.core();
-        if core.is_banned_for_a_time() {
-            return core.seen_at(env.clock.now()).status();
+    pub(crate) fn status(&self, context: &Context) -> Status {
+        let circuit = self.circuit();
+        if circuit.is_banned_for_a_time() {
+            return circuit.seen_at(context.clock.now()).status();
         }
-        core.status()
+        circuit.status()
     }
 
     /// When a call may be admitted: what `acquire` would answer, not acted upon (R7).
-    pub(crate) fn next_admission(&self, core: &Core, env: &Env, now: Tick) -> NextAdmission {
-        self.refusal(core, env, now).map_or(NextAdmission::Now, |refused| {
+    pub(crate) fn next_admission(
+        &self,
+        circuit: &Circuit,
+        context: &Context,
+        now: Tick,
+    ) -> NextAdmission {
+        self.refusal(circuit, context, now).map_or(NextAdmission::Now, |refused| {
             refused.retry_after.map_or(NextAdmission::Unknown, NextAdmission::After)
         })
     }
 
     /// How `acquire` would refuse, not acted upon and not counted; `None` if it would admit.
-    pub(crate) fn refusal(&self, core: &Core, env: &Env, now: Tick) -> Option<Refused> {
-        if core.admits_all() {
+    pub(crate) fn refusal(
+        &self,
+        circuit: &Circuit,
+        context: &Context,
+        now: Tick,
+    ) -> Option<Refused> {
+        if circuit.admits_all() {
             return None;
         }
-        let rules = env.rules();
-        match core.admit(At { rules: &rules, now, salt: self.salt, held: false }).reply {
+        let rules = context.rules();
+        match circuit.admit(StepContext { rules: &rules, now, salt: self.salt, held: false }).reply
+        {
             Admission::Admitted(_) | Admission::Gone => None,
             Admission::Refused(refused) => Some(refused),
         }

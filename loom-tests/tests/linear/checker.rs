@@ -5,10 +5,10 @@
 use std::collections::HashSet;
 use std::fmt::Write;
 
-use crate::circuit::Core;
+use crate::circuit::Circuit;
 use crate::config::HealthConfig;
+use crate::config::rules::Rules;
 use crate::program::{Act, Entry, print};
-use crate::rules::Rules;
 use crate::specification::apply;
 use crate::sync::Arc;
 
@@ -31,7 +31,7 @@ pub(crate) fn search(entries: &[Entry], rules: &[HealthConfig]) -> Finding {
     let mut search = Search { entries, in_force, vain: HashSet::new() };
     let configured = entries.iter().enumerate().filter(|(_, e)| configures(e).is_some());
     let done = configured.fold(0, |done, (index, _)| done | 1 << index);
-    match search.explains(done, &Core::new(0)) {
+    match search.explains(done, &Circuit::new(0)) {
         true if search.vain.is_empty() => Finding::Plain,
         true => Finding::Found,
         false => Finding::None,
@@ -69,13 +69,13 @@ struct Search<'a> {
 
 impl Search<'_> {
     /// Whether the operations that are not in `done` can follow this state in some order.
-    fn explains(&mut self, done: u64, core: &Core) -> bool {
+    fn explains(&mut self, done: u64, circuit: &Circuit) -> bool {
         let waits = |index: usize| done & (1 << index) == 0;
         // Whatever ended before another began comes before it: only those can be next that began
         // before any that waits has ended.
         let waiting = self.entries.iter().enumerate().filter(|(index, _)| waits(*index));
         let Some(horizon) = waiting.map(|(_, entry)| entry.ended).min() else { return true };
-        if !self.vain.is_empty() && self.vain.contains(&(done, print(core))) {
+        if !self.vain.is_empty() && self.vain.contains(&(done, print(circuit))) {
             return false;
         }
         for index in (0..self.entries.len()).filter(|index| waits(*index)) {
@@ -84,7 +84,7 @@ impl Search<'_> {
                 continue;
             }
             for choice in 0..self.in_force[index].len() {
-                if let Some((next, answer)) = apply(core, entry, &self.in_force[index][choice])
+                if let Some((next, answer)) = apply(circuit, entry, &self.in_force[index][choice])
                     && answer == entry.answer
                     && self.explains(done | 1 << index, &next)
                 {
@@ -92,7 +92,7 @@ impl Search<'_> {
                 }
             }
         }
-        self.vain.insert((done, print(core)));
+        self.vain.insert((done, print(circuit)));
         false
     }
 }

@@ -7,12 +7,12 @@ use std::sync::atomic::Ordering as Std;
 
 use shuttle::scheduler::{RandomScheduler, Schedule, Scheduler, Task, TaskId};
 
-use crate::answer::{Recorded, WindowCounts};
-use crate::circuit::{At, Beside, Core, Outcome, Phase, Step, Ticket, Verdict};
+use crate::circuit::{Circuit, Noted, Outcome, Phase, Report, Step, StepContext, Ticket};
+use crate::config::rules::Rules;
 use crate::histories::{check, check_under, random};
-use crate::peer::{SALT, Time};
+use crate::outcome::{Recorded, WindowCounts};
+use crate::subject::{SALT, Time};
 use crate::program::{Act, Answer, Ending, Entry, Look, Mix, Program, Recorder, Subject, THREADS};
-use crate::rules::Rules;
 use crate::sync::{Arc, AtomicU64, Ordering, Swap};
 use crate::time::{Clock, Tick};
 
@@ -37,7 +37,7 @@ enum Flaw {
 /// A small tracker.
 struct Tracker {
     flaw: Flaw,
-    core: Swap<Core>,
+    circuit: Swap<Circuit>,
     /// Used by [`Flaw::StreakBeside`].
     streak: AtomicU64,
     rules: Arc<Rules>,
@@ -45,16 +45,17 @@ struct Tracker {
 }
 
 impl Tracker {
-    fn advance<R>(&self, now: Tick, step: impl Fn(&Core, At<'_>) -> Step<R>) -> R {
-        let mut seen = self.core.load();
+    fn advance<R>(&self, now: Tick, step: impl Fn(&Circuit, StepContext<'_>) -> Step<R>) -> R {
+        let mut seen = self.circuit.load();
         loop {
-            let made = step(&seen, At { rules: &self.rules, now, salt: SALT, held: false });
+            let made =
+                step(&seen, StepContext { rules: &self.rules, now, salt: SALT, held: false });
             let Some(next) = made.next else { return made.reply };
             if self.flaw == Flaw::StoresBlindly {
-                self.core.replace(Arc::new(next));
+                self.circuit.replace(Arc::new(next));
                 return made.reply;
             }
-            match self.core.compare_and_swap(&seen, Arc::new(next)) {
+            match self.circuit.compare_and_swap(&seen, Arc::new(next)) {
                 Ok(()) => return made.reply,
                 Err(found) => seen = found,
             }
@@ -64,84 +65,86 @@ impl Tracker {
     fn settle(&self, ticket: Ticket, ending: &Ending) -> Recorded {
         let now = self.clock.now();
         let latency = ticket.start.map(|start| now.since(start));
-        let (verdict, failure) = (ending.verdict(), ending.failure());
-        let outcome = Outcome { verdict, failure, latency, beside: Beside::default() };
+        let (outcome, failure) = (ending.outcome(), ending.failure());
+        let report = Report { outcome, failure, latency, beside: Noted::default() };
         match self.flaw {
-            Flaw::StreakBeside => self.settle_beside(ticket, outcome, now),
-            Flaw::SlotFreedFirst if ticket.probe.is_some() && verdict == Verdict::Success => {
-                self.free_and_settle(ticket, outcome, now)
+            Flaw::StreakBeside => self.settle_beside(ticket, report, now),
+            Flaw::SlotFreedFirst if ticket.probe.is_some() && ending.outcome() == Outcome::Success => {
+                self.free_and_settle(ticket, report, now)
             }
-            _ => self.advance(now, |core, at| core.settle(ticket, outcome, at)).recorded,
+            _ => self.advance(now, |circuit, at| circuit.settle(ticket, report, at)).recorded,
         }
     }
 
-    fn free_and_settle(&self, ticket: Ticket, outcome: Outcome<'_>, now: Tick) -> Recorded {
+    fn free_and_settle(&self, ticket: Ticket, outcome: Report<'_>, now: Tick) -> Recorded {
         // The number of a probe is nobody's business but the circuit's: read as people read it.
         let number = format!("id: {},", ticket.probe.unwrap_or_default());
-        let freed = self.advance(now, |core, at| {
-            let probe = match &core.phase {
-                Phase::HalfOpen(trial) => {
-                    trial.out.iter().find(|probe| format!("{probe:?}").contains(&number)).copied()
-                }
+        let freed = self.advance(now, |circuit, at| {
+            let probe = match &circuit.phase {
+                Phase::HalfOpen(half_open) => half_open
+                    .out
+                    .iter()
+                    .find(|probe| format!("{probe:?}").contains(&number))
+                    .copied(),
                 _ => None,
             };
-            let drop = Outcome { verdict: Verdict::Dropped, ..outcome };
-            core.settle(ticket, drop, at).map(|settled| (settled.recorded, probe))
+            let drop = Report { outcome: Outcome::Dropped, ..outcome };
+            circuit.settle(ticket, drop, at).map(|settled| (settled.recorded, probe))
         });
         let (Recorded::Neutral, Some(probe)) = freed else { return Recorded::Late };
-        let counted = self.advance(now, |core, at| {
-            let mut core = core.clone();
-            if let (Phase::HalfOpen(trial), true) =
-                (&mut core.phase, core.generation == ticket.generation)
+        let counted = self.advance(now, |circuit, at| {
+            let mut circuit = circuit.clone();
+            if let (Phase::HalfOpen(half_open), true) =
+                (&mut circuit.phase, circuit.generation == ticket.generation)
             {
-                trial.out.push(probe);
+                half_open.out.push(probe);
             }
-            core.settle(ticket, outcome, at)
+            circuit.settle(ticket, outcome, at)
         });
         counted.recorded
     }
 
-    fn settle_beside(&self, ticket: Ticket, outcome: Outcome<'_>, now: Tick) -> Recorded {
-        let core = self.core.load();
-        let tallies = matches!(core.phase, Phase::Closed(_) | Phase::MetricsOnly(_));
-        if ticket.generation != core.generation || !tallies {
-            let settle = |core: &Core, at: At<'_>| {
-                let step = core.settle(ticket, outcome, at);
+    fn settle_beside(&self, ticket: Ticket, outcome: Report<'_>, now: Tick) -> Recorded {
+        let circuit = self.circuit.load();
+        let tallies = matches!(circuit.phase, Phase::Closed(_) | Phase::MetricsOnly(_));
+        if ticket.generation != circuit.generation || !tallies {
+            let settle = |circuit: &Circuit, at: StepContext<'_>| {
+                let step = circuit.settle(ticket, outcome, at);
                 let closed = step.next.as_ref().is_some_and(|next| next.opened_at().is_none());
                 step.map(|settled| (settled.recorded, closed))
             };
-            let was_open = core.opened_at().is_some();
+            let was_open = circuit.opened_at().is_some();
             let (recorded, closed) = self.advance(now, settle);
             if was_open && closed {
                 self.streak.store(0, Ordering::SeqCst);
             }
             return recorded;
         }
-        match outcome.verdict {
-            Verdict::Success => self.streak.store(0, Ordering::SeqCst),
-            Verdict::Failure => {
+        match outcome.outcome {
+            Outcome::Success => self.streak.store(0, Ordering::SeqCst),
+            Outcome::Failure => {
                 let streak = self.streak.fetch_add(1, Ordering::SeqCst) + 1;
                 let asked = outcome.asked_wait();
                 if self.rules.streak.is_some_and(|threshold| streak >= threshold.into())
-                    && let Some(retry_after) = self.advance(now, |core, at| {
-                        core.trip(ticket.generation, ALL_FAILED, asked, at)
+                    && let Some(retry_after) = self.advance(now, |circuit, at| {
+                        circuit.trip(ticket.generation, ALL_FAILED, asked, at)
                     })
                 {
                     return Recorded::Opened { retry_after };
                 }
             }
-            Verdict::Neutral | Verdict::Dropped => return Recorded::Neutral,
+            Outcome::Neutral | Outcome::Dropped => return Recorded::Neutral,
         }
         Recorded::Counted
     }
 
     fn look(&self) -> Look {
-        let mut look = Look::at(&self.core.load());
+        let mut look = Look::at(&self.circuit.load());
         match self.flaw {
             Flaw::StreakBeside => {
                 look.streak = u32::try_from(self.streak.load(Ordering::SeqCst)).unwrap();
             }
-            Flaw::LooksTwice => look.streak = self.core.load().health.run.streak,
+            Flaw::LooksTwice => look.streak = self.circuit.load().health.run.streak,
             _ => {}
         }
         look
@@ -152,14 +155,14 @@ impl Subject for Arc<Tracker> {
     fn perform(&mut self, act: &Act) -> Answer {
         match act {
             Act::Acquire => {
-                Answer::Admission(self.advance(self.clock.now(), |core, at| core.admit(at)))
+                Answer::Admission(self.advance(self.clock.now(), |circuit, at| circuit.admit(at)))
             }
             Act::Settle(ticket, ending) => match (self.settle(*ticket, ending), ending) {
                 (_, Ending::Dropped) => Answer::Done(true),
                 (recorded, _) => Answer::Recorded(recorded),
             },
             Act::Control(control) => {
-                let done = self.advance(Tick::default(), |core, _| core.control(*control, 0));
+                let done = self.advance(Tick::default(), |circuit, _| circuit.control(*control, 0));
                 self.streak.store(0, Ordering::SeqCst);
                 Answer::Done(done.is_some())
             }
@@ -174,9 +177,9 @@ fn history(flaw: Flaw) -> (Program, Vec<Entry>) {
     // The counter beside the phase knows nothing of windows.
     program.rules[0].failure_window = std::time::Duration::ZERO;
     (program.rules[0].failure_rate, program.rules[0].min_calls) = (Some(1.0), Some(1));
-    let (time, core) = (Time::default(), Swap::new(Arc::new(Core::new(0))));
+    let (time, circuit) = (Time::default(), Swap::new(Arc::new(Circuit::new(0))));
     let (rules, clock) = (Arc::new(program.rules[0].rules()), time.clock());
-    let tracker = Arc::new(Tracker { flaw, core, streak: AtomicU64::new(0), rules, clock });
+    let tracker = Arc::new(Tracker { flaw, circuit, streak: AtomicU64::new(0), rules, clock });
     let subjects = (0..=THREADS).map(|_| Box::new(Arc::clone(&tracker)) as Box<dyn Subject>);
     let entries = Recorder::new(time).run(&program, subjects.collect(), Act::Look);
     (program, entries)

@@ -1,4 +1,4 @@
-//! Random histories of the library's own tracker, seat and permit (P15).
+//! Random histories of the library's own tracker, entry and permit (P15).
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -7,7 +7,7 @@ use shuttle::scheduler::{RandomScheduler, Scheduler};
 use shuttle::{Config, FailurePersistence, Runner};
 
 use crate::checker::{Finding, search, tell};
-use crate::peer::{Peer, Time};
+use crate::subject::{Peer, Time};
 use crate::permit::Permit;
 use crate::program::{Act, Answer, Ending, Entry, Look, Mix, Program, Recorder, Reply, Subject};
 use crate::program::{THREADS, print};
@@ -88,19 +88,19 @@ pub(crate) fn config() -> Config {
 /// A thread's access to the tracker: as by a handle, or as through the registry.
 struct Caller {
     peer: Peer,
-    rules: Vec<Arc<crate::rules::Rules>>,
+    rules: Vec<Arc<crate::config::rules::Rules>>,
     by_handle: bool,
 }
 
 impl Subject for Caller {
     fn perform(&mut self, act: &Act) -> Answer {
         let Self { peer, rules, by_handle } = self;
-        let env = &peer.seat.shared.env;
+        let context = &peer.entry.shared.context;
         match act {
-            Act::Acquire => Answer::Admission(peer.seat.acquire()),
+            Act::Acquire => Answer::Admission(peer.entry.acquire()),
             Act::Settle(ticket, ending) => {
                 let permit = match by_handle {
-                    true => Permit::borrowed(&peer.seat, *ticket),
+                    true => Permit::borrowed(&peer.entry, *ticket),
                     false => peer.permit(*ticket),
                 };
                 match ending {
@@ -111,16 +111,16 @@ impl Subject for Caller {
                 }
             }
             Act::Control(control) => Answer::Done(peer.control(*control)),
-            Act::Look => Answer::Look(Look::at(&peer.core())),
-            Act::Inspect => Answer::Inspect(print(&peer.core())),
+            Act::Look => Answer::Look(Look::at(&peer.circuit())),
+            Act::Inspect => Answer::Inspect(print(&peer.circuit())),
             Act::NextAdmission => {
-                let tracker = &peer.seat.tracker;
-                let next = tracker.next_admission(&tracker.core(), env, env.clock.now());
+                let tracker = &peer.entry.tracker;
+                let next = tracker.next_admission(&tracker.circuit(), context, context.clock.now());
                 Answer::NextAdmission(next)
             }
-            Act::IsCircuitOpen => Answer::IsCircuitOpen(peer.seat.tracker.refuses(env)),
+            Act::IsCircuitOpen => Answer::IsCircuitOpen(peer.entry.tracker.refuses(context)),
             Act::Report(ending) => {
-                let (reply, attempt) = peer.report(ending.verdict(), ending.failure());
+                let (reply, attempt) = peer.report(ending.outcome(), ending.failure());
                 let reply = match reply {
                     tracker::Reply::Recorded(recorded) => Reply::Recorded(recorded),
                     tracker::Reply::Refused => Reply::Refused,
@@ -130,12 +130,12 @@ impl Subject for Caller {
                 Answer::Report(reply, attempt)
             }
             Act::Configure(number) => {
-                env.configure(Arc::clone(&rules[*number]));
+                context.configure(Arc::clone(&rules[*number]));
                 Answer::Done(true)
             }
             Act::Remove => Answer::Done(peer.remove()),
-            Act::NoteReachable => Answer::MayBeProbed(peer.seat.tracker.note_reachable(env).0),
-            Act::EndWait => Answer::MayBeProbed(peer.seat.tracker.end_wait(env).0),
+            Act::NoteReachable => Answer::MayBeProbed(peer.entry.tracker.note_reachable(context).0),
+            Act::EndWait => Answer::MayBeProbed(peer.entry.tracker.end_wait(context).0),
         }
     }
 }

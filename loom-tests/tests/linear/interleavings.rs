@@ -1,5 +1,5 @@
 //! Every interleaving of two calls, and of three where that is small enough, on the library's own
-//! tracker, seat and permit. A model says in words what came out; the test lists all that may.
+//! tracker, entry and permit. A model says in words what came out; the test lists all that may.
 //!
 //! `closed 0, streak 1, 0 out` is the circuit at the end: status, generation, streak, probes out.
 
@@ -11,13 +11,13 @@ use std::time::Duration;
 use shuttle::Runner;
 use shuttle::scheduler::{DfsScheduler, Schedule, Scheduler, Task, TaskId};
 
-use crate::answer::{Reason, Recorded, Status};
-use crate::circuit::{Control, Verdict};
+use crate::circuit::{Control, Outcome};
 use crate::config::HealthConfig;
 use crate::error::{Failure, SyncError};
 use crate::event::EventKind;
 use crate::histories::config;
-use crate::peer::{Peer, Time};
+use crate::outcome::{Reason, Recorded, Status};
+use crate::subject::{Peer, Time};
 use crate::permit::OwnedPermit;
 use crate::program::Look;
 use crate::sync::{Arc, Swap, while_settings_stay};
@@ -139,7 +139,7 @@ impl Scene {
 
     /// The same without the look at a healthy peer that comes first.
     fn ask_at_once(&self) -> &'static str {
-        self.hold(self.given(self.peer.answer(self.peer.seat.acquire_noted())))
+        self.hold(self.given(self.peer.answer(self.peer.entry.acquire_noted())))
     }
 
     fn hold(&self, answer: Result<OwnedPermit<()>, Reason>) -> &'static str {
@@ -156,15 +156,15 @@ impl Scene {
     }
 
     fn look(&self) -> String {
-        words(Look::at(&self.peer.core()))
+        words(Look::at(&self.peer.circuit()))
     }
 
     fn report_failure(&self) -> &'static str {
-        told(self.peer.report(Verdict::Failure, Some(&failure())).0)
+        told(self.peer.report(Outcome::Failure, Some(&failure())).0)
     }
 
     fn report_success(&self) -> &'static str {
-        told(self.peer.report(Verdict::Success, None).0)
+        told(self.peer.report(Outcome::Success, None).0)
     }
 
     /// What came out, with the circuit at the end. Then everything that is out comes back: each
@@ -174,17 +174,17 @@ impl Scene {
         let text = format!("{outcome} -> {}", self.look());
         drop(std::mem::take(&mut *self.held.lock().unwrap_or_else(PoisonError::into_inner)));
         self.peer.audit(self.given.load(Ordering::Relaxed));
-        if self.peer.core().is_removed() {
+        if self.peer.circuit().is_removed() {
             return text;
         }
-        if matches!(self.peer.core().status(), Status::ForcedOpen | Status::Disabled) {
+        if matches!(self.peer.circuit().status(), Status::ForcedOpen | Status::Disabled) {
             self.peer.control(Control::Reset);
         }
         self.time.advance(1_000);
         for _ in 0..3 {
             self.acquire().map(OwnedPermit::success).unwrap();
         }
-        assert_eq!(self.peer.core().status(), Status::Closed, "stuck after: {text}");
+        assert_eq!(self.peer.circuit().status(), Status::Closed, "stuck after: {text}");
         text
     }
 }
@@ -574,7 +574,7 @@ fn a_lowered_threshold_is_honoured_by_this_failure_or_by_the_next() {
         let (a, b) = (scene.permit(), scene.permit());
         let lower = || {
             let rules = Arc::new(rules(2, 1).rules());
-            scene.peer.seat.shared.env.configure(rules);
+            scene.peer.entry.shared.context.configure(rules);
             "lowered"
         };
         let outcome = both(|| word(a.failure(failure())), lower);

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use shuttle::rand::Rng;
 
-use crate::answer::{NextAdmission, Recorded, Status};
-use crate::circuit::{Admission, Control, Core, Ticket, Verdict};
+use crate::circuit::{Admission, Circuit, Control, Outcome, Ticket};
 use crate::config::{HalfOpenMode, HealthConfig};
 use crate::error::{Failure, SyncError};
-use crate::peer::{Time, me};
+use crate::outcome::{NextAdmission, Recorded, Status};
+use crate::subject::{Time, me};
 use crate::sync::{Arc, Point};
 use crate::time::Tick;
 
@@ -43,12 +43,12 @@ pub(crate) enum Ending {
 }
 
 impl Ending {
-    pub(crate) fn verdict(&self) -> Verdict {
+    pub(crate) fn outcome(&self) -> Outcome {
         match self {
-            Self::Success => Verdict::Success,
-            Self::Failure(failure) if failure.counts() => Verdict::Failure,
-            Self::Failure(_) | Self::Neutral => Verdict::Neutral,
-            Self::Dropped => Verdict::Dropped,
+            Self::Success => Outcome::Success,
+            Self::Failure(failure) if failure.counts() => Outcome::Failure,
+            Self::Failure(_) | Self::Neutral => Outcome::Neutral,
+            Self::Dropped => Outcome::Dropped,
         }
     }
 
@@ -91,23 +91,23 @@ pub(crate) struct Look {
 }
 
 impl Look {
-    pub(crate) fn at(core: &Core) -> Self {
+    pub(crate) fn at(circuit: &Circuit) -> Self {
         Self {
-            status: core.status(),
-            generation: core.generation,
-            streak: core.health.run.streak,
-            probes: core.probes_in_flight(),
+            status: circuit.status(),
+            generation: circuit.generation,
+            streak: circuit.health.run.streak,
+            probes: circuit.probes_in_flight(),
         }
     }
 }
 
 /// All of a circuit that decides, but the number of its value, the count of successes that is taken over
 /// from outside of it, and the time of the last failure, which without a window is noted beside it.
-pub(crate) fn print(core: &Core) -> String {
-    let mut core = core.clone();
-    core.epoch = 0;
-    (core.health.successes_before, core.health.failed_at) = (0, Tick::default());
-    format!("{core:?}")
+pub(crate) fn print(circuit: &Circuit) -> String {
+    let mut circuit = circuit.clone();
+    circuit.epoch = 0;
+    (circuit.health.successes_before, circuit.health.failed_at) = (0, Tick::default());
+    format!("{circuit:?}")
 }
 
 /// One operation: what it was, what time it read if it read one, what it answered, and when it

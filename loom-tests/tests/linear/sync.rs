@@ -122,7 +122,7 @@ macro_rules! atomics {
 
 atomics!(AtomicU8: u8, AtomicU32: u32, AtomicU64: u64, AtomicUsize: usize);
 
-/// No scheduling point: the time is read between two (see `peer::Time`).
+/// No scheduling point: the time is read between two (see `subject::Time`).
 pub(crate) type TimeWord = std::sync::atomic::AtomicU64;
 
 /// Nothing is ordered by it: no step of a model.

@@ -1,7 +1,7 @@
 //! Bans that have an end (R17): time ends one, and the first step after that alone tells of it.
 
-use crate::answer::{Reason, Recorded, Refused, Status};
-use crate::circuit::{Admission, Control, Turn, Verdict};
+use crate::circuit::{Admission, Control, Outcome, Turn};
+use crate::outcome::{Reason, Recorded, Refused, Status};
 use crate::stage::{OPEN, Peer, both, config, opened, three, two};
 use crate::time::Tick;
 
@@ -57,9 +57,12 @@ fn r17_a_report_that_opens_beside_an_admission() {
     two([88, 134], || {
         let peer = banned(1);
         let (a, b) = (peer.hand_at(OPEN), peer.hand_at(OPEN));
-        let (_, ticket) = both(move || a.report(Verdict::Failure), || b.ticket());
-        let core = peer.core();
-        assert_eq!((core.status(), core.generation, core.health.run.streak), (Status::Open, 3, 1));
+        let (_, ticket) = both(move || a.report(Outcome::Failure), || b.ticket());
+        let circuit = peer.circuit();
+        assert_eq!(
+            (circuit.status(), circuit.generation, circuit.health.run.streak),
+            (Status::Open, 3, 1)
+        );
         assert_eq!(resets(&peer), 1);
         if let Some(ticket) = ticket {
             assert_eq!(peer.hand_at(OPEN).succeed(ticket), Recorded::Late);
@@ -79,8 +82,8 @@ fn r17_a_longer_ban_is_not_lifted_by_who_saw_the_end_of_another() {
             both(move || a.ticket(), || both(move || b.ticket(), || c.control(longer)));
         assert!(done);
         let lifted = u64::try_from(resets(&peer)).unwrap();
-        let core = peer.core();
-        assert_eq!((core.status(), core.generation), (Status::ForcedOpen, 2 + lifted));
+        let circuit = peer.circuit();
+        assert_eq!((circuit.status(), circuit.generation), (Status::ForcedOpen, 2 + lifted));
         assert_eq!(peer.hand_at(2 * OPEN - 1).ticket(), None);
         assert!(peer.hand_at(2 * OPEN).ticket().is_some());
         peer.finish();

@@ -1,17 +1,17 @@
 //! Outcomes of a phase that is over, and controls, which end phases: P8, P12.
 
-use crate::answer::{Recorded, Status};
-use crate::circuit::{Control, Turn, Verdict};
+use crate::circuit::{Control, Outcome, Turn};
+use crate::outcome::{Recorded, Status};
 use crate::stage::{OPEN, Peer, both, config, opened, two};
 
-const VERDICTS: [Verdict; 4] =
-    [Verdict::Success, Verdict::Failure, Verdict::Neutral, Verdict::Dropped];
+const VERDICTS: [Outcome; 4] =
+    [Outcome::Success, Outcome::Failure, Outcome::Neutral, Outcome::Dropped];
 
 /// P8: a permit of the phase before last ends while the circuit opens, is probed and closes: it
 /// changes nothing, whatever its outcome.
 #[test]
 fn p08_a_late_outcome_changes_nothing() {
-    for verdict in VERDICTS {
+    for outcome in VERDICTS {
         two([1532, 7850], move || {
             let peer = Peer::new(config(1, 1));
             let (a, b) = (peer.hand_at(OPEN), peer.hand());
@@ -19,16 +19,16 @@ fn p08_a_late_outcome_changes_nothing() {
             b.fail(failing);
             b.at(OPEN);
             let (recorded, _) = both(
-                move || a.settle(stale, verdict),
+                move || a.settle(stale, outcome),
                 || {
                     let probe = b.admitted();
                     b.succeed(probe)
                 },
             );
             assert_eq!(recorded, Recorded::Late);
-            let (core, totals) = (peer.core(), peer.totals());
-            assert_eq!((core.status(), core.generation), (Status::Closed, 3));
-            assert_eq!((core.health.run.streak, peer.errors()), (0, 1));
+            let (circuit, totals) = (peer.circuit(), peer.totals());
+            assert_eq!((circuit.status(), circuit.generation), (Status::Closed, 3));
+            assert_eq!((circuit.health.run.streak, peer.errors()), (0, 1));
             assert_eq!((totals.late, totals.settled(), totals.opened), (1, 3, 1));
             peer.finish();
         });
@@ -38,13 +38,13 @@ fn p08_a_late_outcome_changes_nothing() {
 /// P8: the outcome of a probe whose phase ends at this moment: it acts before, or not at all.
 #[test]
 fn p08_a_late_probe_changes_nothing() {
-    for verdict in VERDICTS {
+    for outcome in VERDICTS {
         two([260, 3916], move || {
-            let (peer, tickets) = Peer::half_open(config(1, 3), 2);
+            let (peer, tickets) = Peer::in_half_open(config(1, 3), 2);
             let (a, b) = (peer.hand_at(OPEN), peer.hand_at(OPEN));
             let (x, failing) = (tickets[0], tickets[1]);
             let (recorded, by_b) = both(
-                move || a.settle(x, verdict),
+                move || a.settle(x, outcome),
                 || {
                     let failed = b.fail(failing);
                     b.at(2 * OPEN);
@@ -52,10 +52,10 @@ fn p08_a_late_probe_changes_nothing() {
                 },
             );
             assert!(opened(&by_b.0) != opened(&recorded));
-            let (core, totals) = (peer.core(), peer.totals());
-            assert_eq!((core.status(), core.generation), (Status::HalfOpen, 4));
-            let trial = peer.trial().unwrap();
-            assert_eq!((trial.out.len(), trial.decided()), (1, 0));
+            let (circuit, totals) = (peer.circuit(), peer.totals());
+            assert_eq!((circuit.status(), circuit.generation), (Status::HalfOpen, 4));
+            let half_open = peer.half_open().unwrap();
+            assert_eq!((half_open.out.len(), half_open.decided()), (1, 0));
             let late = [recorded, by_b.0].iter().filter(|r| **r == Recorded::Late).count() as u64;
             assert_eq!((totals.late, totals.settled()), (late, 3));
             peer.finish();
@@ -79,10 +79,10 @@ fn p12_a_control_is_one_transition() {
             let x = a.admitted();
             let (recorded, done) = both(move || a.fail(x), || b.control(control));
             assert!(done);
-            let core = peer.core();
-            assert_eq!((core.status(), core.health.run.streak), (status, 0));
+            let circuit = peer.circuit();
+            assert_eq!((circuit.status(), circuit.health.run.streak), (status, 0));
             let transitions = if opened(&recorded) { 2 } else { 1 };
-            assert_eq!(core.generation, transitions);
+            assert_eq!(circuit.generation, transitions);
             assert_eq!(peer.totals().late, 2 - transitions);
             peer.finish();
         });
@@ -101,7 +101,7 @@ fn p12_of_two_controls_the_last_lasts() {
             Turn::Controlled(Control::Reset) => Status::Closed,
             _ => Status::ForcedOpen,
         };
-        assert_eq!((peer.core().generation, peer.core().status()), (2, status));
+        assert_eq!((peer.circuit().generation, peer.circuit().status()), (2, status));
         peer.finish();
     });
 }
@@ -109,14 +109,14 @@ fn p12_of_two_controls_the_last_lasts() {
 /// P12: a control while probes are out: their outcomes and their slots are of the past.
 #[test]
 fn p12_a_reset_outlasts_probes() {
-    for verdict in VERDICTS {
+    for outcome in VERDICTS {
         two([76, 53], move || {
-            let (peer, tickets) = Peer::half_open(config(2, 2), 1);
+            let (peer, tickets) = Peer::in_half_open(config(2, 2), 1);
             let (a, b) = (peer.hand_at(OPEN), peer.hand_at(OPEN));
             let probe = tickets[0];
-            both(move || a.settle(probe, verdict), || b.control(Control::Reset));
-            let core = peer.core();
-            assert_eq!((core.status(), core.health.run.streak), (Status::Closed, 0));
+            both(move || a.settle(probe, outcome), || b.control(Control::Reset));
+            let circuit = peer.circuit();
+            assert_eq!((circuit.status(), circuit.health.run.streak), (Status::Closed, 0));
             assert_eq!(peer.errors(), 0, "a reset clears what was known");
             peer.finish();
         });
@@ -127,14 +127,14 @@ fn p12_a_reset_outlasts_probes() {
 /// in what is left behind, once.
 #[test]
 fn p12_a_removal_is_the_last_transition() {
-    for verdict in VERDICTS {
+    for outcome in VERDICTS {
         two([121, 203], move || {
             let peer = Peer::new(config(1, 1));
             let (a, b) = (peer.hand(), peer.hand());
             let (x, y) = (a.admitted(), a.admitted());
             let (_, taken) =
-                both(move || (a.settle(x, verdict), a.settle(y, verdict)), || b.remove());
-            assert!(peer.core().is_removed());
+                both(move || (a.settle(x, outcome), a.settle(y, outcome)), || b.remove());
+            assert!(peer.circuit().is_removed());
             let left = peer.totals();
             assert_eq!(taken.unwrap().settled() + left.settled(), 2);
             assert_eq!(b.remove(), None, "what has ended does not end again");

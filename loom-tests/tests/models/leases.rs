@@ -1,7 +1,7 @@
 //! A probe's lease: P17.
 
-use crate::answer::{Recorded, Status};
-use crate::circuit::Verdict;
+use crate::circuit::Outcome;
+use crate::outcome::{Recorded, Status};
 use crate::stage::{LEASE, OPEN, Peer, both, config, three, two};
 
 /// When the lease of a probe that was admitted at `OPEN` is over.
@@ -11,11 +11,11 @@ const OVER: u64 = OPEN + LEASE;
 #[test]
 fn p17_a_lease_that_runs_out_gives_its_slot_once() {
     two([82, 526], || {
-        let (peer, _) = Peer::half_open(config(1, 1), 1);
+        let (peer, _) = Peer::in_half_open(config(1, 1), 1);
         let (a, b) = (peer.hand_at(OVER), peer.hand_at(OVER + 1));
         let (x, y) = both(move || a.ticket(), || b.ticket());
         assert_eq!([x, y].iter().flatten().count(), 1);
-        assert_eq!(peer.core().probes_in_flight(), 1);
+        assert_eq!(peer.circuit().probes_in_flight(), 1);
         peer.finish();
     });
 }
@@ -24,12 +24,12 @@ fn p17_a_lease_that_runs_out_gives_its_slot_once() {
 #[test]
 fn p17_a_lease_that_runs_keeps_its_slot() {
     two([82, 526], || {
-        let (peer, _) = Peer::half_open(config(1, 2), 1);
+        let (peer, _) = Peer::in_half_open(config(1, 2), 1);
         peer.hand_at(OPEN + 5).admitted();
         let (a, b) = (peer.hand_at(OVER), peer.hand_at(OVER));
         let (x, y) = both(move || a.ticket(), || b.ticket());
         assert_eq!([x, y].iter().flatten().count(), 1);
-        assert_eq!(peer.core().probes_in_flight(), 2);
+        assert_eq!(peer.circuit().probes_in_flight(), 2);
         peer.finish();
     });
 }
@@ -38,17 +38,17 @@ fn p17_a_lease_that_runs_keeps_its_slot() {
 /// again, and gives nobody a second slot.
 #[test]
 fn p17_an_outcome_after_the_lease_is_late() {
-    for verdict in [Verdict::Success, Verdict::Failure, Verdict::Dropped] {
+    for outcome in [Outcome::Success, Outcome::Failure, Outcome::Dropped] {
         two([154, 2312], move || {
-            let (peer, tickets) = Peer::half_open(config(1, 1), 1);
+            let (peer, tickets) = Peer::in_half_open(config(1, 1), 1);
             let (a, b) = (peer.hand_at(OVER), peer.hand_at(OVER));
             let hung = tickets[0];
             let (recorded, next) =
-                both(move || a.settle(hung, verdict), || [b.ticket(), b.ticket()]);
+                both(move || a.settle(hung, outcome), || [b.ticket(), b.ticket()]);
             assert_eq!(recorded, Recorded::Late);
             assert_eq!(next.iter().flatten().count(), 1);
-            assert_eq!(peer.core().status(), Status::HalfOpen);
-            assert_eq!((peer.core().probes_in_flight(), peer.totals().late), (1, 1));
+            assert_eq!(peer.circuit().status(), Status::HalfOpen);
+            assert_eq!((peer.circuit().probes_in_flight(), peer.totals().late), (1, 1));
             peer.finish();
         });
     }
@@ -59,7 +59,7 @@ fn p17_an_outcome_after_the_lease_is_late() {
 #[test]
 fn p17_a_slot_belongs_to_one_probe_at_the_edge_of_its_lease() {
     two([220, 2536], || {
-        let (peer, tickets) = Peer::half_open(config(1, 1), 1);
+        let (peer, tickets) = Peer::in_half_open(config(1, 1), 1);
         let (a, b) = (peer.hand_at(OVER - 1), peer.hand_at(OVER));
         let probe = tickets[0];
         let (recorded, next) = both(move || a.succeed(probe), || b.admitted());
@@ -67,7 +67,7 @@ fn p17_a_slot_belongs_to_one_probe_at_the_edge_of_its_lease() {
             Some(_) => assert_eq!(recorded, Recorded::Late),
             None => assert_eq!(recorded, Recorded::Counted),
         }
-        assert_eq!(peer.core().probes_in_flight(), usize::from(next.probe.is_some()));
+        assert_eq!(peer.circuit().probes_in_flight(), usize::from(next.probe.is_some()));
         peer.finish();
     });
 }
@@ -76,16 +76,16 @@ fn p17_a_slot_belongs_to_one_probe_at_the_edge_of_its_lease() {
 #[test]
 fn p17_two_ask_while_the_hung_probe_ends() {
     three([5731, 1698], || {
-        let (peer, tickets) = Peer::half_open(config(1, 1), 1);
+        let (peer, tickets) = Peer::in_half_open(config(1, 1), 1);
         let [a, b, c] = [OVER, OVER, OVER + 1].map(|now| peer.hand_at(now));
         let hung = tickets[0];
         let (recorded, (x, y)) = both(
-            move || a.settle(hung, Verdict::Dropped),
+            move || a.settle(hung, Outcome::Dropped),
             || both(move || b.ticket(), || c.ticket()),
         );
         assert_eq!(recorded, Recorded::Late);
         assert_eq!([x, y].iter().flatten().count(), 1);
-        assert_eq!(peer.core().probes_in_flight(), 1);
+        assert_eq!(peer.circuit().probes_in_flight(), 1);
         peer.finish();
     });
 }

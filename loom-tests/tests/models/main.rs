@@ -18,18 +18,17 @@ pub(crate) fn random() -> u64 {
 #[path = "../../../src"]
 #[allow(dead_code, unused_imports, reason = "not every part of the library is modelled")]
 mod production {
-    pub(crate) mod answer;
     pub(crate) mod budget;
     pub(crate) mod circuit;
     pub(crate) mod config;
     pub(crate) mod error;
     pub(crate) mod event;
     pub(crate) mod foreign;
-    pub(crate) mod guard;
+    pub(crate) mod outage;
+    pub(crate) mod outcome;
+    pub(crate) mod peer;
     pub(crate) mod permit;
     pub(crate) mod registry;
-    pub(crate) mod rules;
-    pub(crate) mod seat;
     pub(crate) mod snapshot;
     pub(crate) mod time;
     pub(crate) mod tracker;
@@ -37,7 +36,7 @@ mod production {
     pub(crate) mod word;
 }
 pub(crate) use production::{
-    answer, budget, circuit, config, error, event, foreign, guard, permit, registry, rules, seat,
+    budget, circuit, config, error, event, foreign, outage, outcome, peer, permit, registry,
     snapshot, time, tracker, window, word,
 };
 

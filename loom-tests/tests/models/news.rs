@@ -49,8 +49,8 @@ fn d06_news_beside_a_failing_probe_is_deferred_and_not_lost() {
         assert!(opened(&recorded) && !now);
         // The wait of its own would be twice as long: two probes have failed, one of them by news.
         let heeded_at = 1 + 2 * 1000 * OPEN;
-        let core = peer.core();
-        assert!(matches!(core.phase, Phase::Open(spell) if spell.ends() == Tick(heeded_at)));
+        let circuit = peer.circuit();
+        assert!(matches!(circuit.phase, Phase::Open(open) if open.ends() == Tick(heeded_at)));
         assert_eq!(peer.hand_at(heeded_at - 1).ticket(), None);
         assert!(peer.hand_at(heeded_at).admitted().probe.is_some());
         peer.finish();

@@ -3,9 +3,9 @@
 use std::cell::Cell;
 use std::collections::VecDeque;
 
-use crate::answer::Recorded;
-use crate::circuit::{Admission, Control, Ticket, Verdict};
+use crate::circuit::{Admission, Control, Outcome, Ticket};
 use crate::config::HealthConfig;
+use crate::outcome::Recorded;
 use crate::stage::{Hand, LEASE, OPEN, Peer, both, config, two, two_bounded};
 use crate::sync;
 use crate::time::Tick;
@@ -14,16 +14,16 @@ use crate::time::Tick;
 #[derive(Clone, Copy)]
 enum Op {
     Acquire,
-    Settle(Verdict),
-    Report(Verdict),
+    Settle(Outcome),
+    Report(Outcome),
     Control(Control),
     IsOpen,
 }
 
 use Op::{Acquire, IsOpen, Report, Settle};
-const SUCCEED: Op = Settle(Verdict::Success);
-const FAIL: Op = Settle(Verdict::Failure);
-const DROP: Op = Settle(Verdict::Dropped);
+const SUCCEED: Op = Settle(Outcome::Success);
+const FAIL: Op = Settle(Outcome::Failure);
+const DROP: Op = Settle(Outcome::Dropped);
 const RESET: Op = Op::Control(Control::Reset);
 
 /// A peer, and for each of two threads when it comes, what it holds, and what it does.
@@ -68,11 +68,11 @@ impl Actor {
                 }
                 format!("{admission:?}")
             }
-            Settle(verdict) => match self.held.pop_front() {
-                Some(ticket) => format!("{:?}", self.hand.settle(ticket, verdict)),
+            Settle(outcome) => match self.held.pop_front() {
+                Some(ticket) => format!("{:?}", self.hand.settle(ticket, outcome)),
                 None => "nothing held".into(),
             },
-            Report(verdict) => format!("{:?}", self.hand.report(verdict)),
+            Report(outcome) => format!("{:?}", self.hand.report(outcome)),
             Op::Control(control) => format!("{}", self.hand.control(control)),
             IsOpen => format!("{}", self.hand.is_open()),
         };
@@ -120,13 +120,13 @@ impl Script {
 
 /// All that anyone can see afterwards, but what is counted beside the value for display.
 fn left_behind(peer: &Peer) -> String {
-    let (core, told) = (peer.core(), peer.told());
-    let mut health = core.health;
+    let (circuit, told) = (peer.circuit(), peer.told());
+    let mut health = circuit.health;
     (health.successes_before, health.failed_at) = (0, Tick::default());
     format!(
         "{} {:?} {health:?} {:?} {} {told:?}",
-        core.generation,
-        core.phase,
+        circuit.generation,
+        circuit.phase,
         peer.totals(),
         peer.errors()
     )
@@ -189,9 +189,9 @@ fn p15_closed_is_linearizable() {
     linearizable([
         script(1, &[FAIL, Acquire], &[FAIL, Acquire]),
         script(1, &[SUCCEED, Acquire], &[FAIL, IsOpen]),
-        script(1, &[Report(Verdict::Failure), IsOpen], &[SUCCEED]),
-        script(1, &[Report(Verdict::Success)], &[FAIL, Acquire]),
-        script(0, &[FAIL, Acquire], &[Report(Verdict::Neutral)]),
+        script(1, &[Report(Outcome::Failure), IsOpen], &[SUCCEED]),
+        script(1, &[Report(Outcome::Success)], &[FAIL, Acquire]),
+        script(0, &[FAIL, Acquire], &[Report(Outcome::Neutral)]),
     ]);
 }
 
@@ -209,8 +209,8 @@ fn p15_half_open_is_linearizable() {
         script(&[SUCCEED, Acquire], &[DROP]),
         script(&[FAIL, Acquire], &[SUCCEED]),
         script(&[DROP, Acquire], &[Acquire, FAIL]),
-        script(&[Report(Verdict::Failure), IsOpen], &[SUCCEED]),
-        script(&[Report(Verdict::Success)], &[SUCCEED, Acquire]),
+        script(&[Report(Outcome::Failure), IsOpen], &[SUCCEED]),
+        script(&[Report(Outcome::Success)], &[SUCCEED, Acquire]),
     ]);
 }
 
@@ -256,7 +256,7 @@ fn p16_no_operation_waits_for_another() {
 #[test]
 fn p16_what_changes_nothing_installs_nothing() {
     two([3, 113], || {
-        let (peer, tickets) = Peer::half_open(config(1, 1), 1);
+        let (peer, tickets) = Peer::in_half_open(config(1, 1), 1);
         let (a, b) = (peer.hand_at(OPEN), peer.hand_at(OPEN));
         a.succeed(tickets[0]);
         let (x, y) = (a.admitted(), b.admitted());
@@ -264,7 +264,7 @@ fn p16_what_changes_nothing_installs_nothing() {
         both(
             move || a.succeed(x),
             || {
-                b.settle(y, Verdict::Dropped);
+                b.settle(y, Outcome::Dropped);
                 b.fail(tickets[0]);
             },
         );
@@ -284,11 +284,11 @@ fn p16_what_an_override_does_not_count_installs_nothing() {
         a.control(Control::Disable);
         let (x, y) = (a.admitted(), b.admitted());
         let before = sync::races();
-        both(move || a.succeed(x), || b.settle(y, Verdict::Dropped));
+        both(move || a.succeed(x), || b.settle(y, Outcome::Dropped));
         assert_eq!(sync::races(), before);
         b.control(Control::ForceOpen);
         let before = sync::races();
-        b.report(Verdict::Success);
+        b.report(Outcome::Success);
         assert_eq!(sync::races(), before);
         let totals = peer.totals();
         assert_eq!((totals.succeeded, totals.reported_successes), (1, 1));

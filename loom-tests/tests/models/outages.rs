@@ -4,10 +4,10 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use crate::answer::{Recorded, Status};
 use crate::config::{HealthConfig, Window};
 use crate::error::SyncError;
 use crate::event::EventKind;
+use crate::outcome::{Recorded, Status};
 use crate::permit::OwnedPermit;
 use crate::registry::HealthRegistry;
 use crate::stage::{OPEN, both, config, opened, two_bounded, two_narrowly};

@@ -4,11 +4,11 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::answer::{Recorded, Status};
-use crate::circuit::Verdict;
+use crate::circuit::Outcome;
 use crate::config::HealthConfig;
 use crate::error::SyncError;
 use crate::event::EventKind;
+use crate::outcome::{Recorded, Status};
 use crate::permit::OwnedPermit;
 use crate::registry::HealthRegistry;
 use crate::stage::{both, config, failure, three, two, two_bounded};
@@ -66,9 +66,9 @@ impl Town {
     /// in one way (R8), and a peer's events have generations of their own (R29), also across
     /// eviction and removal.
     fn finish(self, permits: u64) {
-        let mut seats = 0;
-        self.registry.for_each(|_, _| seats += 1);
-        assert_eq!(self.registry.len(), seats, "places taken, and trackers");
+        let mut entries = 0;
+        self.registry.for_each(|_, _| entries += 1);
+        assert_eq!(self.registry.len(), entries, "places taken, and trackers");
         assert_eq!(self.registry.totals().permits.settled(), permits);
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner).clone();
         told.sort_by_key(|(peer, generation, _)| (*peer, *generation));
@@ -139,7 +139,7 @@ fn r27_two_lookups_make_one_tracker() {
     two_bounded([770, 3674], || {
         let town = Town::small(4);
         let registry = town.registry.clone();
-        let (x, y) = both(move || registry.seat(&1).unwrap(), || town.registry.seat(&1).unwrap());
+        let (x, y) = both(move || registry.entry(&1).unwrap(), || town.registry.entry(&1).unwrap());
         assert!(Arc::ptr_eq(&x, &y));
         assert_eq!(town.registry.len(), 1);
         drop((x, y));
@@ -153,7 +153,7 @@ fn r26_one_place_is_taken_once() {
     two([2137, 51069], || {
         let town = Town::small(1);
         let registry = town.registry.clone();
-        let (x, y) = both(move || registry.seat(&1), || town.registry.seat(&2));
+        let (x, y) = both(move || registry.entry(&1), || town.registry.entry(&2));
         assert!(x.is_some() != y.is_some(), "one has the place, the other has not");
         assert_eq!((town.registry.len(), town.registry.totals().untracked), (1, 1));
         drop((x, y));
@@ -315,17 +315,17 @@ fn r26_a_use_since_a_sweep_is_not_undone_by_an_earlier_one() {
     two([57, 58], || {
         let idle = Duration::from_nanos(10);
         let town = Town::new(config(3, 1).with_idle_timeout(idle));
-        let seat = town.registry.seat(&1).unwrap();
-        assert!(town.registry.seat(&2).is_some(), "a later use than that of the first");
+        let entry = town.registry.entry(&1).unwrap();
+        assert!(town.registry.entry(&2).is_some(), "a later use than that of the first");
         let registry = town.registry.clone();
         both(
             move || {
                 registry.sweep();
-                drop(registry.seat(&1));
+                drop(registry.entry(&1));
             },
-            || seat.used(),
+            || entry.record_use_now(),
         );
-        drop(seat);
+        drop(entry);
         town.clock.advance(idle);
         assert_eq!(town.registry.sweep(), 1, "the other one");
         assert!(town.registry.contains(&1), "was used since the sweep before");
@@ -340,7 +340,7 @@ fn r27_a_report_beside_a_removal_is_counted_once() {
         let town = Town::new(config(3, 1));
         acquire(&town.registry, 1).success();
         let registry = town.registry.clone();
-        let report = || town.registry.report(&1, Verdict::Failure, Some(&failure()));
+        let report = || town.registry.report(&1, Outcome::Failure, Some(&failure()));
         let (removed, (reply, attempt)) = both(move || registry.remove(&1), report);
         assert!(removed);
         // Before the removal, or of the peer that is met anew: never of one that is gone.
@@ -371,16 +371,17 @@ fn p11_what_the_registry_shows_is_one_state() {
 }
 
 /// R26, R27: a peer is removed while it becomes known: where it is gone nothing of the table holds it,
-/// and where it stays the map and the circle do.
+/// and where it stays the map and the ring do.
 #[test]
 fn r27_nothing_holds_a_peer_that_was_removed_while_it_came() {
     two([301, 194], || {
         let town = Town::small(4);
         let registry = town.registry.clone();
-        let (seat, removed) = both(move || registry.seat(&1).unwrap(), || town.registry.remove(&1));
+        let (entry, removed) =
+            both(move || registry.entry(&1).unwrap(), || town.registry.remove(&1));
         assert_eq!(removed, !town.registry.contains(&1));
-        assert_eq!(Arc::strong_count(&seat), if removed { 1 } else { 3 });
-        drop(seat);
+        assert_eq!(Arc::strong_count(&entry), if removed { 1 } else { 3 });
+        drop(entry);
         town.finish(0);
     });
 }
@@ -392,7 +393,7 @@ fn r26_a_peer_that_is_removed_while_it_is_evicted_gives_one_place() {
         let town = Town::small(1);
         acquire(&town.registry, 1).success();
         let registry = town.registry.clone();
-        both(move || registry.remove(&1), || drop(town.registry.seat(&3)));
+        both(move || registry.remove(&1), || drop(town.registry.entry(&3)));
         let totals = town.registry.totals();
         let gone = totals.removed + totals.evicted + totals.untracked;
         assert_eq!(gone + town.registry.len() as u64, 2);
@@ -407,7 +408,7 @@ fn r26_three_newcomers_take_one_place() {
         let town = Town::small(1);
         let [a, b] = [town.registry.clone(), town.registry.clone()];
         let (x, (y, z)) =
-            both(move || a.seat(&1), || both(move || b.seat(&2), || town.registry.seat(&3)));
+            both(move || a.entry(&1), || both(move || b.entry(&2), || town.registry.entry(&3)));
         assert_eq!([&x, &y, &z].into_iter().flatten().count(), 1);
         assert_eq!(town.registry.len(), 1);
         drop((x, y, z));

@@ -4,23 +4,23 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::answer::{Recorded, Status};
-use crate::circuit::{Admission, Control, Core, Ticket, Verdict};
+use crate::circuit::{Admission, Circuit, Control, Outcome, Ticket};
 use crate::config::{HealthConfig, Window};
 use crate::error::SyncError;
 use crate::event::EventKind;
+use crate::outcome::{Recorded, Status};
+use crate::peer::{Announcement, PeerEntry, RegistryShared};
 use crate::permit::Permit;
-use crate::seat::{Said, Seat, Shared};
 use crate::stage::{OPEN, both, config, failure, is_told_rightly, two, two_bounded};
 use crate::sync::{Arc, settings_change};
 use crate::time::{Clock, ManualClock, Tick};
-use crate::tracker::{Env, Tracker, View};
+use crate::tracker::{Context, Tracker, View};
 
 const LATER: Duration = Duration::from_nanos(2 * OPEN);
 
-/// A seat outside of any table.
+/// An entry outside of any table.
 struct Place {
-    seat: Arc<Seat<u8>>,
+    entry: Arc<PeerEntry<u8>>,
     clock: ManualClock,
     told: std::sync::Arc<Mutex<Vec<(u64, EventKind)>>>,
 }
@@ -28,50 +28,51 @@ struct Place {
 impl Place {
     fn new(config: &HealthConfig) -> Self {
         let (clock, hand) = Clock::manual();
-        let env = Env::new(clock, Arc::new(config.check().unwrap()));
+        let context = Context::new(clock, Arc::new(config.check().unwrap()));
         let told = std::sync::Arc::new(Mutex::new(Vec::new()));
         let log = told.clone();
-        let sink = move |_: &Seat<u8>, said| {
-            if let Said::Event(generation, kind) = said {
+        let sink = move |_: &PeerEntry<u8>, said| {
+            if let Announcement::Event(generation, kind) = said {
                 log.lock().unwrap_or_else(PoisonError::into_inner).push((generation, kind));
             }
         };
-        let shared = Arc::new(Shared::new(env, Box::new(sink), false));
-        let tracker = Tracker::new(Arc::new(Core::new(0)), 0, 0);
-        Self { seat: Arc::new(Seat::new(tracker, shared, 7)), clock: hand, told }
+        let shared = Arc::new(RegistryShared::new(context, Box::new(sink), false));
+        let tracker = Tracker::new(Arc::new(Circuit::new(0)), 0, 0);
+        Self { entry: Arc::new(PeerEntry::new(tracker, shared, 7)), clock: hand, told }
     }
 
     fn half_open(config: &HealthConfig) -> (Self, Ticket) {
         let place = Self::new(config);
         fail(place.permit());
         place.clock.set(Duration::from_nanos(OPEN));
-        let probe = ticket(place.seat.acquire());
+        let probe = ticket(place.entry.acquire());
         (place, probe)
     }
 
     fn permit(&self) -> Permit<'static, u8> {
-        owned(&self.seat, ticket(self.seat.acquire()))
+        owned(&self.entry, ticket(self.entry.acquire()))
     }
 
-    fn core(&self) -> View {
-        self.seat.tracker.core()
+    fn circuit(&self) -> View {
+        self.entry.tracker.circuit()
     }
 
     /// R8: each permit has ended in one way; R29: each transition was told once.
     fn finish(self, permits: u64) {
-        let core = self.core();
-        is_told_rightly(&self.seat.tracker);
-        assert_eq!(self.seat.tracker.totals().settled(), permits);
+        let circuit = self.circuit();
+        is_told_rightly(&self.entry.tracker);
+        assert_eq!(self.entry.tracker.totals().settled(), permits);
         let mut told: Vec<u64> = self.told.lock().unwrap().iter().map(|(g, _)| *g).collect();
         told.sort_unstable();
-        assert_eq!(told, (1..=core.generation).collect::<Vec<_>>());
+        assert_eq!(told, (1..=circuit.generation).collect::<Vec<_>>());
         // P10: time and successes lead to Closed.
         self.clock.set(Duration::from_secs(1));
         self.permit().success();
-        assert_eq!(self.core().status(), Status::Closed);
+        assert_eq!(self.circuit().status(), Status::Closed);
         self.permit().success();
-        let rests = (!self.seat.shared.env.looks_at_successes()).then_some(self.core().generation);
-        assert_eq!(self.seat.tracker.rests(), rests, "at rest, and said so");
+        let rests =
+            (!self.entry.shared.context.looks_at_successes()).then_some(self.circuit().generation);
+        assert_eq!(self.entry.tracker.rests(), rests, "at rest, and said so");
     }
 }
 
@@ -82,8 +83,8 @@ fn ticket(admission: Admission) -> Ticket {
     }
 }
 
-fn owned(seat: &Arc<Seat<u8>>, ticket: Ticket) -> Permit<'static, u8> {
-    Permit::owned(Arc::clone(seat), ticket)
+fn owned(entry: &Arc<PeerEntry<u8>>, ticket: Ticket) -> Permit<'static, u8> {
+    Permit::owned(Arc::clone(entry), ticket)
 }
 
 fn fail(permit: Permit<'_, u8>) -> Recorded {
@@ -96,13 +97,13 @@ fn p03_a_quiet_success_leaves_a_streak_of_one_at_most() {
     two([18, 602], || {
         let place = Place::new(&config(3, 1));
         fail(place.permit());
-        let (seat, second) = (Arc::clone(&place.seat), ticket(place.seat.acquire()));
-        let first = ticket(seat.acquire());
+        let (entry, second) = (Arc::clone(&place.entry), ticket(place.entry.acquire()));
+        let first = ticket(entry.acquire());
         both(
-            move || Permit::borrowed(&seat, first).success(),
-            || place.seat.settle(second, Verdict::Failure, Some(failure()), None),
+            move || Permit::borrowed(&entry, first).success(),
+            || place.entry.settle(second, Outcome::Failure, Some(failure()), None),
         );
-        assert!(place.core().health.run.streak <= 1);
+        assert!(place.circuit().health.run.streak <= 1);
         place.finish(3);
     });
 }
@@ -115,9 +116,9 @@ fn p16_a_success_that_ends_a_streak_says_so() {
         let place = Place::new(&config(3, 1));
         fail(place.permit());
         let permit = place.permit();
-        let (_, streak) = both(move || permit.success(), || place.core().health.run.streak);
+        let (_, streak) = both(move || permit.success(), || place.circuit().health.run.streak);
         assert!(streak <= 1);
-        assert_eq!(place.seat.tracker.rests(), Some(0), "at rest, and said so");
+        assert_eq!(place.entry.tracker.rests(), Some(0), "at rest, and said so");
         place.finish(2);
     });
 }
@@ -128,16 +129,18 @@ fn p08_a_late_success_is_not_taken_for_a_quiet_one() {
     two([23, 17572], || {
         let place = Place::new(&config(3, 1));
         let stale = place.permit();
-        place.seat.tell(&place.seat.tracker.control(&place.seat.shared.env, Control::Reset).1);
+        place
+            .entry
+            .tell(&place.entry.tracker.control(&place.entry.shared.context, Control::Reset).1);
         let (recorded, _) = both(
             move || stale.success(),
             || {
-                let ticket = ticket(place.seat.acquire());
-                fail(Permit::borrowed(&place.seat, ticket))
+                let ticket = ticket(place.entry.acquire());
+                fail(Permit::borrowed(&place.entry, ticket))
             },
         );
         assert_eq!(recorded, Recorded::Late);
-        assert_eq!(place.core().health.run.streak, 1);
+        assert_eq!(place.circuit().health.run.streak, 1);
         place.finish(2);
     });
 }
@@ -147,11 +150,12 @@ fn p08_a_late_success_is_not_taken_for_a_quiet_one() {
 fn p08_a_success_beside_a_trip_ends_in_one_way() {
     two([30, 268], || {
         let place = Place::new(&config(1, 1));
-        let (seat, permit) = (Arc::clone(&place.seat), place.permit());
-        let first = ticket(seat.acquire());
-        let (recorded, _) = both(move || Permit::borrowed(&seat, first).success(), || fail(permit));
+        let (entry, permit) = (Arc::clone(&place.entry), place.permit());
+        let first = ticket(entry.acquire());
+        let (recorded, _) =
+            both(move || Permit::borrowed(&entry, first).success(), || fail(permit));
         assert!(matches!(recorded, Recorded::Counted | Recorded::Late));
-        assert_eq!(place.core().status(), Status::Open);
+        assert_eq!(place.circuit().status(), Status::Open);
         place.finish(2);
     });
 }
@@ -161,14 +165,14 @@ fn p08_a_success_beside_a_trip_ends_in_one_way() {
 fn p09_dropping_a_permit_frees_its_slot() {
     two([8, 2268], || {
         let (place, probe) = Place::half_open(&config(1, 1));
-        let permit = owned(&place.seat, probe);
-        let ((), admission) = both(move || drop(permit), || place.seat.acquire());
+        let permit = owned(&place.entry, probe);
+        let ((), admission) = both(move || drop(permit), || place.entry.acquire());
         let again = matches!(admission, Admission::Admitted(_));
-        assert_eq!(place.core().probes_in_flight(), usize::from(again));
+        assert_eq!(place.circuit().probes_in_flight(), usize::from(again));
         if let Admission::Admitted(ticket) = admission {
-            drop(Permit::borrowed(&place.seat, ticket));
+            drop(Permit::borrowed(&place.entry, ticket));
         }
-        assert_eq!(place.core().probes_in_flight(), 0);
+        assert_eq!(place.circuit().probes_in_flight(), 0);
         place.finish(2 + u64::from(again));
     });
 }
@@ -179,17 +183,17 @@ fn p09_dropping_a_permit_frees_its_slot() {
 fn p11_who_is_told_of_a_phase_finds_it() {
     two([3056, 2091], || {
         let place = Place::new(&config(1, 1));
-        let seat = Arc::clone(&place.seat);
+        let entry = Arc::clone(&place.entry);
         // This way round: loom runs the second first, and then looks at what the first can see.
         let ((ticket, recorded), ()) = both(
             move || {
-                let ticket = ticket(seat.acquire());
-                (ticket, fail(Permit::borrowed(&seat, ticket)))
+                let ticket = ticket(entry.acquire());
+                (ticket, fail(Permit::borrowed(&entry, ticket)))
             },
             || {
-                place
-                    .seat
-                    .tell(&place.seat.tracker.control(&place.seat.shared.env, Control::Reset).1)
+                place.entry.tell(
+                    &place.entry.tracker.control(&place.entry.shared.context, Control::Reset).1,
+                )
             },
         );
         let late = recorded == Recorded::Late;
@@ -208,9 +212,9 @@ fn p03_a_streak_that_was_seen_is_cleared() {
         let (_, (before, after)) = both(
             move || fail(permit),
             || {
-                let before = place.core().health.run.streak;
+                let before = place.circuit().health.run.streak;
                 other.success();
-                (before, place.core().health.run.streak)
+                (before, place.circuit().health.run.streak)
             },
         );
         assert!(before == 0 || after == 0, "a success has left a streak that was seen");
@@ -243,18 +247,18 @@ fn p13_a_window_that_was_seen_is_fed() {
         settings_change(true);
         let place = Place::new(&config(1, 1));
         let windowed = config(1, 1).with_window(Window::count(4)).with_open_timeout(LATER);
-        let seat = Arc::clone(&place.seat);
+        let entry = Arc::clone(&place.entry);
         let (recorded, ()) = both(
             move || {
-                let recorded = fail(owned(&seat, ticket(seat.acquire())));
-                seat.tell(&seat.tracker.control(&seat.shared.env, Control::Reset).1);
-                owned(&seat, ticket(seat.acquire())).success();
+                let recorded = fail(owned(&entry, ticket(entry.acquire())));
+                entry.tell(&entry.tracker.control(&entry.shared.context, Control::Reset).1);
+                owned(&entry, ticket(entry.acquire())).success();
                 recorded
             },
-            || place.seat.shared.env.configure(Arc::new(windowed.check().unwrap())),
+            || place.entry.shared.context.configure(Arc::new(windowed.check().unwrap())),
         );
         if recorded == (Recorded::Opened { retry_after: LATER }) {
-            assert_eq!(place.core().window_counts(Tick(0)).total, 1);
+            assert_eq!(place.circuit().window_counts(Tick(0)).total, 1);
         }
         place.finish(2);
     });

@@ -1,7 +1,7 @@
 //! Half-open: P4, P5, P6, P7, P9, P14.
 
-use crate::answer::{Reason, Recorded, Refused, Status};
-use crate::circuit::{Admission, Control, Phase, Turn, Verdict};
+use crate::circuit::{Admission, Control, Outcome, Phase, Turn};
+use crate::outcome::{Reason, Recorded, Refused, Status};
 use crate::stage::{Hand, OPEN, Peer, both, config, opened, three, two};
 
 /// How many of these were admitted; all others were told that probes are in flight.
@@ -26,7 +26,7 @@ fn two_callers(n: u32, wanted: usize, floors: [usize; 2]) {
         let (a, b) = (peer.hand_at(OPEN), peer.hand_at(OPEN + 1));
         let (x, y) = both(move || a.acquire(), || b.acquire());
         assert_eq!(admitted(&[x, y]), wanted);
-        assert_eq!(peer.core().probes_in_flight(), wanted);
+        assert_eq!(peer.circuit().probes_in_flight(), wanted);
         assert_eq!(peer.count(|turn| turn == Turn::HalfOpened), 1);
         peer.finish();
     });
@@ -52,7 +52,7 @@ fn p05_of_three_callers_two_are_admitted() {
         let [a, b, c] = [OPEN, OPEN + 1, OPEN].map(|now| peer.hand_at(now));
         let (x, (y, z)) = both(move || a.acquire(), || both(move || b.acquire(), || c.acquire()));
         assert_eq!(admitted(&[x, y, z]), 2);
-        assert_eq!(peer.core().probes_in_flight(), 2);
+        assert_eq!(peer.circuit().probes_in_flight(), 2);
         peer.finish();
     });
 }
@@ -65,7 +65,7 @@ fn p05_a_wait_that_is_ended_admits_no_more() {
         let (a, b) = (peer.hand_at(1), peer.hand_at(2));
         let (x, y) = both(
             move || {
-                assert!(a.end_wait() || a.core().status() == Status::HalfOpen);
+                assert!(a.end_wait() || a.circuit().status() == Status::HalfOpen);
                 a.ticket()
             },
             || b.ticket(),
@@ -83,7 +83,7 @@ fn p12_the_end_of_a_wait_lifts_no_ban() {
         let peer = Peer::open(config(1, 1));
         let (a, b) = (peer.hand_at(1), peer.hand_at(2));
         both(move || a.end_wait(), || b.control(Control::ForceOpen));
-        assert_eq!(peer.core().status(), Status::ForcedOpen);
+        assert_eq!(peer.circuit().status(), Status::ForcedOpen);
         peer.finish();
     });
 }
@@ -92,26 +92,26 @@ fn p12_the_end_of_a_wait_lifts_no_ban() {
 #[test]
 fn p04_the_last_slot_is_given_once() {
     two([20, 154], || {
-        let (peer, _) = Peer::half_open(config(1, 3), 2);
+        let (peer, _) = Peer::in_half_open(config(1, 3), 2);
         let (a, b) = (peer.hand_at(OPEN), peer.hand_at(OPEN));
         let (x, y) = both(move || a.acquire(), || b.acquire());
         assert_eq!(admitted(&[x, y]), 1);
-        assert_eq!(peer.core().probes_in_flight(), 3);
+        assert_eq!(peer.circuit().probes_in_flight(), 3);
         peer.finish();
     });
 }
 
-/// P4: with a verdict in, a slot less is left, whatever races.
+/// P4: with an outcome in, a slot less is left, whatever races.
 #[test]
 fn p04_verdicts_and_probes_out_never_exceed_n() {
     two([63, 3711], || {
-        let (peer, tickets) = Peer::half_open(config(1, 2), 1);
+        let (peer, tickets) = Peer::in_half_open(config(1, 2), 1);
         let (a, b) = (peer.hand_at(OPEN), peer.hand_at(OPEN));
         let probe = tickets[0];
         let (_, admissions) = both(move || a.succeed(probe), || [b.acquire(), b.acquire()]);
         assert_eq!(admitted(&admissions), 1);
-        let trial = peer.trial().unwrap();
-        assert_eq!((trial.passed, trial.out.len()), (1, 1));
+        let half_open = peer.half_open().unwrap();
+        assert_eq!((half_open.passed, half_open.out.len()), (1, 1));
         peer.finish();
     });
 }
@@ -120,7 +120,7 @@ fn p04_verdicts_and_probes_out_never_exceed_n() {
 #[test]
 fn p06_of_failing_probes_one_reopens() {
     two([20, 561], || {
-        let (peer, tickets) = Peer::half_open(config(1, 2), 2);
+        let (peer, tickets) = Peer::in_half_open(config(1, 2), 2);
         let (a, b) = (peer.hand_at(OPEN), peer.hand_at(OPEN));
         let (x, y) = (tickets[0], tickets[1]);
         let (x, y) = both(move || a.fail(x), || b.fail(y));
@@ -133,16 +133,16 @@ fn p06_of_failing_probes_one_reopens() {
 }
 
 fn reopened_once(peer: &Peer) {
-    let core = peer.core();
-    assert_eq!((core.generation, peer.totals().opened), (3, 2));
-    assert!(matches!(core.phase, Phase::Open(spell) if spell.failed_trials == 1));
+    let circuit = peer.circuit();
+    assert_eq!((circuit.generation, peer.totals().opened), (3, 2));
+    assert!(matches!(circuit.phase, Phase::Open(open) if open.failed_half_opens == 1));
 }
 
 /// P6 with three.
 #[test]
 fn p06_of_three_failing_probes_one_reopens() {
     three([695, 1838], || {
-        let (peer, tickets) = Peer::half_open(config(1, 3), 3);
+        let (peer, tickets) = Peer::in_half_open(config(1, 3), 3);
         let [a, b, c] = [OPEN, OPEN, OPEN].map(|now| peer.hand_at(now));
         let (x, y, z) = (tickets[0], tickets[1], tickets[2]);
         let (x, (y, z)) = both(move || a.fail(x), || both(move || b.fail(y), || c.fail(z)));
@@ -157,7 +157,7 @@ fn p06_of_three_failing_probes_one_reopens() {
 #[test]
 fn p06_a_failing_probe_reopens_beside_a_success() {
     two([31, 1095], || {
-        let (peer, tickets) = Peer::half_open(config(1, 2), 2);
+        let (peer, tickets) = Peer::in_half_open(config(1, 2), 2);
         let (a, b) = (peer.hand_at(OPEN), peer.hand_at(OPEN));
         let (x, y) = (tickets[0], tickets[1]);
         let (x, y) = both(move || a.succeed(x), || b.fail(y));
@@ -172,7 +172,7 @@ fn p06_a_failing_probe_reopens_beside_a_success() {
 #[test]
 fn p07_n_successes_close_once() {
     two([200, 20304], || {
-        let (peer, tickets) = Peer::half_open(config(1, 2), 2);
+        let (peer, tickets) = Peer::in_half_open(config(1, 2), 2);
         let (a, b) = (peer.hand_at(OPEN), peer.hand_at(OPEN));
         let (x, y) = (tickets[0], tickets[1]);
         let (x, y) = both(move || a.succeed(x), || b.succeed(y));
@@ -185,20 +185,23 @@ fn p07_n_successes_close_once() {
 
 fn closed_once(peer: &Peer) {
     assert_eq!(peer.count(|turn| turn == Turn::Closed), 1);
-    let core = peer.core();
-    assert_eq!((core.status(), core.generation, core.health.run.streak), (Status::Closed, 3, 0));
+    let circuit = peer.circuit();
+    assert_eq!(
+        (circuit.status(), circuit.generation, circuit.health.run.streak),
+        (Status::Closed, 3, 0)
+    );
 }
 
-/// P7: a success too many is late. Here a report is one of the verdicts (R24).
+/// P7: a success too many is late. Here a report is one of the outcomes (R24).
 #[test]
 fn p07_surplus_successes_are_late() {
     three([30310, 7146], || {
-        let (peer, tickets) = Peer::half_open(config(1, 2), 2);
+        let (peer, tickets) = Peer::in_half_open(config(1, 2), 2);
         let [a, b, c] = [OPEN, OPEN, OPEN].map(|now| peer.hand_at(now));
         let (x, y) = (tickets[0], tickets[1]);
         let (x, (y, _)) = both(
             move || a.succeed(x),
-            || both(move || b.succeed(y), || c.report(Verdict::Success)),
+            || both(move || b.succeed(y), || c.report(Outcome::Success)),
         );
         closed_once(&peer);
         let late = [x, y].iter().filter(|r| **r == Recorded::Late).count() as u64;
@@ -211,13 +214,13 @@ fn p07_surplus_successes_are_late() {
 }
 
 /// P7, R24: two reported successes after the wait: the first begins half-open and is its first
-/// verdict, the second closes.
+/// outcome, the second closes.
 #[test]
 fn p07_reported_successes_close_once() {
     two([237, 22688], || {
         let peer = Peer::open(config(1, 2));
         let (a, b) = (peer.hand_at(OPEN), peer.hand_at(OPEN));
-        both(move || a.report(Verdict::Success), || b.report(Verdict::Success));
+        both(move || a.report(Outcome::Success), || b.report(Outcome::Success));
         closed_once(&peer);
         peer.finish();
     });
@@ -227,14 +230,14 @@ fn p07_reported_successes_close_once() {
 #[test]
 fn p09_a_dropped_permit_frees_its_slot_once() {
     two([12, 953], || {
-        let (peer, tickets) = Peer::half_open(config(1, 1), 1);
+        let (peer, tickets) = Peer::in_half_open(config(1, 1), 1);
         let (a, b) = (peer.hand_at(OPEN), peer.hand_at(OPEN));
         let probe = tickets[0];
         let (_, admissions) =
-            both(move || a.settle(probe, Verdict::Dropped), || [b.acquire(), b.acquire()]);
+            both(move || a.settle(probe, Outcome::Dropped), || [b.acquire(), b.acquire()]);
         let admitted = admitted(&admissions);
         assert!(admitted <= 1, "one slot was freed");
-        assert_eq!(peer.core().probes_in_flight(), admitted);
+        assert_eq!(peer.circuit().probes_in_flight(), admitted);
         assert_eq!((peer.totals().abandoned, peer.totals().late), (1, 0));
         peer.finish();
     });
@@ -244,11 +247,11 @@ fn p09_a_dropped_permit_frees_its_slot_once() {
 #[test]
 fn p09_two_dropped_permits_free_two_slots() {
     two([20, 561], || {
-        let (peer, tickets) = Peer::half_open(config(1, 2), 2);
+        let (peer, tickets) = Peer::in_half_open(config(1, 2), 2);
         let (a, b) = (peer.hand_at(OPEN), peer.hand_at(OPEN));
         let (x, y) = (tickets[0], tickets[1]);
-        both(move || a.settle(x, Verdict::Dropped), || b.settle(y, Verdict::Neutral));
-        assert_eq!(peer.core().probes_in_flight(), 0);
+        both(move || a.settle(x, Outcome::Dropped), || b.settle(y, Outcome::Neutral));
+        assert_eq!(peer.circuit().probes_in_flight(), 0);
         assert_eq!((peer.totals().abandoned, peer.totals().neutral), (1, 1));
         peer.finish();
     });
@@ -259,7 +262,7 @@ fn p09_two_dropped_permits_free_two_slots() {
 #[test]
 fn p09_a_dropped_permit_frees_nothing_in_a_later_phase() {
     two([890, 10869], || {
-        let (peer, tickets) = Peer::half_open(config(1, 2), 2);
+        let (peer, tickets) = Peer::in_half_open(config(1, 2), 2);
         let (stale, failing) = (tickets[0], tickets[1]);
         let a = peer.hand_at(OPEN);
         a.fail(failing);
@@ -267,12 +270,12 @@ fn p09_a_dropped_permit_frees_nothing_in_a_later_phase() {
         let b = peer.hand_at(later);
         a.at(later);
         let (recorded, admissions) = both(
-            move || a.settle(stale, Verdict::Dropped),
+            move || a.settle(stale, Outcome::Dropped),
             || [b.acquire(), b.acquire(), b.acquire()],
         );
         assert_eq!(recorded, Recorded::Late);
         assert_eq!(admitted(&admissions), 2);
-        assert_eq!(peer.core().probes_in_flight(), 2);
+        assert_eq!(peer.circuit().probes_in_flight(), 2);
         peer.finish();
     });
 }
@@ -282,7 +285,7 @@ fn p09_a_dropped_permit_frees_nothing_in_a_later_phase() {
 #[test]
 fn p14_a_success_and_the_release_of_its_slot_are_one_step() {
     two([8, 134], || {
-        let (peer, tickets) = Peer::half_open(config(1, 2), 2);
+        let (peer, tickets) = Peer::in_half_open(config(1, 2), 2);
         let (a, b) = (peer.hand_at(OPEN), peer.hand_at(OPEN));
         let probe = tickets[0];
         let (_, admission) = both(move || a.succeed(probe), || b.acquire());
@@ -295,7 +298,7 @@ fn p14_a_success_and_the_release_of_its_slot_are_one_step() {
 #[test]
 fn p14_after_the_last_success_there_are_no_probes() {
     three([413, 1204], || {
-        let (peer, tickets) = Peer::half_open(config(1, 1), 1);
+        let (peer, tickets) = Peer::in_half_open(config(1, 1), 1);
         let [a, b, c] = [OPEN, OPEN, OPEN].map(|now| peer.hand_at(now));
         let probe = tickets[0];
         let ask = |hand: &Hand| match hand.acquire() {

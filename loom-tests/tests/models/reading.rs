@@ -1,22 +1,22 @@
 //! What a reader sees while others change the circuit: P11.
 
-use crate::answer::Status;
-use crate::circuit::{Core, Phase};
+use crate::circuit::{Circuit, Phase};
+use crate::outcome::Status;
 use crate::stage::{OPEN, Peer, both, config, three, two};
 use crate::time::Tick;
 
 /// What holds of every single state of a circuit that opens at two and closes after two.
-fn is_one_state(core: &Core) {
-    let streak = core.health.run.streak;
-    match &core.phase {
+fn is_one_state(circuit: &Circuit) {
+    let streak = circuit.health.run.streak;
+    match &circuit.phase {
         Phase::Closed(_) => assert!(streak < 2),
-        Phase::Open(spell) => {
-            assert_eq!((streak, spell.failed_trials), (2, 0));
+        Phase::Open(open) => {
+            assert_eq!((streak, open.failed_half_opens), (2, 0));
         }
-        Phase::HalfOpen(trial) => {
+        Phase::HalfOpen(half_open) => {
             assert_eq!(streak, 2);
-            assert!(trial.decided() as usize + trial.out.len() <= 2);
-            assert!(trial.passed < 2 && trial.failed == 0, "a decided phase has ended");
+            assert!(half_open.decided() as usize + half_open.out.len() <= 2);
+            assert!(half_open.passed < 2 && half_open.failed == 0, "a decided phase has ended");
         }
         _ => unreachable!(),
     }
@@ -38,11 +38,11 @@ fn p11_a_snapshot_is_one_state() {
                 a.succeed(y);
                 a.succeed(z);
             },
-            || [b.core(), b.core(), b.core()],
+            || [b.circuit(), b.circuit(), b.circuit()],
         );
-        seen.iter().for_each(|core| is_one_state(core));
-        assert!(seen.is_sorted_by_key(|core| core.generation));
-        assert_eq!(peer.core().status(), Status::Closed);
+        seen.iter().for_each(|circuit| is_one_state(circuit));
+        assert!(seen.is_sorted_by_key(|circuit| circuit.generation));
+        assert_eq!(peer.circuit().status(), Status::Closed);
         peer.finish();
     });
 }
@@ -60,8 +60,8 @@ fn p11_what_was_seen_is_not_unseen_by_others() {
             move || a.fail(x),
             || {
                 both(
-                    move || word.store(b.core().generation, crate::sync::Ordering::Release),
-                    || (heard.load(crate::sync::Ordering::Acquire), c.core().generation),
+                    move || word.store(b.circuit().generation, crate::sync::Ordering::Release),
+                    || (heard.load(crate::sync::Ordering::Acquire), c.circuit().generation),
                 )
             },
         );

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crate::answer::{Recorded, Status};
 use crate::config::{HealthConfig, Window};
+use crate::outcome::{Recorded, Status};
 use crate::stage::{OPEN, Peer, both, config, opened, two, two_bounded};
 use crate::sync::settings_change;
 use crate::time::Tick;
@@ -55,7 +55,10 @@ fn p13_a_lowered_threshold_is_honoured_by_the_next_failure() {
                 },
             );
             assert!(opened(&x) != opened(&y), "{x:?}, {y:?}");
-            assert_eq!((peer.core().status(), peer.core().health.run.streak), (Status::Open, 2));
+            assert_eq!(
+                (peer.circuit().status(), peer.circuit().health.run.streak),
+                (Status::Open, 2)
+            );
             peer.finish();
         });
     }
@@ -90,7 +93,11 @@ fn p13_half_open_keeps_its_configuration() {
         let (tickets, ()) = both(move || [a.ticket(), a.ticket()], || b.configure(&config(1, 2)));
         late.succeed(tickets[0].unwrap());
         let status = if tickets[1].is_some() { Status::HalfOpen } else { Status::Closed };
-        assert_eq!(peer.core().status(), status, "two slots, two verdicts; one slot, one verdict");
+        assert_eq!(
+            peer.circuit().status(),
+            status,
+            "two slots, two verdicts; one slot, one verdict"
+        );
         peer.finish();
     });
 }
@@ -125,7 +132,7 @@ fn p13_a_window_of_another_shape_begins_once() {
         let (x, y) = (a.admitted(), b.admitted());
         both(move || a.succeed(x), || b.configure(&sized(3)));
         b.succeed(y);
-        let counts = peer.core().window_counts(Tick(0));
+        let counts = peer.circuit().window_counts(Tick(0));
         assert!((1..=2).contains(&counts.total), "{counts:?}");
         peer.finish();
     });

@@ -6,14 +6,14 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::answer::{Recorded, Status};
-use crate::circuit::{Admission, Control, Core, Phase, Ticket, Trial, Turn, Turns, Verdict};
+use crate::circuit::{Admission, Circuit, Control, HalfOpen, Outcome, Phase, Ticket, Turn, Turns};
 use crate::config::HealthConfig;
 use crate::error::{Failure, SyncError};
+use crate::outcome::{Recorded, Status};
 use crate::snapshot::PeerTotals;
 use crate::sync::{self, Arc, Ordering};
 use crate::time::{Clock, ManualClock, Tick};
-use crate::tracker::{Env, Reply, Tracker, View};
+use crate::tracker::{Context, Reply, Tracker, View};
 
 /// Checks a model of two threads in all its executions; in a debug build, or where the environment
 /// has `MODELS_BOUNDED`, with at most two preemptions.
@@ -145,14 +145,14 @@ pub(crate) struct Peer {
 /// times that are out of order.
 pub(crate) struct Hand {
     tracker: Arc<Tracker>,
-    env: std::sync::Arc<Env>,
+    context: std::sync::Arc<Context>,
     clock: ManualClock,
     told: std::sync::Arc<Mutex<Vec<(u64, Turn)>>>,
 }
 
 impl Peer {
     pub(crate) fn new(config: HealthConfig) -> Self {
-        let tracker = Arc::new(Tracker::new(Arc::new(Core::new(0)), 0, 0));
+        let tracker = Arc::new(Tracker::new(Arc::new(Circuit::new(0)), 0, 0));
         Self { tracker, config, told: Default::default() }
     }
 
@@ -160,14 +160,14 @@ impl Peer {
     pub(crate) fn open(config: HealthConfig) -> Self {
         let peer = Self::new(config);
         let hand = peer.hand();
-        while peer.core().status() == Status::Closed {
+        while peer.circuit().status() == Status::Closed {
             hand.fail(hand.admitted());
         }
         peer
     }
 
     /// A half-open peer, and the tickets of its first probes.
-    pub(crate) fn half_open(config: HealthConfig, probes: usize) -> (Self, Vec<Ticket>) {
+    pub(crate) fn in_half_open(config: HealthConfig, probes: usize) -> (Self, Vec<Ticket>) {
         let peer = Self::open(config);
         let hand = peer.hand_at(OPEN);
         let tickets = (0..probes).map(|_| hand.admitted()).collect();
@@ -179,7 +179,7 @@ impl Peer {
         let rules = Arc::new(self.config.check().unwrap());
         Hand {
             tracker: Arc::clone(&self.tracker),
-            env: std::sync::Arc::new(Env::new(clock, rules)),
+            context: std::sync::Arc::new(Context::new(clock, rules)),
             clock: hand,
             told: self.told.clone(),
         }
@@ -191,13 +191,13 @@ impl Peer {
         hand
     }
 
-    pub(crate) fn core(&self) -> View {
-        self.tracker.core()
+    pub(crate) fn circuit(&self) -> View {
+        self.tracker.circuit()
     }
 
-    pub(crate) fn trial(&self) -> Option<Trial> {
-        match &self.core().phase {
-            Phase::HalfOpen(trial) => Some((**trial).clone()),
+    pub(crate) fn half_open(&self) -> Option<HalfOpen> {
+        match &self.circuit().phase {
+            Phase::HalfOpen(half_open) => Some((**half_open).clone()),
             _ => None,
         }
     }
@@ -217,12 +217,12 @@ impl Peer {
 
     /// Errors since the last reset.
     pub(crate) fn errors(&self) -> u64 {
-        self.tracker.errors(&self.core()).count
+        self.tracker.errors(&self.circuit()).count
     }
 
     /// The number of the last error, as it is shown.
     pub(crate) fn last_error(&self) -> Option<u64> {
-        self.tracker.errors(&self.core()).last.map(|last| last.number)
+        self.tracker.errors(&self.circuit()).last.map(|last| last.number)
     }
 
     pub(crate) fn told(&self) -> Vec<(u64, Turn)> {
@@ -241,22 +241,22 @@ impl Peer {
     pub(crate) fn finish(&self) {
         is_told_rightly(&self.tracker);
         let told: Vec<u64> = self.told().iter().map(|(generation, _)| *generation).collect();
-        let made: Vec<u64> = (1..=self.core().generation).collect();
+        let made: Vec<u64> = (1..=self.circuit().generation).collect();
         assert_eq!(told, made, "each transition is told exactly once");
-        if self.core().is_removed() {
+        if self.circuit().is_removed() {
             return;
         }
         let late = self.hand_at(1_000_000);
         if matches!(
-            self.core().status(),
+            self.circuit().status(),
             Status::ForcedOpen | Status::Disabled | Status::MetricsOnly
         ) {
             late.control(Control::Reset);
         }
         let mut calls = 0;
-        while self.core().status() != Status::Closed {
+        while self.circuit().status() != Status::Closed {
             calls += 1;
-            assert!(calls <= 64, "time and successes do not lead to Closed: {:?}", self.core());
+            assert!(calls <= 64, "time and successes do not lead to Closed: {:?}", self.circuit());
             late.succeed(late.admitted());
         }
     }
@@ -267,7 +267,7 @@ impl Hand {
     pub(crate) fn twin(&self) -> Self {
         Self {
             tracker: Arc::clone(&self.tracker),
-            env: self.env.clone(),
+            context: self.context.clone(),
             clock: self.clock.clone(),
             told: self.told.clone(),
         }
@@ -277,16 +277,16 @@ impl Hand {
         self.clock.set(Duration::from_nanos(now));
     }
 
-    pub(crate) fn core(&self) -> View {
-        self.tracker.core()
+    pub(crate) fn circuit(&self) -> View {
+        self.tracker.circuit()
     }
 
     pub(crate) fn configure(&self, config: &HealthConfig) {
-        self.env.configure(Arc::new(config.check().unwrap()));
+        self.context.configure(Arc::new(config.check().unwrap()));
     }
 
     pub(crate) fn acquire(&self) -> Admission {
-        let (admission, turns) = self.tracker.acquire(&self.env);
+        let (admission, turns) = self.tracker.acquire(&self.context);
         self.tell(turns);
         admission
     }
@@ -303,75 +303,75 @@ impl Hand {
     }
 
     pub(crate) fn succeed(&self, ticket: Ticket) -> Recorded {
-        self.settle(ticket, Verdict::Success)
+        self.settle(ticket, Outcome::Success)
     }
 
     pub(crate) fn fail(&self, ticket: Ticket) -> Recorded {
-        self.settle(ticket, Verdict::Failure)
+        self.settle(ticket, Outcome::Failure)
     }
 
     /// A success whose latency is stated.
     pub(crate) fn succeed_within(&self, ticket: Ticket, nanos: u64) -> Recorded {
-        let (success, latency) = (Verdict::Success, Some(nanos));
-        let (recorded, turns) = self.tracker.settle(&self.env, ticket, success, None, latency);
+        let (success, latency) = (Outcome::Success, Some(nanos));
+        let (recorded, turns) = self.tracker.settle(&self.context, ticket, success, None, latency);
         self.tell(turns);
         recorded
     }
 
-    pub(crate) fn settle(&self, ticket: Ticket, verdict: Verdict) -> Recorded {
-        let failure = (verdict == Verdict::Failure).then(failure);
-        let (recorded, turns) = self.tracker.settle(&self.env, ticket, verdict, failure, None);
+    pub(crate) fn settle(&self, ticket: Ticket, outcome: Outcome) -> Recorded {
+        let failure = (outcome == Outcome::Failure).then(failure);
+        let (recorded, turns) = self.tracker.settle(&self.context, ticket, outcome, failure, None);
         self.tell(turns);
         recorded
     }
 
-    pub(crate) fn report(&self, verdict: Verdict) -> Reply {
-        self.numbered(verdict).0
+    pub(crate) fn report(&self, outcome: Outcome) -> Reply {
+        self.numbered(outcome).0
     }
 
     /// A report, and the number of its error among those without a success between.
-    pub(crate) fn numbered(&self, verdict: Verdict) -> (Reply, u32) {
-        let failure = (verdict != Verdict::Success).then(failure);
-        let (reply, number, turns) = self.tracker.report(&self.env, verdict, failure.as_ref());
+    pub(crate) fn numbered(&self, outcome: Outcome) -> (Reply, u32) {
+        let failure = (outcome != Outcome::Success).then(failure);
+        let (reply, number, turns) = self.tracker.report(&self.context, outcome, failure.as_ref());
         self.tell(turns);
         (reply, number)
     }
 
     pub(crate) fn control(&self, control: Control) -> bool {
-        let (done, turns) = self.tracker.control(&self.env, control);
+        let (done, turns) = self.tracker.control(&self.context, control);
         self.tell(turns);
         done.is_some()
     }
 
     pub(crate) fn end_wait(&self) -> bool {
-        let (may_be_probed, turns) = self.tracker.end_wait(&self.env);
+        let (may_be_probed, turns) = self.tracker.end_wait(&self.context);
         self.tell(turns);
         may_be_probed
     }
 
     pub(crate) fn note_reachable(&self) -> bool {
-        let (may_be_probed, turns) = self.tracker.note_reachable(&self.env);
+        let (may_be_probed, turns) = self.tracker.note_reachable(&self.context);
         self.tell(turns);
         may_be_probed
     }
 
     pub(crate) fn remove(&self) -> Option<PeerTotals> {
-        let (totals, turns) = self.tracker.remove(&self.env);
+        let (totals, turns) = self.tracker.remove(&self.context);
         self.tell(turns);
         totals
     }
 
     pub(crate) fn is_open(&self) -> bool {
-        self.tracker.refuses(&self.env)
+        self.tracker.refuses(&self.context)
     }
 
     /// The number of the last error, as it is shown.
     pub(crate) fn last_error(&self) -> Option<u64> {
-        self.tracker.errors(&self.core()).last.map(|last| last.number)
+        self.tracker.errors(&self.circuit()).last.map(|last| last.number)
     }
 
     pub(crate) fn unused_since(&self) -> Option<Tick> {
-        self.tracker.unused_since(&self.core())
+        self.tracker.unused_since(&self.circuit())
     }
 
     fn tell(&self, turns: Turns) {
@@ -385,9 +385,9 @@ impl Hand {
 /// What the word says of a circuit at rest is so: see `word`.
 pub(crate) fn is_told_rightly(tracker: &Tracker) {
     if let Some(generation) = tracker.rests() {
-        let core = tracker.core();
-        let rests = core.has_no_window() && core.health.run == Default::default();
-        assert!(rests && core.generation == generation, "said to be at rest: {core:?}");
+        let circuit = tracker.circuit();
+        let rests = circuit.has_no_window() && circuit.health.run == Default::default();
+        assert!(rests && circuit.generation == generation, "said to be at rest: {circuit:?}");
     }
 }
 

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crate::answer::{Recorded, Status};
-use crate::circuit::{Turn, Verdict};
+use crate::circuit::{Outcome, Turn};
+use crate::outcome::{Recorded, Status};
 use crate::stage::{Peer, both, config, opened, three, two, two_bounded};
 
 /// P1: of the failures that reach the threshold exactly one opens the circuit; one generation more.
@@ -16,8 +16,11 @@ fn p01_of_two_failures_one_opens() {
         let (x, y) = both(move || a.fail(x), || b.fail(y));
         assert_eq!([x, y].iter().filter(|r| opened(r)).count(), 1);
         assert_eq!([x, y].iter().filter(|r| **r == Recorded::Counted).count(), 1);
-        let core = peer.core();
-        assert_eq!((core.status(), core.generation, core.health.run.streak), (Status::Open, 1, 2));
+        let circuit = peer.circuit();
+        assert_eq!(
+            (circuit.status(), circuit.generation, circuit.health.run.streak),
+            (Status::Open, 1, 2)
+        );
         assert_eq!(peer.totals().opened, 1);
         peer.finish();
     });
@@ -38,7 +41,7 @@ fn p01_of_three_failures_one_opens_and_one_is_late() {
         assert_eq!(results.iter().filter(|r| **r == Recorded::Counted).count(), 1);
         assert_eq!(results.iter().filter(|r| **r == Recorded::Late).count(), 1);
         assert_eq!(peer.count(|turn| matches!(turn, Turn::Opened { .. })), 1);
-        assert_eq!((peer.core().generation, peer.totals().late), (1, 1));
+        assert_eq!((peer.circuit().generation, peer.totals().late), (1, 1));
         peer.finish();
     });
 }
@@ -69,7 +72,7 @@ fn p02_no_failure_of_three_threads_is_lost() {
         let [a, b, c] = [peer.hand(), peer.hand(), peer.hand()];
         let (x, y, z) = (a.admitted(), b.admitted(), c.admitted());
         both(move || a.fail(x), || both(move || b.fail(y), || c.fail(z)));
-        assert_eq!((peer.core().health.run.streak, peer.totals().failed), (3, 3));
+        assert_eq!((peer.circuit().health.run.streak, peer.totals().failed), (3, 3));
         assert_eq!(peer.errors(), 3);
         peer.finish();
     });
@@ -82,7 +85,7 @@ fn p02_no_reported_failure_is_lost() {
         let peer = Peer::new(config(3, 1));
         let (a, b) = (peer.hand(), peer.hand());
         let y = b.admitted();
-        both(move || (a.report(Verdict::Failure), a.report(Verdict::Failure)), || b.fail(y));
+        both(move || (a.report(Outcome::Failure), a.report(Outcome::Failure)), || b.fail(y));
         let totals = peer.totals();
         assert_eq!(totals.opened, 1, "the third opens, whoever brings it");
         assert_eq!((totals.failed + totals.late, totals.reported_errors), (1, 2));
@@ -99,7 +102,10 @@ fn p03_a_success_clears_the_streak() {
         a.fail(a.admitted());
         let (x, y) = (a.admitted(), b.admitted());
         both(move || a.fail(x), || b.succeed(y));
-        assert!(peer.core().health.run.streak <= 1, "two failures in a row are not what happened");
+        assert!(
+            peer.circuit().health.run.streak <= 1,
+            "two failures in a row are not what happened"
+        );
         assert_eq!(peer.totals().succeeded, 1);
         peer.finish();
     });
@@ -122,11 +128,11 @@ fn p03_what_came_before_a_success_is_seen_with_it() {
                 a.succeed(x)
             },
             || {
-                let over = b.core().health.run.streak == 0;
+                let over = b.circuit().health.run.streak == 0;
                 let seen = before.load(crate::sync::Ordering::Relaxed);
                 assert!(!over || seen == 1, "the streak is over");
                 b.fail(y);
-                let begun = b.core().health.run.streak == 1;
+                let begun = b.circuit().health.run.streak == 1;
                 let seen = before.load(crate::sync::Ordering::Relaxed);
                 assert!(!begun || seen == 1, "another has begun");
             },
@@ -145,7 +151,7 @@ fn p03_who_finds_the_word_silent_says_nothing_wrong() {
         a.fail(a.admitted());
         let (x, y) = (a.admitted(), b.admitted());
         both(move || a.succeed(x), || both(move || b.fail(y), || c.admitted()));
-        assert!(peer.core().health.run.streak <= 1);
+        assert!(peer.circuit().health.run.streak <= 1);
         peer.finish();
     });
 }
@@ -160,9 +166,9 @@ fn p03_a_success_between_failures_is_seen() {
         let (w, x, y) = (a.admitted(), b.admitted(), b.admitted());
         // The failure of `a` and that of `b`, which has a success before it.
         both(move || a.fail(w), || (b.succeed(x), b.fail(y)));
-        let streak = peer.core().health.run.streak;
+        let streak = peer.circuit().health.run.streak;
         assert!(streak == 1 || streak == 2, "a streak of {streak}");
-        assert_eq!(peer.core().status(), Status::Closed);
+        assert_eq!(peer.circuit().status(), Status::Closed);
         peer.finish();
     });
 }
@@ -177,7 +183,7 @@ fn p02_an_announcement_loses_no_failure() {
         let x = a.admitted();
         let (_, open) = both(move || a.fail(x), || b.is_open());
         assert!(!open);
-        assert_eq!(peer.core().health.run.streak, 2);
+        assert_eq!(peer.circuit().health.run.streak, 2);
         peer.finish();
     });
 }

@@ -40,7 +40,7 @@ thread_local! {
     static MODELLING: Flag<bool> = const { Flag::new(false) };
     /// Whether loads are to be made as read-modify-writes.
     static LOADS_ARE_RMW: Flag<bool> = const { Flag::new(false) };
-    /// Whether the reference counts of seats that are made now are to be seen by loom.
+    /// Whether the reference counts of entries that are made now are to be seen by loom.
     static COUNTED: Flag<bool> = const { Flag::new(false) };
     /// Whether cells that are made now are steps of the model.
     static CELLS_COUNT: Flag<bool> = const { Flag::new(false) };
@@ -85,7 +85,7 @@ pub(crate) fn races() -> (usize, usize) {
     RACES.get()
 }
 
-/// Lets loom see the reference counts of the seats that are made from now on.
+/// Lets loom see the reference counts of the entries that are made from now on.
 pub(crate) fn count_references(yes: bool) {
     COUNTED.set(yes);
 }
@@ -275,7 +275,7 @@ atomic!(AtomicU32, u32);
 atomic!(AtomicU64, u64);
 atomic!(AtomicUsize, usize);
 
-/// `std`'s `Arc`; for seats, where a model asks for it, with a reference count that loom sees, and
+/// `std`'s `Arc`; for entries, where a model asks for it, with a reference count that loom sees, and
 /// with the orderings that `std` has.
 pub(crate) struct Arc<T>(std::sync::Arc<Counted<T>>);
 
@@ -287,8 +287,8 @@ struct Counted<T> {
 impl<T> Arc<T> {
     #[track_caller]
     pub(crate) fn new(value: T) -> Self {
-        let seat = std::any::type_name::<T>().contains("seat::Seat<");
-        let counted = seat && MODELLING.get() && COUNTED.get() && !unwinding();
+        let entry = std::any::type_name::<T>().contains("seat::Seat<");
+        let counted = entry && MODELLING.get() && COUNTED.get() && !unwinding();
         let strong = counted.then(|| model::AtomicUsize::new(1));
         Self(std::sync::Arc::new(Counted { strong, value }))
     }

@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
-use crate::answer::Status;
-use crate::answer::WindowCounts;
-use crate::circuit::Verdict;
+use crate::circuit::Outcome;
 use crate::config::{HealthConfig, Window};
+use crate::outcome::Status;
+use crate::outcome::WindowCounts;
 use crate::stage::{OPEN, Peer, both, config, opened, three, two, two_bounded};
 use crate::sync::Arc;
 use crate::time::Tick;
@@ -104,7 +104,7 @@ fn p18_a_rate_does_not_go_unseen() {
         let (x, y) = (a.admitted(), b.admitted());
         let (x, y) = both(move || a.fail(x), || b.fail(y));
         assert_eq!([x, y].iter().filter(|r| opened(r)).count(), 1, "{x:?}, {y:?}");
-        assert_eq!((peer.core().status(), peer.core().generation), (Status::Open, 1));
+        assert_eq!((peer.circuit().status(), peer.circuit().generation), (Status::Open, 1));
         peer.finish();
     });
 }
@@ -142,9 +142,12 @@ fn p18_a_window_that_turns_loses_nothing() {
         let (w, x, y) = (a.admitted(), a.admitted(), b.admitted());
         a.fail(w);
         both(move || a.fail(x), || b.succeed(y));
-        let core = peer.core();
-        assert_eq!(core.window_counts(Tick(11)), WindowCounts { total: 3, failures: 2, slow: 0 });
-        assert_eq!(core.window_counts(Tick(21)).total, 1, "the first bucket is over");
+        let circuit = peer.circuit();
+        assert_eq!(
+            circuit.window_counts(Tick(11)),
+            WindowCounts { total: 3, failures: 2, slow: 0 }
+        );
+        assert_eq!(circuit.window_counts(Tick(21)).total, 1, "the first bucket is over");
         peer.finish();
     });
 }
@@ -157,8 +160,8 @@ fn p18_a_bucket_begins_once() {
         let peer = Peer::new(config(9, 1).with_window(shape));
         let (a, b) = (peer.hand_at(12), peer.hand_at(13));
         let (x, y) = (a.admitted(), b.admitted());
-        both(move || a.succeed(x), || b.settle(y, Verdict::Success));
-        assert_eq!(peer.core().window_counts(Tick(14)).total, 2);
+        both(move || a.succeed(x), || b.settle(y, Outcome::Success));
+        assert_eq!(peer.circuit().window_counts(Tick(14)).total, 2);
         peer.finish();
     });
 }
@@ -172,9 +175,9 @@ fn p18_a_rate_of_an_earlier_phase_opens_nothing() {
         let (w, x) = (a.admitted(), a.admitted());
         a.fail(w);
         let (recorded, _) = both(move || a.fail(x), || b.control(crate::circuit::Control::Reset));
-        assert_eq!(peer.core().status(), Status::Closed);
-        assert_eq!(peer.core().generation, if opened(&recorded) { 2 } else { 1 });
-        assert_eq!(peer.core().window_counts(Tick(OPEN)).total, 0);
+        assert_eq!(peer.circuit().status(), Status::Closed);
+        assert_eq!(peer.circuit().generation, if opened(&recorded) { 2 } else { 1 });
+        assert_eq!(peer.circuit().window_counts(Tick(OPEN)).total, 0);
         peer.finish();
     });
 }

@@ -5,21 +5,21 @@
 
 use std::time::Duration;
 
-use crate::answer::{Recorded, Status};
-use crate::circuit::{Control, Turn, Verdict};
+use crate::circuit::{Control, Outcome, Turn};
 use crate::config::{HealthConfig, Window};
+use crate::outcome::{Recorded, Status};
 use crate::stage::{Peer, both, config, three, two, two_bounded};
 use crate::sync::{Arc, AtomicU64, Ordering};
 use crate::time::Tick;
-use crate::word::Run;
+use crate::word::FailureRun;
 
 /// Every failure is a step, and none comes too late for the streak.
 fn by_steps() -> HealthConfig {
     config(9, 1).with_failure_window(Duration::from_secs(1))
 }
 
-fn run(streak: u32, attempts: u32) -> Run {
-    Run { streak, attempts }
+fn run(streak: u32, attempts: u32) -> FailureRun {
+    FailureRun { streak, attempts }
 }
 
 /// P11: who looks while a value is replaced shows that value, with the streak that was counted for it,
@@ -31,7 +31,7 @@ fn p11_a_look_beside_a_step_shows_no_value_with_the_streak_of_another() {
         let (a, b) = (peer.hand(), peer.hand());
         a.fail(a.admitted());
         let (_, seen) =
-            both(move || (a.control(Control::Reset), a.control(Control::Reset)), || b.core());
+            both(move || (a.control(Control::Reset), a.control(Control::Reset)), || b.circuit());
         let shown = (seen.generation, seen.health.run);
         assert!([(0, run(1, 1)), (1, run(0, 0)), (2, run(0, 0))].contains(&shown), "{shown:?}");
         peer.finish();
@@ -46,7 +46,7 @@ fn p16_of_two_who_replace_a_value_one_publishes() {
         let peer = Peer::new(config(9, 1));
         let (a, b) = (peer.hand(), peer.hand());
         both(move || a.control(Control::Reset), || b.control(Control::Reset));
-        assert_eq!((peer.rests(), peer.core().generation), (Some(2), 2));
+        assert_eq!((peer.rests(), peer.circuit().generation), (Some(2), 2));
         peer.finish();
     });
 }
@@ -61,7 +61,7 @@ fn p16_of_two_who_replace_a_value_none_holds_up_a_third() {
         let reset = Control::Reset;
         a.fail(a.admitted());
         let (_, (_, seen)) =
-            both(move || a.control(reset), || both(move || b.control(reset), || c.core()));
+            both(move || a.control(reset), || both(move || b.control(reset), || c.circuit()));
         assert_eq!(seen.health.run.streak, u32::from(seen.generation == 0));
         assert_eq!(peer.rests(), Some(2));
         peer.finish();
@@ -75,11 +75,11 @@ fn p16_who_stands_between_freeze_and_swap_holds_nobody_up() {
     two_bounded([1142, 1655], || {
         let peer = Peer::new(by_steps());
         let (a, b) = (peer.hand(), peer.hand());
-        a.report(Verdict::Neutral);
+        a.report(Outcome::Neutral);
         let (x, y) = (a.admitted(), b.admitted());
         let (x, y) = both(move || a.fail(x), || b.fail(y));
         assert_eq!([x, y], [Recorded::Counted; 2]);
-        assert_eq!(peer.core().health.run, run(2, 3));
+        assert_eq!(peer.circuit().health.run, run(2, 3));
         assert_eq!(peer.errors(), 3);
         peer.finish();
     });
@@ -92,8 +92,8 @@ fn p02_what_is_counted_beside_a_step_is_in_it_or_after_it() {
         let peer = Peer::new(by_steps());
         let (a, b) = (peer.hand(), peer.hand());
         let x = a.admitted();
-        let (x, (_, number)) = both(move || a.fail(x), || b.numbered(Verdict::Neutral));
-        assert_eq!((x, peer.core().health.run), (Recorded::Counted, run(1, 2)));
+        let (x, (_, number)) = both(move || a.fail(x), || b.numbered(Outcome::Neutral));
+        assert_eq!((x, peer.circuit().health.run), (Recorded::Counted, run(1, 2)));
         assert!((1..=2).contains(&number), "{number}");
         peer.finish();
     });
@@ -133,10 +133,10 @@ fn p03_a_success_beside_a_step_clears_all_or_what_came_before() {
         let peer = Peer::new(by_steps());
         let (a, b) = (peer.hand(), peer.hand());
         a.fail(a.admitted());
-        b.report(Verdict::Neutral);
+        b.report(Outcome::Neutral);
         let (x, y) = (a.admitted(), b.admitted());
         both(move || a.fail(x), || b.succeed(y));
-        let left = peer.core().health.run;
+        let left = peer.circuit().health.run;
         assert!([run(0, 0), run(1, 1)].contains(&left), "{left:?}");
         peer.finish();
     });
@@ -150,9 +150,9 @@ fn p15_of_two_errors_each_has_a_number_of_its_own() {
         let peer = Peer::new(config(9, 1));
         let (a, b) = (peer.hand(), peer.hand());
         let ((_, x), (_, y)) =
-            both(move || a.numbered(Verdict::Neutral), || b.numbered(Verdict::Failure));
+            both(move || a.numbered(Outcome::Neutral), || b.numbered(Outcome::Failure));
         assert!([(1, 2), (2, 1)].contains(&(x, y)), "{x}, {y}");
-        assert_eq!(peer.core().health.run, run(1, 2));
+        assert_eq!(peer.circuit().health.run, run(1, 2));
         peer.finish();
     });
 }
@@ -166,8 +166,8 @@ fn p15_a_report_beside_a_success_comes_before_it_or_after_it() {
         let (a, b) = (peer.hand(), peer.hand());
         a.fail(a.admitted());
         let y = b.admitted();
-        let ((_, number), recorded) = both(move || a.numbered(Verdict::Failure), || b.succeed(y));
-        let left = peer.core().health.run;
+        let ((_, number), recorded) = both(move || a.numbered(Outcome::Failure), || b.succeed(y));
+        let left = peer.circuit().health.run;
         let orders = [(2, run(0, 0)), (1, run(1, 1))];
         assert!(orders.contains(&(number, left)), "{number}, {left:?}");
         assert_eq!((recorded, peer.totals().succeeded), (Recorded::Counted, 1));
@@ -184,9 +184,9 @@ fn p18_what_the_word_counts_is_fed_once() {
         a.fail(a.admitted());
         let (x, y) = (a.admitted(), b.admitted());
         both(move || a.fail(x), || b.fail(y));
-        let counts = peer.core().window_counts(Tick(0));
+        let counts = peer.circuit().window_counts(Tick(0));
         assert_eq!((counts.total, counts.failures), (3, 3));
-        assert_eq!(peer.core().health.run, run(3, 3));
+        assert_eq!(peer.circuit().health.run, run(3, 3));
         peer.finish();
     });
 }
@@ -200,9 +200,9 @@ fn p03_a_success_that_a_window_counts_clears_all_or_what_came_before() {
         a.fail(a.admitted());
         let (x, y) = (a.admitted(), b.admitted());
         both(move || a.fail(x), || b.succeed(y));
-        let left = peer.core().health.run;
+        let left = peer.circuit().health.run;
         assert!([run(0, 0), run(1, 1)].contains(&left), "{left:?}");
-        let counts = peer.core().window_counts(Tick(0));
+        let counts = peer.circuit().window_counts(Tick(0));
         assert_eq!((counts.total, counts.failures), (3, 2));
         peer.finish();
     });
@@ -217,8 +217,11 @@ fn r14_a_streak_that_is_over_begins_anew_beside_an_error() {
         let (a, b) = (peer.hand(), peer.hand_at(6));
         a.fail(a.admitted());
         let x = b.admitted();
-        both(move || a.report(Verdict::Neutral), || b.fail(x));
-        assert_eq!((peer.core().status(), peer.core().health.run), (Status::Closed, run(1, 3)));
+        both(move || a.report(Outcome::Neutral), || b.fail(x));
+        assert_eq!(
+            (peer.circuit().status(), peer.circuit().health.run),
+            (Status::Closed, run(1, 3))
+        );
         peer.finish();
     });
 }
@@ -237,7 +240,7 @@ fn r24_an_error_of_an_earlier_era_hides_none() {
                 b.fail(b.admitted());
             },
         );
-        assert_eq!((peer.errors(), peer.core().health.run), (1, run(1, 1)));
+        assert_eq!((peer.errors(), peer.circuit().health.run), (1, run(1, 1)));
         assert_eq!(peer.count(|turn| turn == Turn::Controlled(Control::Reset)), 1);
         peer.finish();
     });

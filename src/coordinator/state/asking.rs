@@ -4,11 +4,11 @@
 use std::time::Duration;
 
 use super::DriverState;
-use crate::answer::{Reason, Refused};
 use crate::coordinator::limits::Slot;
 use crate::coordinator::places::Class;
 use crate::coordinator::schedule::Attempt;
 use crate::coordinator::stats::WaitReason;
+use crate::outcome::{Reason, Refused};
 use crate::registry::{Name, PeerKey};
 use crate::sync::Arc;
 use crate::time::{Tick, nanos};

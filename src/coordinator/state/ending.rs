@@ -6,11 +6,11 @@ use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 
 use super::{DriverState, State};
-use crate::backoff::Jitter;
 use crate::coordinator::local_outage::{self, AMID, LocalOutage, NEW};
 use crate::coordinator::schedule::{Attempt, Push};
 use crate::coordinator::stats::WaitReason;
 use crate::registry::{Name, PeerKey};
+use crate::retry_policy::Jitter;
 use crate::time::{Tick, nanos};
 
 /// How a call ended.

@@ -4,9 +4,9 @@
 use std::sync::Mutex;
 
 use super::*;
-use crate::answer::Reason;
 use crate::config::HealthConfig;
 use crate::error::SyncError;
+use crate::outcome::Reason;
 use crate::permit::OwnedPermit;
 use crate::time::{Clock, ManualClock};
 
@@ -27,12 +27,12 @@ impl Scene {
         let registry = HealthRegistry::builder().config(config).clock(clock).build().unwrap();
         let told = Arc::<Mutex<Vec<String>>>::default();
         let log = Arc::clone(&told);
-        let hooked = registry.hook(move |told: Told<'_, u32>| {
+        let hooked = registry.hook(move |told: HookNotice<'_, u32>| {
             log.lock().unwrap().push(match told {
-                Told::Peer(peer) => format!("{peer}"),
-                Told::Gone { peer, answered } => format!("{peer} gone, answered: {answered}"),
-                Told::Configured => "configured".into(),
-                Told::Unheard(_) => unreachable!("a number is cloned"),
+                HookNotice::Peer(peer) => format!("{peer}"),
+                HookNotice::Gone { peer, answered } => format!("{peer} gone, answered: {answered}"),
+                HookNotice::Configured => "configured".into(),
+                HookNotice::Unheard(_) => unreachable!("a number is cloned"),
             });
         });
         Self { registry, hand, told, _hooked: hooked }

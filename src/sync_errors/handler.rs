@@ -5,14 +5,14 @@ use std::collections::HashMap;
 use std::fmt;
 use std::time::Duration;
 
-use crate::answer::Recorded;
-use crate::backoff::RetryPolicy;
-use crate::circuit::Verdict;
+use crate::circuit::Outcome;
 use crate::config::{CircuitBreakerConfig, ConfigError};
 use crate::error::{ErrorSeverity, Failure, SyncError};
-use crate::health::PeerHealthTracker;
+use crate::outcome::Recorded;
 use crate::registry::{HealthRegistry, PeerKey};
+use crate::retry_policy::RetryPolicy;
 use crate::sync::Arc;
+use crate::sync_errors::PeerHealthTracker;
 use crate::tracker::Reply;
 
 /// Handles the errors of syncs with many peers: [`ErrorHandler`] for iroh's `EndpointId`.
@@ -187,8 +187,8 @@ impl<K: PeerKey> ErrorHandler<K> {
         error: SyncError,
     ) -> Result<Option<Duration>, SyncError> {
         let failure = Arc::new(Failure::from(error));
-        let verdict = if failure.counts() { Verdict::Failure } else { Verdict::Neutral };
-        let (reply, attempt) = self.registry.report(peer_id, verdict, Some(&failure));
+        let outcome = if failure.counts() { Outcome::Failure } else { Outcome::Neutral };
+        let (reply, attempt) = self.registry.report(peer_id, outcome, Some(&failure));
         match reply {
             Reply::Recorded(Recorded::Opened { .. }) | Reply::Refused => {
                 Err(SyncError::CircuitBreakerOpen)
@@ -208,7 +208,7 @@ impl<K: PeerKey> ErrorHandler<K> {
     /// assert_eq!(handler.peer_health(&7).unwrap().consecutive_successes, 1);
     /// ```
     pub fn record_success(&self, peer_id: &K) {
-        self.registry.report(peer_id, Verdict::Success, None);
+        self.registry.report(peer_id, Outcome::Success, None);
     }
 
     /// What is known of a peer; `None` if nothing was ever recorded for it.

@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use super::table::{GROUP, ahead};
 use super::{HealthRegistry, Inner, PeerKey};
-use crate::answer::{NextAdmission, Status};
-use crate::seat::Seat;
+use crate::outcome::{NextAdmission, Status};
+use crate::peer::PeerEntry;
 use crate::snapshot::{Snapshot, Totals};
 use crate::sync::{Arc, Weak};
 use crate::time::{Tick, ago};
 #[cfg(feature = "tokio")]
-use crate::{rules::Rules, sync::Loaded};
+use crate::config::rules::Rules;
+use crate::sync::Loaded;
 
 impl<K: PeerKey> HealthRegistry<K> {
     /// Where the peer's circuit stands; closed if it is unknown.
@@ -21,8 +22,8 @@ impl<K: PeerKey> HealthRegistry<K> {
     /// assert_eq!(registry.status(&7), Status::Closed);
     /// ```
     pub fn status(&self, peer: &K) -> Status {
-        let env = &self.inner.shared.env;
-        self.known(peer).map_or(Status::Closed, |seat| seat.tracker.status(env))
+        let context = &self.inner.shared.context;
+        self.known(peer).map_or(Status::Closed, |entry| entry.tracker.status(context))
     }
 
     /// Whether the circuit is open and its wait not over, or forced open: the question that
@@ -36,7 +37,7 @@ impl<K: PeerKey> HealthRegistry<K> {
     /// assert!(!registry.is_circuit_open(&7));
     /// ```
     pub fn is_circuit_open(&self, peer: &K) -> bool {
-        self.known(peer).is_some_and(|seat| seat.tracker.refuses(&self.inner.shared.env))
+        self.known(peer).is_some_and(|entry| entry.tracker.refuses(&self.inner.shared.context))
     }
 
     /// When a call may be admitted, without asking to be admitted.
@@ -49,9 +50,9 @@ impl<K: PeerKey> HealthRegistry<K> {
     /// # Ok::<(), peer_health::Untracked>(())
     /// ```
     pub fn next_admission(&self, peer: &K) -> NextAdmission {
-        self.known(peer).map_or(NextAdmission::Now, |seat| {
-            let env = &self.inner.shared.env;
-            seat.tracker.next_admission(&seat.tracker.core(), env, env.clock.now())
+        self.known(peer).map_or(NextAdmission::Now, |entry| {
+            let context = &self.inner.shared.context;
+            entry.tracker.next_admission(&entry.tracker.circuit(), context, context.clock.now())
         })
     }
 
@@ -71,22 +72,22 @@ impl<K: PeerKey> HealthRegistry<K> {
     /// while a streak is running (R14).
     #[cfg(feature = "iroh")]
     pub(crate) fn refuses_now(&self, peer: &K) -> bool {
-        let now = self.inner.shared.env.clock.now();
-        self.known(peer).is_some_and(|seat| seat.tracker.core().refuses(now))
+        let now = self.inner.shared.context.clock.now();
+        self.known(peer).is_some_and(|entry| entry.tracker.circuit().refuses(now))
     }
 
     /// How long ago the peer's last error was; `None` if there was none.
     #[cfg(feature = "tokio")]
     pub(crate) fn since_last_error(&self, peer: &K) -> Option<Duration> {
-        let seat = self.known(peer)?;
-        let last = seat.tracker.errors(&seat.tracker.core()).last?;
-        Some(Duration::from_nanos(self.inner.shared.env.clock.now().since(last.at)))
+        let entry = self.known(peer)?;
+        let last = entry.tracker.errors(&entry.tracker.circuit()).last?;
+        Some(Duration::from_nanos(self.inner.shared.context.clock.now().since(last.at)))
     }
 
     /// The configuration as it is now.
     #[cfg(feature = "tokio")]
     pub(crate) fn rules(&self) -> Loaded<Rules> {
-        self.inner.shared.env.rules()
+        self.inner.shared.context.rules()
     }
 
     /// Shows every known peer to `show`.
@@ -106,11 +107,11 @@ impl<K: PeerKey> HealthRegistry<K> {
     /// assert_eq!(seen, [(7, peer_health::Status::Closed)]);
     /// ```
     pub fn for_each(&self, mut show: impl FnMut(&K, Snapshot)) {
-        for group in self.inner.table.seats().chunks(GROUP) {
+        for group in self.inner.table.entries().chunks(GROUP) {
             let group: Vec<_> = group.iter().filter_map(Weak::upgrade).collect();
-            ahead(group.iter().map(|seat| &**seat));
-            for seat in group {
-                show(&seat.key, self.inner.snapshot(&seat));
+            ahead(group.iter().map(|entry| &**entry));
+            for entry in group {
+                show(&entry.key, self.inner.snapshot(&entry));
             }
         }
     }
@@ -129,8 +130,8 @@ impl<K: PeerKey> HealthRegistry<K> {
     /// ```
     pub fn totals(&self) -> Totals {
         let mut totals = self.inner.shared.ledger.totals();
-        for seat in self.inner.table.seats().iter().filter_map(Weak::upgrade) {
-            totals.permits.add(seat.tracker.totals());
+        for entry in self.inner.table.entries().iter().filter_map(Weak::upgrade) {
+            totals.permits.add(entry.tracker.totals());
         }
         totals
     }
@@ -164,32 +165,32 @@ impl<K: PeerKey> HealthRegistry<K> {
 }
 
 impl<K> Inner<K> {
-    fn snapshot(&self, seat: &Seat<K>) -> Snapshot {
-        let env = &self.shared.env;
-        let tracker = &seat.tracker;
-        let core = tracker.core();
+    fn snapshot(&self, entry: &PeerEntry<K>) -> Snapshot {
+        let context = &self.shared.context;
+        let tracker = &entry.tracker;
+        let circuit = tracker.circuit();
         // A healthy peer needs no clock.
-        let timeless = core.has_no_window() && !tracker.has_errors();
-        let now = if timeless { Tick::default() } else { env.clock.now() };
-        let core = core.seen_at(now);
-        let errors = tracker.errors(&core);
+        let timeless = circuit.has_no_window() && !tracker.has_errors();
+        let now = if timeless { Tick::default() } else { context.clock.now() };
+        let circuit = circuit.seen_at(now);
+        let errors = tracker.errors(&circuit);
         let last = errors.last.as_ref();
         let shown = |at: Tick| ago(now.since(at));
         Snapshot {
-            status: core.status(),
-            generation: core.generation,
-            streak: core.health.run.streak,
-            window: core.window_counts(now),
-            next_admission: tracker.next_admission(&core, env, now),
-            open_for: core.opened_at().map(|at| Duration::from_nanos(now.since(at))),
-            probes_in_flight: core.probes_in_flight(),
+            status: circuit.status(),
+            generation: circuit.generation,
+            streak: circuit.health.run.streak,
+            window: circuit.window_counts(now),
+            next_admission: tracker.next_admission(&circuit, context, now),
+            open_for: circuit.opened_at().map(|at| Duration::from_nanos(now.since(at))),
+            probes_in_flight: circuit.probes_in_flight(),
             last_error: last.map(|last| Arc::new(last.failure.clone())),
             last_error_at: last.map(|last| shown(last.at)),
-            opened_at: core.opened_at().map(shown),
+            opened_at: circuit.opened_at().map(shown),
             errors: errors.count,
-            retry_attempt: core.health.run.attempts,
-            consecutive_successes: tracker.successes_since(&core, &errors),
-            latency: tracker.latency(|| env.clock.now()).map(Duration::from_nanos),
+            retry_attempt: circuit.health.run.attempts,
+            consecutive_successes: tracker.successes_since(&circuit, &errors),
+            latency: tracker.latency(|| context.clock.now()).map(Duration::from_nanos),
             totals: tracker.totals(),
         }
     }

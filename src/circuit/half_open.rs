@@ -3,26 +3,26 @@
 use std::time::Duration;
 
 use super::{
-    Admission, At, Core, Health, Outcome, Phase, Reported, Settled, Spell, Step, Ticket, Turn,
-    Verdict,
+    Admission, Circuit, Health, Open, Outcome, Phase, Report, Reported, Settled, Step, StepContext,
+    Ticket, Turn,
 };
-use crate::answer::{Reason, Recorded, Refused, WindowCounts};
 use crate::config::HalfOpenMode;
-use crate::rules::Rules;
+use crate::config::rules::Rules;
+use crate::outcome::{Reason, Recorded, Refused, WindowCounts};
 use crate::sync::Arc;
 use crate::time::Tick;
 
 /// One half-open phase. It keeps the configuration it began with: how many probes, how they
 /// decide, how long their leases last (R18).
 #[derive(Debug, Clone)]
-pub(crate) struct Trial {
-    pub(crate) spell: Spell,
+pub(crate) struct HalfOpen {
+    pub(crate) open: Open,
     pub(crate) since: Tick,
     rules: Arc<Rules>,
     /// The probes that are out, oldest first; N at the most.
     pub(crate) out: Vec<Probe>,
     issued: u32,
-    /// The probes that have decided. A reported verdict is none: it needs no slot (R24).
+    /// The probes that have decided. A reported outcome is none: it needs no slot (R24).
     judged: u32,
     /// Whether the lease of a probe ran out and its slot was given again.
     lapsed: bool,
@@ -44,8 +44,8 @@ pub(crate) struct Probe {
     pub(crate) admitted_at: Tick,
 }
 
-impl Trial {
-    /// The verdicts that are in, of probes and reports.
+impl HalfOpen {
+    /// The outcomes that are in, of probes and reports.
     pub(crate) fn decided(&self) -> u32 {
         self.passed.saturating_add(self.failed)
     }
@@ -87,7 +87,7 @@ impl Trial {
         Some(next)
     }
 
-    /// What the verdicts so far mean (R11): `Some(true)` closes, `Some(false)` reopens.
+    /// What the outcomes so far mean (R11): `Some(true)` closes, `Some(false)` reopens.
     fn decision(&self) -> Option<bool> {
         let probes = self.rules.probes;
         match self.rules.mode {
@@ -99,7 +99,7 @@ impl Trial {
     }
 
     /// What is known when the phase is as old as it may get (R6): `Some(true)` closes, `Some(false)`
-    /// reopens, `None` if there is no verdict.
+    /// reopens, `None` if there is no outcome.
     fn last_decision(&self) -> Option<bool> {
         let hung = self.lapsed || !self.out.is_empty();
         let fails = self.rules.mode == HalfOpenMode::Rate && self.rules.rate_reached(self.counts());
@@ -118,7 +118,7 @@ impl Trial {
         leases.chain(half_open_max.map(|max| self.since.plus(max))).min()
     }
 
-    /// The verdicts so far, as a window would count them.
+    /// The outcomes so far, as a window would count them.
     pub(crate) fn counts(&self) -> WindowCounts {
         WindowCounts {
             total: self.decided().into(),
@@ -128,11 +128,11 @@ impl Trial {
     }
 }
 
-impl Core {
+impl Circuit {
     /// The wait is over: a new half-open phase, with no probe out yet.
-    pub(super) fn half_open(&self, spell: Spell, at: At<'_>) -> Self {
-        let trial = Trial {
-            spell,
+    pub(super) fn begin_half_open(&self, open: Open, at: StepContext<'_>) -> Self {
+        let half_open = HalfOpen {
+            open,
             since: at.now,
             rules: Arc::clone(at.rules),
             out: Vec::new(),
@@ -143,29 +143,33 @@ impl Core {
             failed: 0,
             slow: 0,
         };
-        let mut next = self.turned(Phase::HalfOpen(Box::new(trial)));
+        let mut next = self.turned(Phase::HalfOpen(Box::new(half_open)));
         next.health.run.attempts = 0;
         next
     }
 
-    pub(super) fn admit_probe(&self, trial: &Trial, at: At<'_>) -> Step<Admission> {
-        let age = at.now.since(trial.since);
+    pub(super) fn admit_half_open(
+        &self,
+        half_open: &HalfOpen,
+        at: StepContext<'_>,
+    ) -> Step<Admission> {
+        let age = at.now.since(half_open.since);
         if at.rules.half_open_max.is_some_and(|max| age >= max) {
-            return self.admit_after_all(trial, at);
+            return self.admit_after_all(half_open, at);
         }
-        let Some(slot) = trial.slot(at.now) else {
+        let Some(slot) = half_open.slot(at.now) else {
             return Step::stay(Admission::Refused(Refused::new(Reason::ProbesInFlight, None)));
         };
-        let (next, id) = trial.with_probe(slot, at.now);
+        let (next, id) = half_open.with_probe(slot, at.now);
         let ticket = self.ticket(at.now, Some(id));
-        Step::to(self.with_trial(self.health, next), Admission::Admitted(ticket))
+        Step::to(self.with_half_open(self.health, next), Admission::Admitted(ticket))
     }
 
     /// Asked for admission, the phase being as old as it may get: it ends with what is known (R6).
-    fn admit_after_all(&self, trial: &Trial, at: At<'_>) -> Step<Admission> {
-        match trial.last_decision() {
+    fn admit_after_all(&self, half_open: &HalfOpen, at: StepContext<'_>) -> Step<Admission> {
+        match half_open.last_decision() {
             Some(false) => self
-                .reopen(self.health, trial, None, at)
+                .reopen(self.health, half_open, None, at)
                 .map(|wait| Admission::Refused(Refused::new(Reason::Open, Some(wait)))),
             Some(true) => {
                 let closed = self.close();
@@ -173,68 +177,69 @@ impl Core {
                 Step::turn(closed, Turn::Closed, Admission::Admitted(ticket))
             }
             None => {
-                let begun = self.half_open(trial.spell, at);
+                let begun = self.begin_half_open(half_open.open, at);
                 begun.admit(at).after(begun)
             }
         }
     }
 
-    pub(super) fn settle_probe(
+    pub(super) fn settle_half_open(
         &self,
-        trial: &Trial,
+        half_open: &HalfOpen,
         ticket: Ticket,
-        outcome: Outcome<'_>,
-        at: At<'_>,
+        report: Report<'_>,
+        at: StepContext<'_>,
     ) -> Step<Settled> {
-        let Some(mut next) = trial.without_probe(ticket, at.now) else {
+        let Some(mut next) = half_open.without_probe(ticket, at.now) else {
             return Step::stay(Recorded::Late.into());
         };
-        next.judged += u32::from(matches!(outcome.verdict, Verdict::Success | Verdict::Failure));
-        let slow = trial.rules.is_slow(outcome.latency);
-        let step = self.judged(next, slow, outcome, at);
+        next.judged += u32::from(matches!(report.outcome, Outcome::Success | Outcome::Failure));
+        let slow = half_open.rules.is_slow(report.latency);
+        let step = self.judged(next, slow, report, at);
         step.freed(self.generation).map(Settled::from)
     }
 
-    /// A verdict that came without a permit needs no slot (R24); an error reopens (R23).
-    pub(super) fn report_to_trial(
+    /// A outcome that came without a permit needs no slot (R24); an error reopens (R23).
+    pub(super) fn report_half_open(
         &self,
-        trial: &Trial,
-        outcome: Outcome<'_>,
-        at: At<'_>,
+        half_open: &HalfOpen,
+        report: Report<'_>,
+        at: StepContext<'_>,
     ) -> Step<Reported> {
-        if outcome.verdict == Verdict::Failure {
-            let health = self.health.noting(outcome);
-            let opened = self.reopen(health, trial, outcome.asked_wait(), at);
+        if report.outcome == Outcome::Failure {
+            let health = self.health.noting(report);
+            let opened = self.reopen(health, half_open, report.asked_wait(), at);
             return opened.map(|_| Reported::Refused);
         }
-        let step = self.judged(trial.clone(), false, outcome, at);
+        let step = self.judged(half_open.clone(), false, report, at);
         step.map(|recorded| Reported::Settled(recorded.into()))
     }
 
-    /// Adds the verdict, and decides if it can be decided.
+    /// Adds the outcome, and decides if it can be decided.
     fn judged(
         &self,
-        mut trial: Trial,
+        mut half_open: HalfOpen,
         slow: bool,
-        outcome: Outcome<'_>,
-        at: At<'_>,
+        report: Report<'_>,
+        at: StepContext<'_>,
     ) -> Step<Recorded> {
-        let health = self.health.noting(outcome);
-        let slow_fails = trial.rules.mode == HalfOpenMode::All && trial.rules.slow_rate.is_some();
-        match outcome.verdict {
-            Verdict::Success if slow && slow_fails => trial.failed += 1,
-            Verdict::Success => trial.passed = trial.passed.saturating_add(1),
-            Verdict::Failure => trial.failed += 1,
-            Verdict::Neutral | Verdict::Dropped => {
-                return Step::to(self.with_trial(health, trial), Recorded::Neutral);
+        let health = self.health.noting(report);
+        let slow_fails =
+            half_open.rules.mode == HalfOpenMode::All && half_open.rules.slow_rate.is_some();
+        match report.outcome {
+            Outcome::Success if slow && slow_fails => half_open.failed += 1,
+            Outcome::Success => half_open.passed = half_open.passed.saturating_add(1),
+            Outcome::Failure => half_open.failed += 1,
+            Outcome::Neutral | Outcome::Dropped => {
+                return Step::to(self.with_half_open(health, half_open), Recorded::Neutral);
             }
         }
-        trial.slow += u32::from(slow);
-        match trial.decision() {
-            None => Step::to(self.with_trial(health, trial), Recorded::Counted),
-            Some(true) => Step::turn(self.close().noted(outcome), Turn::Closed, Recorded::Counted),
+        half_open.slow += u32::from(slow);
+        match half_open.decision() {
+            None => Step::to(self.with_half_open(health, half_open), Recorded::Counted),
+            Some(true) => Step::turn(self.close().noted(report), Turn::Closed, Recorded::Counted),
             Some(false) => self
-                .reopen(health, &trial, outcome.asked_wait(), at)
+                .reopen(health, &half_open, report.asked_wait(), at)
                 .map(|retry_after| Recorded::Opened { retry_after }),
         }
     }
@@ -243,15 +248,15 @@ impl Core {
     fn reopen(
         &self,
         health: Health,
-        trial: &Trial,
+        half_open: &HalfOpen,
         asked: Option<u64>,
-        at: At<'_>,
+        at: StepContext<'_>,
     ) -> Step<Duration> {
-        let failed_trials = trial.spell.failed_trials.saturating_add(1);
-        self.open(health, failed_trials, asked, trial.news_after_failure(), at)
+        let failed_half_opens = half_open.open.failed_half_opens.saturating_add(1);
+        self.open(health, failed_half_opens, asked, half_open.news_after_failure(), at)
     }
 
-    fn with_trial(&self, health: Health, trial: Trial) -> Self {
-        Self { health, ..self.with_phase(Phase::HalfOpen(Box::new(trial))) }
+    fn with_half_open(&self, health: Health, half_open: HalfOpen) -> Self {
+        Self { health, ..self.with_phase(Phase::HalfOpen(Box::new(half_open))) }
     }
 }

@@ -2,8 +2,8 @@
 
 use std::time::SystemTime;
 
-use crate::answer::Status;
 use crate::error::SyncError;
+use crate::outcome::Status;
 use crate::snapshot::Snapshot;
 use crate::time::ago;
 

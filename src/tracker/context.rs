@@ -1,30 +1,30 @@
 //! What the trackers of a registry share.
 
-use crate::guard::{Crowd, Guard};
-use crate::rules::Rules;
+use crate::config::rules::Rules;
+use crate::outage::{OutageLimiter, PeerSource};
 use crate::sync::{Arc, AtomicU8, Loaded, Ordering, Swap};
 use crate::time::Clock;
 
 /// The time, the configuration, and the guard against an outage of our own.
 #[derive(Debug)]
-pub(crate) struct Env {
+pub(crate) struct Context {
     pub(crate) clock: Clock,
     rules: Swap<Rules>,
     /// 1 once a configuration looked at healthy calls: see [`Rules::looks_at_successes`].
     looking: AtomicU8,
     /// Against an outage of our own (R30).
-    pub(crate) guard: Guard,
+    pub(crate) guard: OutageLimiter,
 }
 
-impl Env {
+impl Context {
     pub(crate) fn new(clock: Clock, rules: Arc<Rules>) -> Self {
         let looking = AtomicU8::new(rules.looks_at_successes().into());
-        Self { clock, rules: Swap::new(rules), looking, guard: Guard::new(None) }
+        Self { clock, rules: Swap::new(rules), looking, guard: OutageLimiter::new(None) }
     }
 
     /// With the peers that the guard is to count.
-    pub(crate) fn guarding(self, crowd: Box<dyn Crowd>) -> Self {
-        Self { guard: Guard::new(Some(crowd)), ..self }
+    pub(crate) fn guarding(self, source: Box<dyn PeerSource>) -> Self {
+        Self { guard: OutageLimiter::new(Some(source)), ..self }
     }
 
     pub(crate) fn rules(&self) -> Loaded<Rules> {

@@ -6,9 +6,9 @@
 //! meanwhile it may lag behind calls that are ending.
 
 use super::latest::{Dated, Latest};
-use crate::answer::Reason;
-use crate::circuit::{Beside, Verdict};
+use crate::circuit::{Noted, Outcome};
 use crate::error::Failure;
+use crate::outcome::Reason;
 use crate::snapshot::{PeerTotals, Refusals};
 use crate::sync::{Arc, AtomicU64, Once, Ordering, Total};
 use crate::time::Tick;
@@ -132,11 +132,11 @@ impl Record {
     }
 
     /// Before a step: when the last failure was, and when `is_circuit_open` last said no (R14).
-    pub(super) fn beside(&self, successes: u64) -> Beside {
+    pub(super) fn beside(&self, successes: u64) -> Noted {
         // Relaxed, twice: pairs with `failed_at` and `announce`; times, by which nothing else is read.
         let failed_at = Tick(self.failed_at.load(Ordering::Relaxed));
         let announced = self.announced.load(Ordering::Relaxed).checked_sub(1).map(Tick);
-        Beside { successes, failed_at, announced }
+        Noted { successes, failed_at, announced }
     }
 
     /// A failure was counted; what was announced before it says nothing of the next (R14).
@@ -160,15 +160,15 @@ impl Record {
     }
 
     /// What counts such an outcome, or such a report; not the successes of permits.
-    pub(super) fn counter(&self, verdict: Verdict, reported: bool, late: bool) -> &Total {
+    pub(super) fn counter(&self, outcome: Outcome, reported: bool, late: bool) -> &Total {
         let more = || self.more.get_or_make();
-        match verdict {
-            Verdict::Success if reported => &more().reported_successes,
+        match outcome {
+            Outcome::Success if reported => &more().reported_successes,
             _ if reported => &more().reported_errors,
             _ if late => &more().late,
-            Verdict::Success | Verdict::Failure => &self.failed,
-            Verdict::Neutral => &more().neutral,
-            Verdict::Dropped => &more().abandoned,
+            Outcome::Success | Outcome::Failure => &self.failed,
+            Outcome::Neutral => &more().neutral,
+            Outcome::Dropped => &more().abandoned,
         }
     }
 

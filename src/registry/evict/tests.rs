@@ -1,27 +1,27 @@
-//! How many seats one newcomer looks at (R26): counted where the circle shows them, in tests only.
+//! How many entries one newcomer looks at (R26): counted where the ring shows them, in tests only.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::cell::Cell;
 use std::time::Duration;
 
 use super::{FOR_IDLE, FOR_ROOM};
-use crate::circuit::Verdict;
+use crate::circuit::Outcome;
 use crate::config::HealthConfig;
 use crate::error::{Failure, SyncError};
 use crate::registry::HealthRegistry;
 use crate::time::{Clock, ManualClock};
 
-/// Seats that one newcomer may look at, whatever the table holds.
+/// Entries that one newcomer may look at, whatever the table holds.
 const MOST: usize = 100;
 const ROOM: u32 = 4096;
-/// Newcomers in a row: they look at each seat of the table more than once.
+/// Newcomers in a row: they look at each entry of the table more than once.
 const NEWCOMERS: u32 = 3 * ROOM / 64;
 
 thread_local!(static LOOKS: Cell<usize> = const { Cell::new(0) });
 
-/// The circle has shown so many seats to this thread.
-pub(in crate::registry) fn note_looks(seats: usize) {
-    LOOKS.set(LOOKS.get() + seats);
+/// The ring has shown so many entries to this thread.
+pub(in crate::registry) fn note_looks(entries: usize) {
+    LOOKS.set(LOOKS.get() + entries);
 }
 
 /// A table of `ROOM` peers at most, and the most looks that one of its newcomers took so far.
@@ -81,7 +81,7 @@ fn reset() -> SyncError {
 
 /// As a handler of errors does it.
 fn report(registry: &HealthRegistry<u32>, peer: u32) {
-    registry.report(&peer, Verdict::Failure, Some(&Failure::from(reset())));
+    registry.report(&peer, Outcome::Failure, Some(&Failure::from(reset())));
 }
 
 #[test]

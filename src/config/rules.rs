@@ -4,8 +4,8 @@
 
 use std::time::Duration;
 
-use crate::answer::WindowCounts;
 use crate::config::{ConfigError, HalfOpenMode, HealthConfig, MAX_PROBES, Window};
+use crate::outcome::WindowCounts;
 use crate::time::nanos;
 
 /// The largest window by count: its counters have 21 bits each, with room for calls in flight.
@@ -183,9 +183,9 @@ impl Limit {
     }
 
     /// Whether so many of the peers in use may be open: up to the percentage, or any number of few.
-    pub(crate) fn allows(self, used: u64, open: u64) -> bool {
-        used < self.min_peers.into()
-            || open.saturating_mul(100) <= used.saturating_mul(self.percent.into())
+    pub(crate) fn allows(self, record_use_now: u64, open: u64) -> bool {
+        record_use_now < self.min_peers.into()
+            || open.saturating_mul(100) <= record_use_now.saturating_mul(self.percent.into())
     }
 }
 

@@ -71,7 +71,7 @@ pub enum Reason {
 pub enum Recorded {
     /// It counts.
     Counted,
-    /// It is no verdict on the peer: a fault of ours, of a document, or the circuit is disabled.
+    /// It is no outcome on the peer: a fault of ours, of a document, or the circuit is disabled.
     Neutral,
     /// It counts, and it opened the circuit.
     Opened {

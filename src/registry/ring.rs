@@ -1,30 +1,30 @@
-//! Every seat of the table once, in an order that follows from nothing: what looks for room, for the
-//! idle, or counts, goes on where it ended, and looks at a constant number of seats (R26, R30). As
-//! in page replacement, the circle does not move; hands do.
+//! Every entry of the table once, in an order that follows from nothing: what looks for room, for the
+//! idle, or counts, goes on where it ended, and looks at a constant number of entries (R26, R30). As
+//! in page replacement, the ring does not move; hands do.
 //!
-//! The circle is cut into segments, each with a lock of its own, so that newcomers that are added side by
-//! side do not wait for each other, nor for who looks. A segment is held for as long as 64 seats
+//! The ring is cut into segments, each with a lock of its own, so that newcomers that are added side by
+//! side do not wait for each other, nor for who looks. A segment is held for as long as 64 entries
 //! are looked at; no key is hashed, compared or dropped meanwhile.
 //!
-//! A hand goes down through a segment. When a seat leaves, the last of its segment takes its place: one
-//! that the hand has passed already, or one that has yet to come. So no seat is missed that was there
+//! A hand goes down through a segment. When an entry leaves, the last of its segment takes its place: one
+//! that the hand has passed already, or one that has yet to come. So no entry is missed that was there
 //! from the beginning of a round to its end; one may be seen twice.
 
 use super::table::ahead;
-use crate::seat::{NOWHERE, Seat};
+use crate::peer::{NOWHERE, PeerEntry};
 use crate::sync::{Arc, Mutex, Ordering};
 
-/// So many seats, and the table itself, hold each seat: the map and the circle.
+/// So many entries, and the table itself, hold each entry: the map and the ring.
 pub(super) const HOLDERS: usize = 2;
 
-pub(super) struct Circle<K> {
-    segments: Box<[Mutex<Vec<Place<K>>>]>,
+pub(super) struct EntryRing<K> {
+    segments: Box<[Mutex<Vec<RingSlot<K>>>]>,
 }
 
-/// One seat's place in the circle.
-pub(super) struct Place<K> {
-    pub(super) seat: Arc<Seat<K>>,
-    /// The last count of the guard's in which the seat was, and how many successes its peer had then,
+/// One entry's place in the ring.
+pub(super) struct RingSlot<K> {
+    pub(super) entry: Arc<PeerEntry<K>>,
+    /// The last count of the guard's in which the entry was, and how many successes its peer had then,
     /// wrapping.
     pub(super) counted_in: u32,
     pub(super) successes: u32,
@@ -44,72 +44,72 @@ impl Default for Hand {
     }
 }
 
-/// A segment of more seats than that does not fit into memory.
+/// A segment of more entries than that does not fit into memory.
 fn index(at: usize) -> u32 {
     u32::try_from(at).unwrap_or(NOWHERE)
 }
 
-impl<K> Circle<K> {
+impl<K> EntryRing<K> {
     pub(super) fn new(max_peers: usize) -> Self {
         let segments = (max_peers / 256).next_power_of_two().clamp(1, 16);
         Self { segments: (0..segments).map(|_| Mutex::new(Vec::new())).collect() }
     }
 
-    fn segment(&self, seat: &Seat<K>) -> &Mutex<Vec<Place<K>>> {
-        let salt = usize::try_from(seat.tracker.salt() >> 32).unwrap_or_default();
+    fn segment(&self, entry: &PeerEntry<K>) -> &Mutex<Vec<RingSlot<K>>> {
+        let salt = usize::try_from(entry.tracker.salt() >> 32).unwrap_or_default();
         &self.segments[salt % self.segments.len()]
     }
 
-    /// Adds a seat that is in the map, unless it was removed from there meanwhile.
-    pub(super) fn add(&self, seat: &Arc<Seat<K>>) {
-        let mut places = self.segment(seat).lock();
-        // Whoever removes a seat ends its tracker first, and then looks here: under this lock the
+    /// Adds an entry that is in the map, unless it was removed from there meanwhile.
+    pub(super) fn add(&self, entry: &Arc<PeerEntry<K>>) {
+        let mut places = self.segment(entry).lock();
+        // Whoever removes an entry ends its tracker first, and then looks here: under this lock the
         // one finds the end, or the other finds the place.
-        if seat.tracker.core().is_removed() {
+        if entry.tracker.circuit().is_removed() {
             return;
         }
         // Relaxed: pairs with `remove`, under the same lock.
-        seat.place.store(index(places.len()), Ordering::Relaxed);
-        places.push(Place { seat: Arc::clone(seat), counted_in: 0, successes: 0 });
+        entry.place.store(index(places.len()), Ordering::Relaxed);
+        places.push(RingSlot { entry: Arc::clone(entry), counted_in: 0, successes: 0 });
     }
 
-    /// Takes a seat out that is no longer in the map.
-    pub(super) fn remove(&self, seat: &Seat<K>) {
-        let mut places = self.segment(seat).lock();
+    /// Takes an entry out that is no longer in the map.
+    pub(super) fn remove(&self, entry: &PeerEntry<K>) {
+        let mut places = self.segment(entry).lock();
         // Relaxed, twice: pairs with `add`, under the same lock.
-        let place = seat.place.load(Ordering::Relaxed);
+        let place = entry.place.load(Ordering::Relaxed);
         let at = usize::try_from(place).unwrap_or(usize::MAX);
         if at >= places.len() {
             return;
         }
-        seat.place.store(NOWHERE, Ordering::Relaxed); // Relaxed: as above
+        entry.place.store(NOWHERE, Ordering::Relaxed); // Relaxed: as above
         let gone = places.swap_remove(at);
         if let Some(moved) = places.get(at) {
             // Relaxed: as above.
-            moved.seat.place.store(place, Ordering::Relaxed);
+            moved.entry.place.store(place, Ordering::Relaxed);
         }
         drop(places);
         // Where the last reference goes, the key goes with it: under no lock (R25).
         drop(gone);
     }
 
-    /// Shows up to `count` seats, from where the hand stands; how many there were, and whether the
+    /// Shows up to `count` entries, from where the hand stands; how many there were, and whether the
     /// hand came to the end of a round, and stands at the beginning of the next.
     pub(super) fn step(
         &self,
         hand: &mut Hand,
         count: usize,
-        mut see: impl FnMut(&mut Place<K>),
+        mut see: impl FnMut(&mut RingSlot<K>),
     ) -> (usize, bool) {
         let mut seen = 0;
         while let Some(segment) = self.segments.get(hand.segment) {
             let mut places = segment.lock();
             let top = hand.below.min(places.len());
             let bottom = top.saturating_sub(count - seen);
-            ahead(places[bottom..top].iter().rev().map(|place| &*place.seat));
+            ahead(places[bottom..top].iter().rev().map(|place| &*place.entry));
             places[bottom..top].iter_mut().rev().for_each(&mut see);
             #[cfg(all(test, feature = "tracing"))]
-            super::room::tests::note_looks(top - bottom);
+            super::evict::tests::note_looks(top - bottom);
             seen += top - bottom;
             hand.below = bottom;
             if bottom > 0 {
@@ -124,21 +124,21 @@ impl<K> Circle<K> {
         (seen, true)
     }
 
-    /// Shows `count` seats, or all if there are no more, from where the hand stands and round; whether
+    /// Shows `count` entries, or all if there are no more, from where the hand stands and round; whether
     /// a round ended with that.
     pub(super) fn look(
         &self,
         hand: &mut Hand,
         count: usize,
         all: usize,
-        mut see: impl FnMut(&Arc<Seat<K>>),
+        mut see: impl FnMut(&Arc<PeerEntry<K>>),
     ) -> bool {
         if all <= count {
             *hand = Hand::default();
         }
-        let (seen, round) = self.step(hand, count, |place| see(&place.seat));
+        let (seen, round) = self.step(hand, count, |place| see(&place.entry));
         if round && seen < count && all > count {
-            self.step(hand, count - seen, |place| see(&place.seat));
+            self.step(hand, count - seen, |place| see(&place.entry));
         }
         round
     }

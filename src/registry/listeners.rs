@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use super::audience::{Audience, Stop, tell_each};
 use super::key::PeerKey;
+use super::subscribers::{Subscribers, Unsubscribe, tell_each};
 use super::{HealthRegistry, log};
 use crate::event::{Event, EventKind};
 use crate::foreign::{Own, guarded};
@@ -12,11 +12,11 @@ use crate::sync::Arc;
 /// A listener, as it was given.
 pub(super) type Listener<K> = Box<dyn Fn(&Event<K>) + Send + Sync>;
 
-pub(super) struct Listeners<K>(Audience<Listener<K>>);
+pub(super) struct Listeners<K>(Subscribers<Listener<K>>);
 
 impl<K: PeerKey> Listeners<K> {
     pub(super) fn new(first: Option<Listener<K>>) -> Self {
-        Self(Audience::new(first))
+        Self(Subscribers::new(first))
     }
 
     /// Tells everybody, with no lock held, before anything is logged. `false` if the event could not be
@@ -48,7 +48,7 @@ impl<K: PeerKey> Listeners<K> {
 /// ```
 #[must_use = "the listener is removed when this is dropped"]
 pub struct Listening {
-    _stop: Stop,
+    _stop: Unsubscribe,
 }
 
 impl<K: PeerKey> HealthRegistry<K> {
@@ -80,7 +80,7 @@ impl<K: PeerKey> HealthRegistry<K> {
     pub fn listen(&self, listener: impl Fn(&Event<K>) + Send + Sync + 'static) -> Listening {
         let listeners = Arc::clone(&self.inner.listeners);
         let listener = listeners.0.add(Box::new(listener));
-        Listening { _stop: Stop(Box::new(move || listeners.0.remove(&listener))) }
+        Listening { _stop: Unsubscribe(Box::new(move || listeners.0.remove(&listener))) }
     }
 }
 

@@ -4,7 +4,7 @@
 //! and holds nothing else: who is told may add others, remove itself, or take its time.
 //!
 //! Who begins to listen and then looks misses nothing: a step is told to it, or was made before it
-//! looks. See [`Audience::now`].
+//! looks. See [`Subscribers::now`].
 
 use crate::foreign::{Own, guarded};
 use crate::sync::{Arc, AtomicU64, Ordering, Swap};
@@ -12,13 +12,13 @@ use crate::sync::{Arc, AtomicU64, Ordering, Swap};
 /// Whoever drops the last reference to one drops what it holds, which is foreign.
 type List<F> = Vec<Arc<Own<F>>>;
 
-pub(super) struct Audience<F> {
+pub(super) struct Subscribers<F> {
     list: Swap<List<F>>,
     /// Where those who tell and those who begin to listen meet.
     meeting: AtomicU64,
 }
 
-impl<F> Audience<F> {
+impl<F> Subscribers<F> {
     pub(super) fn new(first: Option<F>) -> Self {
         let list = first.into_iter().map(|one| Arc::new(Own::new(one))).collect();
         Self { list: Swap::new(Arc::new(list)), meeting: AtomicU64::new(0) }
@@ -62,9 +62,9 @@ pub(super) fn tell_each<F>(list: &List<F>, tell: impl Fn(&F)) -> usize {
 }
 
 /// Does something when it is dropped: takes somebody off a list.
-pub(super) struct Stop(pub(super) Box<dyn Fn() + Send + Sync>);
+pub(super) struct Unsubscribe(pub(super) Box<dyn Fn() + Send + Sync>);
 
-impl Drop for Stop {
+impl Drop for Unsubscribe {
     fn drop(&mut self) {
         (self.0)();
     }

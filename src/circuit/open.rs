@@ -1,13 +1,13 @@
 //! How long an open circuit waits before it is probed (R16).
 
-use super::At;
-use crate::rules::whole;
+use super::StepContext;
+use crate::config::rules::whole;
 
-impl At<'_> {
+impl StepContext<'_> {
     /// R16: min(max(open_timeout * multiplier^n, what the peer asked), open_max), less jitter.
-    pub(super) fn wait(&self, failed_trials: u32, asked: Option<u64>, generation: u64) -> u64 {
+    pub(super) fn wait(&self, failed_half_opens: u32, asked: Option<u64>, generation: u64) -> u64 {
         let rules = self.rules;
-        let wait = rules.grown(failed_trials).max(asked.unwrap_or(0)).min(rules.open_max);
+        let wait = rules.grown(failed_half_opens).max(asked.unwrap_or(0)).min(rules.open_max);
         let cut = wait as f64 * rules.jitter * unit(self.salt, generation);
         wait.saturating_sub(whole(cut))
     }

@@ -1,30 +1,30 @@
 //! Room for newcomers: who may be forgotten, and when (R26).
 //!
-//! A newcomer pays for a constant number of looks, whatever the table holds: [`FOR_IDLE`] seats are looked at
+//! A newcomer pays for a constant number of looks, whatever the table holds: [`FOR_IDLE`] entries are looked at
 //! for peers that are idle and, if the table is full, [`FOR_ROOM`] for the one that is to go. One
 //! thread looks at a time; beside it a newcomer to a full table is served untracked.
 //!
-//! A seat is evicted only by proof that nobody holds it but the map, the circle and who evicts it,
-//! given under its shard's lock: from the map nobody can come to hold it there, from the circle only
+//! An entry is evicted only by proof that nobody holds it but the map, the ring and who evicts it,
+//! given under its shard's lock: from the map nobody can come to hold it there, from the ring only
 //! who looks. So there is no outcome that could be lost with it.
 
 use std::collections::VecDeque;
 
-use super::circle::{HOLDERS, Hand};
-use super::key::{AsKey, Keyed, PeerKey, SeatRef};
-use super::table::{Promise, Table};
+use super::key::{AsKey, EntryRef, Keyed, PeerKey};
+use super::ring::{HOLDERS, Hand};
+use super::table::{Reservation, Table};
+use crate::config::rules::Rules;
 use crate::event::EventKind;
-use crate::rules::Rules;
-use crate::seat::{Said, Seat, Shared};
+use crate::peer::{Announcement, PeerEntry, RegistryShared};
 use crate::sync::{Arc, Ordering, fence};
 use crate::time::Tick;
 
-/// So many seats are looked at for room, and for idle peers.
+/// So many entries are looked at for room, and for idle peers.
 const FOR_ROOM: usize = 64;
 const FOR_IDLE: usize = 32;
 /// So many peers go at most for one newcomer, after `max_peers` was lowered.
 const AT_ONCE: usize = 32;
-/// Where less than half of the seats that are looked at may go, a peer that is called again and again is
+/// Where less than half of the entries that are looked at may go, a peer that is called again and again is
 /// spared: or strangers who fail would take the place of all who do not.
 const FEW: usize = FOR_ROOM / 2;
 
@@ -42,46 +42,47 @@ pub(super) struct Looks {
 /// out of use for too long, the oldest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Rank {
-    Clean { stamp: u64 },
-    Forgotten { since: Tick, stamp: u64 },
+    Clean { last_use: u64 },
+    Forgotten { since: Tick, last_use: u64 },
 }
 
 impl Rank {
-    /// Of a seat that may go, if nobody holds it.
-    fn of<K>(seat: &Seat<K>, now: Tick, forget: u64) -> Option<Self> {
-        let tracker = &seat.tracker;
-        let stamp = tracker.stamp();
+    /// Of an entry that may go, if nobody holds it.
+    fn of<K>(entry: &PeerEntry<K>, now: Tick, forget: u64) -> Option<Self> {
+        let tracker = &entry.tracker;
+        let last_use = tracker.last_use();
         if tracker.rests().is_some() {
-            return Some(Self::Clean { stamp });
+            return Some(Self::Clean { last_use });
         }
-        let core = tracker.core();
-        if core.is_clean(now) {
-            return Some(Self::Clean { stamp });
+        let circuit = tracker.circuit();
+        if circuit.is_clean(now) {
+            return Some(Self::Clean { last_use });
         }
-        let since = tracker.unused_since(&core)?;
-        (now >= since.plus(forget)).then_some(Self::Forgotten { since, stamp })
+        let since = tracker.unused_since(&circuit)?;
+        (now >= since.plus(forget)).then_some(Self::Forgotten { since, last_use })
     }
 
     /// Whether the peer has answered more than once, and was used since `began`.
-    fn is_busy<K>(self, seat: &Seat<K>, began: u64) -> bool {
-        matches!(self, Self::Clean { stamp } if stamp >= began) && seat.tracker.successes() > 1
+    fn is_busy<K>(self, entry: &PeerEntry<K>, began: u64) -> bool {
+        matches!(self, Self::Clean { last_use } if last_use >= began)
+            && entry.tracker.successes() > 1
     }
 }
 
-/// A seat that may go.
-type Candidate<K> = (Rank, Arc<Seat<K>>);
+/// An entry that may go.
+type Candidate<K> = (Rank, Arc<PeerEntry<K>>);
 
-/// A seat that was evicted, the generation that its tracker ended with, and its place. Listeners are
+/// An entry that was evicted, the generation that its tracker ended with, and its place. Listeners are
 /// told, and the key is dropped, when nothing is locked (R25).
 struct Evicted<'a, K> {
-    seat: Arc<Seat<K>>,
+    entry: Arc<PeerEntry<K>>,
     generation: u64,
-    place: Promise<'a, K>,
+    place: Reservation<'a, K>,
 }
 
 /// Whether only the table holds it, as far as can be seen.
-fn is_free<K>(seat: &Arc<Seat<K>>) -> bool {
-    Arc::strong_count(seat) == HOLDERS
+fn is_free<K>(entry: &Arc<PeerEntry<K>>) -> bool {
+    Arc::strong_count(entry) == HOLDERS
 }
 
 /// The order of uses, and when it stood where. A peer whose last use comes before a place in that order
@@ -124,14 +125,14 @@ impl<K: PeerKey> Table<K> {
     /// A place for a newcomer: one that is free, or that of a peer which may go.
     pub(super) fn make_place(
         &self,
-        shared: &Shared<K>,
+        shared: &RegistryShared<K>,
         now: Tick,
         patient: bool,
-    ) -> Option<Promise<'_, K>> {
-        let max = shared.env.rules().max_peers;
+    ) -> Option<Reservation<'_, K>> {
+        let max = shared.context.rules().max_peers;
         let mut left = if patient { self.len().div_ceil(FOR_ROOM) + 1 } else { 1 };
         loop {
-            if let Some(promise) = self.take_place(max) {
+            if let Some(promise) = self.reserve(max) {
                 return Some(promise);
             }
             if left == 0 {
@@ -150,42 +151,42 @@ impl<K: PeerKey> Table<K> {
         }
     }
 
-    /// Looks at the next seats, and evicts up to `wanted` of those that may go, the first by rank.
+    /// Looks at the next entries, and evicts up to `wanted` of those that may go, the first by rank.
     /// Their places are still taken.
     fn look_for_room(
         &self,
-        shared: &Shared<K>,
+        shared: &RegistryShared<K>,
         now: Tick,
         wanted: usize,
         patient: bool,
     ) -> Vec<Evicted<'_, K>> {
         let looks = if patient { Some(self.looks.lock()) } else { self.looks.try_lock() };
         let Some(mut looks) = looks else { return Vec::new() };
-        let forget = shared.env.rules().forget;
+        let forget = shared.context.rules().forget;
         // Some more than are wanted: one may be used by the time that it is to go.
         let spare = 2 * wanted;
         let mut candidates: Vec<Candidate<K>> = Vec::with_capacity(spare + 1);
         let (mut outdone, mut free, all) = (Vec::new(), 0, self.len());
         let Looks { room, began, .. } = &mut *looks;
-        let round = self.circle.look(room, FOR_ROOM, all, |seat| {
-            let rank = is_free(seat).then(|| Rank::of(seat, now, forget)).flatten();
+        let round = self.ring.look(room, FOR_ROOM, all, |entry| {
+            let rank = is_free(entry).then(|| Rank::of(entry, now, forget)).flatten();
             let Some(rank) = rank else { return };
             free += 1;
             let at = candidates.partition_point(|(other, _)| *other <= rank);
             if at < spare {
-                candidates.insert(at, (rank, Arc::clone(seat)));
+                candidates.insert(at, (rank, Arc::clone(entry)));
                 outdone.extend((candidates.len() > spare).then(|| candidates.pop()));
             }
         });
         if !patient && wanted == 1 && all > FOR_ROOM && free < FEW {
-            let busy = |(rank, seat): &mut Candidate<K>| rank.is_busy(seat, *began);
+            let busy = |(rank, entry): &mut Candidate<K>| rank.is_busy(entry, *began);
             outdone.extend(candidates.extract_if(.., busy).map(Some));
         }
         if round {
             *began = shared.uses();
         }
         let gone = self.evict(shared, &candidates, wanted, now, forget);
-        // The last references to seats that were removed meanwhile go when nothing is locked.
+        // The last references to entries that were removed meanwhile go when nothing is locked.
         drop(looks);
         gone
     }
@@ -195,11 +196,11 @@ impl<K: PeerKey> Table<K> {
         self.uses.lock().note(now, place, rules.idle, rules.idle / 16, None)
     }
 
-    /// Looks at a few seats for peers that are idle, and forgets those. Notes where the order of uses
+    /// Looks at a few entries for peers that are idle, and forgets those. Notes where the order of uses
     /// stands at `now`.
-    pub(super) fn forget_a_few(&self, shared: &Shared<K>, place: u64, now: Tick) {
+    pub(super) fn forget_a_few(&self, shared: &RegistryShared<K>, place: u64, now: Tick) {
         let (idle, forget) = {
-            let rules = shared.env.rules();
+            let rules = shared.context.rules();
             (rules.idle, rules.forget)
         };
         let Some(mut uses) = self.uses.try_lock() else { return };
@@ -208,8 +209,8 @@ impl<K: PeerKey> Table<K> {
         let Some(idle_before) = idle_before else { return };
         let Some(mut looks) = self.looks.try_lock() else { return };
         let (hand, mut idle) = (&mut looks.idle, Vec::new());
-        self.circle.look(hand, FOR_IDLE, self.len(), |seat| {
-            idle.extend(idle_one(seat, idle_before, now, forget));
+        self.ring.look(hand, FOR_IDLE, self.len(), |entry| {
+            idle.extend(idle_one(entry, idle_before, now, forget));
         });
         let gone = self.evict(shared, &idle, FOR_IDLE, now, forget);
         drop(looks);
@@ -218,12 +219,12 @@ impl<K: PeerKey> Table<K> {
 
     /// Forgets the peers that may go and were not used since a sweep at least `idle_timeout` ago, and
     /// so many more as there are too many. How many.
-    pub(crate) fn sweep(&self, shared: &Shared<K>) -> usize {
-        let before = shared.env.clock.now();
+    pub(crate) fn sweep(&self, shared: &RegistryShared<K>) -> usize {
+        let before = shared.context.clock.now();
         let place = shared.next_use();
-        let now = before.max(shared.env.clock.now());
+        let now = before.max(shared.context.clock.now());
         let (idle, forget, max) = {
-            let rules = shared.env.rules();
+            let rules = shared.context.rules();
             (rules.idle, rules.forget, rules.max_peers)
         };
         let idle_before = self.uses.lock().note(now, place, idle, 0, None);
@@ -231,8 +232,8 @@ impl<K: PeerKey> Table<K> {
         while !over {
             let looks = self.looks.lock();
             let mut idle = Vec::new();
-            (_, over) = self.circle.step(&mut hand, FOR_ROOM, |place| {
-                idle.extend(idle_one(&place.seat, idle_before.unwrap_or_default(), now, forget));
+            (_, over) = self.ring.step(&mut hand, FOR_ROOM, |place| {
+                idle.extend(idle_one(&place.entry, idle_before.unwrap_or_default(), now, forget));
             });
             let gone = self.evict(shared, &idle, FOR_ROOM, now, forget);
             drop(looks);
@@ -251,10 +252,10 @@ impl<K: PeerKey> Table<K> {
     }
 
     /// Forgets those that still may go, in their order and `wanted` at most. Only while `looks` is
-    /// locked: nobody else comes to hold a seat from the circle.
+    /// locked: nobody else comes to hold an entry from the ring.
     fn evict(
         &self,
-        shared: &Shared<K>,
+        shared: &RegistryShared<K>,
         candidates: &[Candidate<K>],
         wanted: usize,
         now: Tick,
@@ -266,57 +267,60 @@ impl<K: PeerKey> Table<K> {
 
     fn evict_one(
         &self,
-        shared: &Shared<K>,
-        (rank, seat): &Candidate<K>,
+        shared: &RegistryShared<K>,
+        (rank, entry): &Candidate<K>,
         now: Tick,
         forget: u64,
     ) -> Option<Evicted<'_, K>> {
         let mut last = 0;
-        let gone = self.map.remove_if(&SeatRef::of(seat) as &dyn AsKey<K>, |Keyed(found), ()| {
-            // The proof: nobody else holds the seat, and under this lock nobody comes to. It comes
+        let gone = self.map.remove_if(&EntryRef::of(entry) as &dyn AsKey<K>, |Keyed(found), ()| {
+            // The proof: nobody else holds the entry, and under this lock nobody comes to. It comes
             // first: it acquires what the last holder did, and the rank is judged by that.
             let alone = Arc::strong_count(found) == HOLDERS + 1;
             // Acquire: pairs with the Release by which `Arc` gives up a reference.
             fence(Ordering::Acquire);
             let goes = alone && Rank::of(found, now, forget) == Some(*rank);
             if goes {
-                last = seat.tracker.core().generation.saturating_add(1);
+                last = entry.tracker.circuit().generation.saturating_add(1);
                 self.retire(last);
             }
             goes
         });
-        let place = gone.map(|_| Promise(self))?;
-        self.circle.remove(seat);
+        let place = gone.map(|_| Reservation(self))?;
+        self.ring.remove(entry);
         // Relaxed: pairs with nothing; a total.
         shared.ledger.evicted.fetch_add(1, Ordering::Relaxed);
-        Some(Evicted { seat: Arc::clone(seat), generation: last, place })
+        Some(Evicted { entry: Arc::clone(entry), generation: last, place })
     }
 }
 
 /// Tells of peers that were evicted, when nothing is locked. Gives their places back, but one.
-fn tell<'a, K>(shared: &Shared<K>, gone: Vec<Evicted<'a, K>>) -> Option<Promise<'a, K>> {
+fn tell<'a, K>(
+    shared: &RegistryShared<K>,
+    gone: Vec<Evicted<'a, K>>,
+) -> Option<Reservation<'a, K>> {
     let mut kept = None;
     let told = gone.into_iter().map(|gone| {
         kept = Some(gone.place);
-        (gone.seat, gone.generation)
+        (gone.entry, gone.generation)
     });
-    for (seat, generation) in told.collect::<Vec<_>>() {
-        (shared.sink)(&seat, Said::Event(generation, EventKind::Evicted));
-        (shared.sink)(&seat, Said::Gone { answered: seat.tracker.successes() > 0 });
+    for (entry, generation) in told.collect::<Vec<_>>() {
+        (shared.sink)(&entry, Announcement::Event(generation, EventKind::Evicted));
+        (shared.sink)(&entry, Announcement::Gone { answered: entry.tracker.successes() > 0 });
     }
     kept
 }
 
-/// The seat, if its peer may go and its last use comes before `idle_before`.
+/// The entry, if its peer may go and its last use comes before `idle_before`.
 fn idle_one<K>(
-    seat: &Arc<Seat<K>>,
+    entry: &Arc<PeerEntry<K>>,
     idle_before: u64,
     now: Tick,
     forget: u64,
 ) -> Option<Candidate<K>> {
-    let idle = seat.tracker.stamp() < idle_before && is_free(seat);
-    let rank = idle.then(|| Rank::of(seat, now, forget)).flatten()?;
-    Some((rank, Arc::clone(seat)))
+    let idle = entry.tracker.last_use() < idle_before && is_free(entry);
+    let rank = idle.then(|| Rank::of(entry, now, forget)).flatten()?;
+    Some((rank, Arc::clone(entry)))
 }
 
 #[cfg(all(test, feature = "tracing"))]

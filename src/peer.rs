@@ -1,18 +1,18 @@
 //! One peer's place: its tracker, its key, and what all peers of the registry share. Whoever holds
-//! a seat, a permit or a handle, keeps it from being evicted.
+//! an entry, a permit or a handle, keeps it from being evicted.
 
-use crate::answer::Recorded;
-use crate::circuit::{Admission, Core, Ticket, Turn, Turns, Verdict};
+use crate::circuit::{Admission, Circuit, Outcome, Ticket, Turn, Turns};
 use crate::error::Failure;
 use crate::event::EventKind;
 use crate::foreign::Own;
+use crate::outcome::Recorded;
 use crate::snapshot::{PARTS, PeerTotals, Totals};
 use crate::sync::{Arc, AtomicU32, AtomicU64, Ordering};
-use crate::tracker::{Env, Tracker};
+use crate::tracker::{Context, Tracker};
 
 /// What is said of a peer when a step was made.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Said {
+pub(crate) enum Announcement {
     /// To listeners: what happened, and to which generation.
     Event(u64, EventKind),
     /// To who follows the peers' admission: it may have changed.
@@ -21,14 +21,14 @@ pub(crate) enum Said {
     Gone { answered: bool },
 }
 
-/// Told of the peer of a seat.
-pub(crate) type Sink<K> = Box<dyn Fn(&Seat<K>, Said) + Send + Sync>;
+/// Told of the peer of an entry.
+pub(crate) type Announce<K> = Box<dyn Fn(&PeerEntry<K>, Announcement) + Send + Sync>;
 
-/// What the seats of a registry share.
-pub(crate) struct Shared<K> {
-    pub(crate) env: Env,
+/// What the entries of a registry share.
+pub(crate) struct RegistryShared<K> {
+    pub(crate) context: Context,
     /// Told of each step that somebody is to know of; never while a lock is held (R25).
-    pub(crate) sink: Sink<K>,
+    pub(crate) sink: Announce<K>,
     pub(crate) ledger: Ledger,
     /// The order of uses: rises with each insertion and each sweep (R26).
     uses: AtomicU64,
@@ -65,13 +65,13 @@ impl Ledger {
     }
 
     /// The outcome of a call that was admitted untracked.
-    pub(crate) fn settle(&self, verdict: Verdict) -> Recorded {
+    pub(crate) fn settle(&self, outcome: Outcome) -> Recorded {
         let mut one = PeerTotals::default();
-        let (counter, recorded) = match verdict {
-            Verdict::Success => (&mut one.succeeded, Recorded::Counted),
-            Verdict::Failure => (&mut one.failed, Recorded::Counted),
-            Verdict::Neutral => (&mut one.neutral, Recorded::Neutral),
-            Verdict::Dropped => (&mut one.abandoned, Recorded::Neutral),
+        let (counter, recorded) = match outcome {
+            Outcome::Success => (&mut one.succeeded, Recorded::Counted),
+            Outcome::Failure => (&mut one.failed, Recorded::Counted),
+            Outcome::Neutral => (&mut one.neutral, Recorded::Neutral),
+            Outcome::Dropped => (&mut one.abandoned, Recorded::Neutral),
         };
         *counter = 1;
         self.add(one);
@@ -79,9 +79,9 @@ impl Ledger {
     }
 }
 
-impl<K> Shared<K> {
-    pub(crate) fn new(env: Env, sink: Sink<K>, exact_uses: bool) -> Self {
-        Self { env, sink, ledger: Ledger::default(), uses: AtomicU64::new(0), exact_uses }
+impl<K> RegistryShared<K> {
+    pub(crate) fn new(context: Context, sink: Announce<K>, exact_uses: bool) -> Self {
+        Self { context, sink, ledger: Ledger::default(), uses: AtomicU64::new(0), exact_uses }
     }
 
     /// A new place in the order of uses, after all others.
@@ -93,7 +93,7 @@ impl<K> Shared<K> {
     /// The place in the order of uses that a use has now: its own in a small table, otherwise
     /// that of the latest insertion or sweep, so that calls to different peers share no write.
     #[inline]
-    pub(crate) fn now_used(&self) -> u64 {
+    pub(crate) fn current_use(&self) -> u64 {
         if self.exact_uses {
             return self.next_use();
         }
@@ -113,33 +113,33 @@ pub(crate) const NOWHERE: u32 = u32::MAX;
 
 /// One peer's place in the registry.
 #[repr(C)]
-pub(crate) struct Seat<K> {
+pub(crate) struct PeerEntry<K> {
     pub(crate) tracker: Tracker,
-    pub(crate) shared: Arc<Shared<K>>,
+    pub(crate) shared: Arc<RegistryShared<K>>,
     pub(crate) key: Own<K>,
-    /// Where the seat is in its segment of the table's circle.
+    /// Where the entry is in its segment of the table's ring.
     pub(crate) place: AtomicU32,
-    /// How many grips there are on it.
-    grips: AtomicU32,
+    /// How many handle there are on it.
+    handles: AtomicU32,
     /// The key's hash, for the table that holds this.
     pub(crate) hash: u64,
 }
 
-impl<K: Clone> Seat<K> {
-    /// A seat that is in no table, of a tracker that is removed: whoever asks it is told to look
+impl<K: Clone> PeerEntry<K> {
+    /// An entry that is in no table, of a tracker that is removed: whoever asks it is told to look
     /// the peer up again.
-    pub(crate) fn nowhere(shared: &Arc<Shared<K>>, key: &K) -> Self {
-        let tracker = Tracker::new(Arc::new(Core::new(0)), 0, 0);
-        tracker.remove(&shared.env);
+    pub(crate) fn nowhere(shared: &Arc<RegistryShared<K>>, key: &K) -> Self {
+        let tracker = Tracker::new(Arc::new(Circuit::new(0)), 0, 0);
+        tracker.remove(&shared.context);
         Self::new(tracker, Arc::clone(shared), key.clone())
     }
 }
 
-impl<K> Seat<K> {
-    pub(crate) fn new(tracker: Tracker, shared: Arc<Shared<K>>, key: K) -> Self {
+impl<K> PeerEntry<K> {
+    pub(crate) fn new(tracker: Tracker, shared: Arc<RegistryShared<K>>, key: K) -> Self {
         let (key, hash) = (Own::new(key), 0);
-        let (place, grips) = (AtomicU32::new(NOWHERE), AtomicU32::new(0));
-        Self { tracker, shared, key, place, grips, hash }
+        let (place, handles) = (AtomicU32::new(NOWHERE), AtomicU32::new(0));
+        Self { tracker, shared, key, place, handles, hash }
     }
 
     /// For a table, which finds it by this.
@@ -150,7 +150,7 @@ impl<K> Seat<K> {
 
     /// Ends the tracker: see [`Tracker::remove`].
     pub(crate) fn remove(&self) -> (Option<PeerTotals>, Turns) {
-        self.tracker.remove(&self.shared.env)
+        self.tracker.remove(&self.shared.context)
     }
 
     /// Tells the listener what this thread has done: most often, nothing.
@@ -163,9 +163,10 @@ impl<K> Seat<K> {
 
     #[cold]
     fn tell_all(&self, turns: Turns) {
-        let env = &self.shared.env;
-        let Env { clock, guard, .. } = env;
-        let tell = |generation, kind| (self.shared.sink)(self, Said::Event(generation, kind));
+        let context = &self.shared.context;
+        let Context { clock, guard, .. } = context;
+        let tell =
+            |generation, kind| (self.shared.sink)(self, Announcement::Event(generation, kind));
         for (generation, turn) in turns.into_iter().flatten() {
             let told = match turn {
                 Turn::HeldBack => guard.begin(|| clock.now()),
@@ -179,7 +180,7 @@ impl<K> Seat<K> {
             // an outage that had not begun.
             let over = match turn {
                 Turn::Closed => true,
-                Turn::HeldBack => told && !guard.lasts(&env.rules(), || clock.now()),
+                Turn::HeldBack => told && !guard.lasts(&context.rules(), || clock.now()),
                 _ => false,
             };
             if over && guard.end(|| clock.now()) {
@@ -188,7 +189,7 @@ impl<K> Seat<K> {
         }
         // That it is gone is for who removed it to say.
         if !matches!(turns[0], Some((_, Turn::Removed))) {
-            (self.shared.sink)(self, Said::Step);
+            (self.shared.sink)(self, Announcement::Step);
         }
     }
 
@@ -202,14 +203,14 @@ impl<K> Seat<K> {
     #[inline]
     pub(crate) fn admit_at_rest(&self) -> Option<Ticket> {
         let generation = self.tracker.rests()?;
-        (!self.shared.env.looks_at_successes()).then_some(Ticket::quiet(generation))
+        (!self.shared.context.looks_at_successes()).then_some(Ticket::quiet(generation))
     }
 
     /// Counts a success at once if it changes nothing but a total.
     #[inline]
     pub(crate) fn succeed_at_rest(&self, generation: u64) -> bool {
         let rests = self.tracker.rests() == Some(generation);
-        let counts = rests && !self.shared.env.looks_at_successes();
+        let counts = rests && !self.shared.context.looks_at_successes();
         if counts {
             self.tracker.count_success();
         }
@@ -219,7 +220,7 @@ impl<K> Seat<K> {
     /// Asks to be admitted by the circuit.
     #[inline(never)]
     pub(crate) fn acquire_noted(&self) -> Admission {
-        let (admission, turns) = self.tracker.acquire(&self.shared.env);
+        let (admission, turns) = self.tracker.acquire(&self.shared.context);
         if let Admission::Refused(refused) = &admission {
             self.tracker.count_refusal(refused.reason);
         }
@@ -231,16 +232,16 @@ impl<K> Seat<K> {
     pub(crate) fn settle(
         &self,
         ticket: Ticket,
-        verdict: Verdict,
+        outcome: Outcome,
         failure: Option<Failure>,
         latency: Option<u64>,
     ) -> Recorded {
-        let env = &self.shared.env;
+        let context = &self.shared.context;
         // A call that ends is a use, however long it took: for a count that this outcome brings about.
-        self.used();
-        let (recorded, turns) = self.tracker.settle(env, ticket, verdict, failure, latency);
+        self.record_use_now();
+        let (recorded, turns) = self.tracker.settle(context, ticket, outcome, failure, latency);
         self.tell(&turns);
-        if recorded == Recorded::Late && self.tracker.core().is_removed() {
+        if recorded == Recorded::Late && self.tracker.circuit().is_removed() {
             // Nobody looks here any more: what was counted goes where it is seen.
             self.shared.ledger.add(self.tracker.take_totals());
         }
@@ -249,48 +250,48 @@ impl<K> Seat<K> {
 
     /// Notes a use that is over: the peer is as recently used as any.
     #[inline]
-    pub(crate) fn used(&self) {
-        self.tracker.mark(self.shared.now_used());
+    pub(crate) fn record_use_now(&self) {
+        self.tracker.record_use(self.shared.current_use());
     }
 
     /// Whether a handle is on the peer.
-    pub(crate) fn is_gripped(&self) -> bool {
-        // Acquire: pairs with the Release in `Grip::drop`: who finds no grip finds the use that it
+    pub(crate) fn has_handles(&self) -> bool {
+        // Acquire: pairs with the Release in `HandleRef::drop`: who finds no handle finds the use that it
         // noted.
-        self.grips.load(Ordering::Acquire) > 0
+        self.handles.load(Ordering::Acquire) > 0
     }
 }
 
-impl<K> Drop for Seat<K> {
+impl<K> Drop for PeerEntry<K> {
     fn drop(&mut self) {
         self.shared.ledger.add(self.tracker.take_totals());
     }
 }
 
-/// A seat that is held for long: by a handle.
-pub(crate) struct Grip<K>(Arc<Seat<K>>);
+/// An entry that is held for long: by a handle.
+pub(crate) struct HandleRef<K>(Arc<PeerEntry<K>>);
 
-impl<K> Grip<K> {
-    pub(crate) fn new(seat: Arc<Seat<K>>) -> Self {
+impl<K> HandleRef<K> {
+    pub(crate) fn new(entry: Arc<PeerEntry<K>>) -> Self {
         // Relaxed: pairs with `is_gripped`; the peer was marked as used when it was looked up.
-        seat.grips.fetch_add(1, Ordering::Relaxed);
-        Self(seat)
+        entry.handles.fetch_add(1, Ordering::Relaxed);
+        Self(entry)
     }
 
     #[inline]
-    pub(crate) fn seat(&self) -> &Arc<Seat<K>> {
+    pub(crate) fn entry(&self) -> &Arc<PeerEntry<K>> {
         &self.0
     }
 }
 
-impl<K> Drop for Grip<K> {
+impl<K> Drop for HandleRef<K> {
     fn drop(&mut self) {
-        let Self(seat) = self;
-        if seat.tracker.rests().is_none() && !seat.tracker.core().is_removed() {
-            seat.tracker.touch(seat.shared.env.clock.now());
+        let Self(entry) = self;
+        if entry.tracker.rests().is_none() && !entry.tracker.circuit().is_removed() {
+            entry.tracker.touch(entry.shared.context.clock.now());
         }
-        seat.used();
+        entry.record_use_now();
         // Release: pairs with the Acquire in `is_gripped`; see there.
-        seat.grips.fetch_sub(1, Ordering::Release);
+        entry.handles.fetch_sub(1, Ordering::Release);
     }
 }

@@ -3,47 +3,48 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::answer::Reason;
-use crate::circuit::{Admission, Control, Core, Ticket, Verdict};
+use crate::circuit::{Admission, Circuit, Control, Outcome, Ticket};
 use crate::config::HealthConfig;
 use crate::error::Failure;
 use crate::event::EventKind;
+use crate::outcome::Reason;
+use crate::peer::{Announcement, PeerEntry, RegistryShared};
 use crate::permit::OwnedPermit;
-use crate::seat::{Said, Seat, Shared};
 use crate::snapshot::PeerTotals;
 use crate::sync::Arc;
 use crate::time::{Clock, Tick};
-use crate::tracker::{Env, Reply, Tracker, View};
+use crate::tracker::{Context, Reply, Tracker, View};
 
 pub(crate) const SALT: u64 = 0x5EED;
 
 /// What the listener was told.
-type Told = Arc<Mutex<Vec<(u64, EventKind)>>>;
+type HookNotice = Arc<Mutex<Vec<(u64, EventKind)>>>;
 
-/// A peer, its seat, and what its listener was told.
+/// A peer, its entry, and what its listener was told.
 #[derive(Clone)]
 pub(crate) struct Peer {
-    pub(crate) seat: Arc<Seat<()>>,
-    told: Told,
+    pub(crate) entry: Arc<PeerEntry<()>>,
+    told: HookNotice,
 }
 
 impl Peer {
     pub(crate) fn new(config: &HealthConfig, clock: Clock) -> Self {
-        let told = Told::default();
+        let told = HookNotice::default();
         let listener = Arc::clone(&told);
-        let sink = move |_: &Seat<()>, said| {
-            if let Said::Event(generation, kind) = said {
+        let sink = move |_: &PeerEntry<()>, said| {
+            if let Announcement::Event(generation, kind) = said {
                 listener.lock().unwrap_or_else(PoisonError::into_inner).push((generation, kind));
             }
         };
         let rules = Arc::new(config.check().expect("a sound configuration"));
-        let shared = Arc::new(Shared::new(Env::new(clock, rules), Box::new(sink), false));
-        let tracker = Tracker::new(Arc::new(Core::new(0)), SALT, 0);
-        Self { seat: Arc::new(Seat::new(tracker, shared, ())), told }
+        let shared =
+            Arc::new(RegistryShared::new(Context::new(clock, rules), Box::new(sink), false));
+        let tracker = Tracker::new(Arc::new(Circuit::new(0)), SALT, 0);
+        Self { entry: Arc::new(PeerEntry::new(tracker, shared, ())), told }
     }
 
-    pub(crate) fn core(&self) -> View {
-        self.seat.tracker.core()
+    pub(crate) fn circuit(&self) -> View {
+        self.entry.tracker.circuit()
     }
 
     /// What was told, in the order of generations, which are all different (R29).
@@ -57,20 +58,20 @@ impl Peer {
     /// Each generation was told of once (R13, R29), and no permit was counted twice or not at all
     /// (R8), if so many have ended.
     pub(crate) fn audit(&self, ended: usize) {
-        let core = self.core();
-        assert_eq!(self.told().len() as u64, core.generation, "transitions told");
+        let circuit = self.circuit();
+        assert_eq!(self.told().len() as u64, circuit.generation, "transitions told");
         assert_eq!(self.totals().settled(), ended as u64, "permits ended: {:?}", self.totals());
     }
 
     /// What was ever counted, before a removal and after it.
     pub(crate) fn totals(&self) -> PeerTotals {
-        let mut totals = self.seat.shared.ledger.totals().permits;
-        totals.add(self.seat.tracker.totals());
+        let mut totals = self.entry.shared.ledger.totals().permits;
+        totals.add(self.entry.tracker.totals());
         totals
     }
 
     pub(crate) fn acquire(&self) -> Result<OwnedPermit<()>, Reason> {
-        self.answer(self.seat.acquire())
+        self.answer(self.entry.acquire())
     }
 
     /// What an admission means to the caller.
@@ -83,26 +84,26 @@ impl Peer {
     }
 
     pub(crate) fn permit(&self, ticket: Ticket) -> OwnedPermit<()> {
-        OwnedPermit::owned(Arc::clone(&self.seat), ticket)
+        OwnedPermit::owned(Arc::clone(&self.entry), ticket)
     }
 
     /// Ends the tracker as a registry does: what it had counted is kept.
     pub(crate) fn remove(&self) -> bool {
-        let (totals, turns) = self.seat.remove();
-        self.seat.tell(&turns);
-        totals.map(|totals| self.seat.shared.ledger.add(totals)).is_some()
+        let (totals, turns) = self.entry.remove();
+        self.entry.tell(&turns);
+        totals.map(|totals| self.entry.shared.ledger.add(totals)).is_some()
     }
 
     pub(crate) fn control(&self, control: Control) -> bool {
-        let (done, turns) = self.seat.tracker.control(&self.seat.shared.env, control);
-        self.seat.tell(&turns);
+        let (done, turns) = self.entry.tracker.control(&self.entry.shared.context, control);
+        self.entry.tell(&turns);
         done.is_some()
     }
 
-    pub(crate) fn report(&self, verdict: Verdict, failure: Option<&Failure>) -> (Reply, u32) {
-        let seat = &self.seat;
-        let (reply, attempt, turns) = seat.tracker.report(&seat.shared.env, verdict, failure);
-        seat.tell(&turns);
+    pub(crate) fn report(&self, outcome: Outcome, failure: Option<&Failure>) -> (Reply, u32) {
+        let entry = &self.entry;
+        let (reply, attempt, turns) = entry.tracker.report(&entry.shared.context, outcome, failure);
+        entry.tell(&turns);
         (reply, attempt)
     }
 }

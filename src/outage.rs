@@ -19,13 +19,13 @@
 
 use std::fmt;
 
-use crate::rules::{Limit, Rules};
+use crate::config::rules::{Limit, Rules};
 use crate::sync::{Arc, AtomicU64, Loaded, Ordering, Swap};
 use crate::time::Tick;
 
 /// How long a count is good, and how long after the end of an outage another may begin.
 const AGAIN: u64 = 1_000_000_000;
-/// `Guard::outage`: zero, none so far; one goes on, or the last has ended at the time that lies
+/// `OutageLimiter::outage`: zero, none so far; one goes on, or the last has ended at the time that lies
 /// beyond.
 const GOES_ON: u64 = 1;
 const ENDED: u64 = 2;
@@ -33,10 +33,10 @@ const ENDED: u64 = 2;
 /// The peers in use, and the open circuits and the trips held back among them.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Count {
-    /// What [`Crowd::arrivals`] was, and how many peers there were, in use or not.
+    /// What [`PeerSource::arrivals`] was, and how many peers there were, in use or not.
     pub(crate) arrivals: u64,
     pub(crate) peers: u64,
-    pub(crate) used: u64,
+    pub(crate) record_use_now: u64,
     pub(crate) open: u64,
     pub(crate) held: u64,
     /// Whether one of them that is not open has had a success since the last count.
@@ -55,7 +55,7 @@ pub(crate) struct Looked {
 }
 
 /// Counts the peers of a registry.
-pub(crate) trait Crowd: Send + Sync {
+pub(crate) trait PeerSource: Send + Sync {
     /// A number that rises by one at least with each newcomer.
     fn arrivals(&self) -> u64;
     /// How many peers there are.
@@ -68,7 +68,7 @@ pub(crate) trait Crowd: Send + Sync {
 
 /// The last count, and what is observed (R30).
 #[derive(Debug, Default)]
-struct Census {
+struct PeerCounts {
     /// `None` before the first.
     last: Option<Looked>,
     /// Since when an observation went on, and the count with which the current second of it began.
@@ -79,8 +79,8 @@ struct Census {
     online: bool,
 }
 
-impl Census {
-    /// The census after this count, which is whole.
+impl PeerCounts {
+    /// The count after this count, which is whole.
     fn after(&self, looked: Looked, observed: Option<Tick>) -> Self {
         let next = Self { last: Some(looked), observed, ..Self::default() };
         let base = self.base.filter(|_| self.observed == observed);
@@ -111,7 +111,7 @@ struct Counted {
 
 /// What a trip is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum Grant {
     /// Nobody asks.
     Free,
     /// It has a place of its own; and whether all trips that were held back would have one too.
@@ -120,10 +120,10 @@ pub(crate) enum Place {
     None,
 }
 
-pub(crate) struct Guard {
+pub(crate) struct OutageLimiter {
     /// `None` where there is no registry.
-    crowd: Option<Box<dyn Crowd>>,
-    last: Swap<Census>,
+    source: Option<Box<dyn PeerSource>>,
+    last: Swap<PeerCounts>,
     /// Trips that were made or are being made.
     taken: AtomicU64,
     /// Trips that were made.
@@ -133,54 +133,54 @@ pub(crate) struct Guard {
     observed: AtomicU64,
 }
 
-impl Guard {
-    pub(crate) fn new(crowd: Option<Box<dyn Crowd>>) -> Self {
+impl OutageLimiter {
+    pub(crate) fn new(source: Option<Box<dyn PeerSource>>) -> Self {
         let [taken, made, outage, observed] = [0; 4].map(AtomicU64::new);
-        let last = Swap::new(Arc::new(Census::default()));
-        Self { crowd, last, taken, made, outage, observed }
+        let last = Swap::new(Arc::new(PeerCounts::default()));
+        Self { source, last, taken, made, outage, observed }
     }
 
     /// The guard was perhaps off: nobody has taken places for what opened since the last count.
     pub(crate) fn begin_anew(&self) {
-        self.last.replace(Arc::new(Census::default()));
+        self.last.replace(Arc::new(PeerCounts::default()));
     }
 
     /// Takes a place for a circuit that is about to open; whether it was held back already.
-    pub(crate) fn take(&self, rules: &Rules, now: Tick, held: bool) -> Place {
-        let Some(counted) = self.counted(rules, now) else { return Place::Free };
+    pub(crate) fn take(&self, rules: &Rules, now: Tick, held: bool) -> Grant {
+        let Some(counted) = self.counted(rules, now) else { return Grant::Free };
         let Counted { limit, seen, count, online, .. } = counted;
         let open = |taken: u64| count.open.saturating_add(taken.saturating_sub(seen));
         // Relaxed, twice: pairs with `give_back`; a read-modify-write sees the latest, and with it
         // all places that were taken before this one.
         let taken = self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |taken| {
-            (online || limit.allows(count.used, open(taken + 1))).then_some(taken + 1)
+            (online || limit.allows(count.record_use_now, open(taken + 1))).then_some(taken + 1)
         });
         let Ok(taken) = taken else {
-            // Relaxed, twice: pairs with `census`; nothing else is read by it.
+            // Relaxed, twice: pairs with `count`; nothing else is read by it.
             let (relaxed, since) = (Ordering::Relaxed, now.0.saturating_add(1));
             let _ = self.observed.compare_exchange(0, since, relaxed, relaxed);
-            return Place::None;
+            return Grant::None;
         };
         let others = count.held.saturating_sub(held.into());
         let wanted = open(taken + 1).saturating_add(others);
-        let calm = limit.allows(count.used, wanted);
+        let calm = limit.allows(count.record_use_now, wanted);
         if calm {
             // Relaxed: as above.
             self.observed.store(0, Ordering::Relaxed);
         }
-        Place::Taken { calm: calm || online }
+        Grant::Taken { calm: calm || online }
     }
 
     /// The trip was made.
     pub(crate) fn trip_made(&self) {
-        // Release: pairs with the Acquire in `census`: a count that includes this trip by number
+        // Release: pairs with the Acquire in `count`: a count that includes this trip by number
         // finds the circuit open.
         self.made.fetch_add(1, Ordering::Release);
     }
 
     /// The trip was not made.
-    pub(crate) fn give_back(&self, place: Place) {
-        if matches!(place, Place::Taken { .. }) {
+    pub(crate) fn give_back(&self, place: Grant) {
+        if matches!(place, Grant::Taken { .. }) {
             // Relaxed: pairs with `take`; the number alone matters.
             self.taken.fetch_sub(1, Ordering::Relaxed);
         }
@@ -188,34 +188,34 @@ impl Guard {
 
     /// Counts some more peers of a large table, where the last count is not fresh.
     pub(crate) fn count_on(&self, rules: &Rules, now: Tick) {
-        if self.crowd.as_deref().is_some_and(|crowd| !crowd.is_small()) {
+        if self.source.as_deref().is_some_and(|source| !source.is_small()) {
             let _ = self.counted(rules, now);
         }
     }
 
     /// What there is to decide by; `None` if nobody is to ask.
     fn counted(&self, rules: &Rules, now: Tick) -> Option<Counted> {
-        let (limit, crowd) = (rules.guard?, self.crowd.as_deref()?);
+        let (limit, source) = (rules.guard?, self.source.as_deref()?);
         let census = self.last.load();
         match census.last {
-            Some(Looked { at, seen, count, .. }) if is_fresh(at, count, limit, crowd, now) => {
+            Some(Looked { at, seen, count, .. }) if is_fresh(at, count, limit, source, now) => {
                 Some(Counted { limit, seen, count, anew: false, online: census.online })
             }
-            _ => self.census(&census, limit, crowd, rules, now),
+            _ => self.census(&census, limit, source, rules, now),
         }
     }
 
     /// Counts anew, or goes on with it. Several threads may do so at once.
     fn census(
         &self,
-        census: &Loaded<Census>,
+        census: &Loaded<PeerCounts>,
         limit: Limit,
-        crowd: &dyn Crowd,
+        source: &dyn PeerSource,
         rules: &Rules,
         now: Tick,
     ) -> Option<Counted> {
         // Acquire: pairs with the Release in `trip_made`; see there.
-        let looked = crowd.count_on(rules, &|| self.made.load(Ordering::Acquire))?;
+        let looked = source.count_on(rules, &|| self.made.load(Ordering::Acquire))?;
         let Looked { seen, count, whole, .. } = looked;
         if whole {
             // Relaxed: pairs with `take`.
@@ -232,8 +232,8 @@ impl Guard {
                 Some(Counted { limit, seen, count, anew: false, online: census.online })
             }
             None => {
-                let used = count.used.max(limit.least());
-                let count = Count { used, ..count };
+                let record_use_now = count.record_use_now.max(limit.least());
+                let count = Count { record_use_now, ..count };
                 Some(Counted { limit, seen, count, anew: false, online: false })
             }
         }
@@ -248,17 +248,17 @@ impl Guard {
 
     /// Whether an outage goes on: a trip was held back, and there is still no place for all.
     pub(crate) fn lasts(&self, rules: &Rules, now: impl FnOnce() -> Tick) -> bool {
-        let (Some(limit), Some(crowd), true) = (rules.guard, &self.crowd, self.holds()) else {
+        let (Some(limit), Some(source), true) = (rules.guard, &self.source, self.holds()) else {
             return false;
         };
         // Counted anew: the last count knows nothing of what was held back since.
-        let counted = self.census(&self.last.load(), limit, &**crowd, rules, now());
+        let counted = self.census(&self.last.load(), limit, &**source, rules, now());
         counted.is_some_and(|Counted { limit, seen, count, anew, online }| {
             // Relaxed: pairs with `take`; the number alone matters.
             let since = self.taken.load(Ordering::Relaxed).saturating_sub(seen);
             // In a table that is not counted at once: what was held back still is, as far as is known.
             let (since, held) = if anew { (0, count.held) } else { (since, count.held.max(1)) };
-            !online && !limit.allows(count.used, count.open.saturating_add(since + held))
+            !online && !limit.allows(count.record_use_now, count.open.saturating_add(since + held))
         })
     }
 
@@ -293,15 +293,15 @@ impl Guard {
 /// Whether the count is good: not for longer than a second, nor when an eighth of the peers is
 /// new or gone, nor where so few were in use that there is no limit: more may be by now. So all
 /// counts together cost each newcomer a few looks, and each second one.
-fn is_fresh(at: Tick, count: Count, limit: Limit, crowd: &dyn Crowd, now: Tick) -> bool {
+fn is_fresh(at: Tick, count: Count, limit: Limit, source: &dyn PeerSource, now: Tick) -> bool {
     let many = (count.peers / 8).max(1);
     now.since(at) < AGAIN
-        && count.used >= limit.least()
-        && crowd.arrivals().saturating_sub(count.arrivals) < many
-        && count.peers.saturating_sub(crowd.peers()) < many
+        && count.record_use_now >= limit.least()
+        && source.arrivals().saturating_sub(count.arrivals) < many
+        && count.peers.saturating_sub(source.peers()) < many
 }
 
-impl fmt::Debug for Guard {
+impl fmt::Debug for OutageLimiter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Guard").field("last", &self.last).finish_non_exhaustive()
     }

@@ -1,28 +1,28 @@
 //! What can be read off a circuit without a step.
 
-use super::{Core, Health, Phase, Turn, Turns};
-use crate::answer::{Status, WindowCounts};
+use super::{Circuit, Health, Phase, Turn, Turns};
 use crate::config::Window;
-use crate::rules::Rules;
+use crate::config::rules::Rules;
+use crate::outcome::{Status, WindowCounts};
 use crate::time::Tick;
 use crate::window::Sliding;
-use crate::word::{About, Public, Run};
+use crate::word::{About, FailureRun, Published};
 
-impl Core {
+impl Circuit {
     /// What is published of it in the [`word`](crate::word); `None` if it is not Closed.
-    pub(crate) fn public(&self) -> Option<Public> {
+    pub(crate) fn public(&self) -> Option<Published> {
         let Phase::Closed(window) = &self.phase else { return None };
         let (epoch, generation, run) = (self.epoch, self.generation, self.health.run);
-        Some(Public { epoch, generation, window: window.is_some(), run })
+        Some(Published { epoch, generation, window: window.is_some(), run })
     }
 
     /// Whether calls may be counted in the word while it is in place.
     pub(crate) fn counts(&self) -> bool {
-        self.public().is_some_and(Public::counts)
+        self.public().is_some_and(Published::counts)
     }
 
     /// Its run, by what the word says of it.
-    pub(crate) fn run(&self, about: About) -> Run {
+    pub(crate) fn run(&self, about: About) -> FailureRun {
         match about {
             About::Counting(run) | About::Frozen(run) => run,
             About::Silent | About::Replaced => self.health.run,
@@ -75,7 +75,7 @@ impl Core {
     pub(crate) fn is_timeless(&self, rules: &Rules) -> bool {
         let by_time = matches!(rules.window, Some(Window::Time { .. }));
         self.is_spotless()
-            && self.health.run == Run::default()
+            && self.health.run == FailureRun::default()
             && rules.slow_call.is_none()
             && !by_time
     }
@@ -140,18 +140,18 @@ impl Core {
         }
     }
 
-    /// The counts of the window; in a half-open phase, those of its verdicts (R15).
+    /// The counts of the window; in a half-open phase, those of its outcomes (R15).
     pub(crate) fn window_counts(&self, now: Tick) -> WindowCounts {
         match &self.phase {
             Phase::Closed(Some(window)) | Phase::MetricsOnly(Some(window)) => window.counts(now),
-            Phase::HalfOpen(trial) => trial.counts(),
+            Phase::HalfOpen(half_open) => half_open.counts(),
             _ => WindowCounts::default(),
         }
     }
 
     pub(crate) fn probes_in_flight(&self) -> usize {
         match &self.phase {
-            Phase::HalfOpen(trial) => trial.out.len(),
+            Phase::HalfOpen(half_open) => half_open.out.len(),
             _ => 0,
         }
     }
@@ -159,8 +159,8 @@ impl Core {
     /// When the circuit opened; known until it is closed.
     pub(crate) fn opened_at(&self) -> Option<Tick> {
         match &self.phase {
-            Phase::Open(spell) => Some(spell.opened_at),
-            Phase::HalfOpen(trial) => Some(trial.spell.opened_at),
+            Phase::Open(open) => Some(open.opened_at),
+            Phase::HalfOpen(half_open) => Some(half_open.open.opened_at),
             _ => None,
         }
     }

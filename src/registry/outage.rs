@@ -1,23 +1,23 @@
 //! Counts the peers for the guard against an outage of our own (R30), a few at a time.
 
-use super::circle::{Circle, Hand, Place};
 use super::key::PeerKey;
+use super::ring::{EntryRing, Hand, RingSlot};
 use super::table::Table;
 use super::{HealthRegistry, Inner};
-use crate::guard::{Count, Crowd, Looked};
-use crate::rules::Rules;
-use crate::seat::Shared;
+use crate::config::rules::Rules;
+use crate::outage::{Count, Looked, PeerSource};
+use crate::peer::RegistryShared;
 use crate::sync::Weak;
 use crate::time::Tick;
 
-/// A table of so many peers is counted at once; in a larger one so many seats are looked at for one call.
+/// A table of so many peers is counted at once; in a larger one so many entries are looked at for one call.
 const SMALL: usize = 1024;
 const STEP: usize = 256;
 
 /// The peers of a registry, which holds this itself.
 pub(super) struct Peers<K>(pub(super) Weak<Inner<K>>);
 
-impl<K: PeerKey> Crowd for Peers<K> {
+impl<K: PeerKey> PeerSource for Peers<K> {
     fn arrivals(&self) -> u64 {
         self.0.upgrade().map_or(0, |inner| inner.shared.uses())
     }
@@ -36,13 +36,13 @@ impl<K: PeerKey> Crowd for Peers<K> {
         if self.is_small() {
             let mut round = Round::begin(table, shared, rules, seen());
             // Some come while the others are counted.
-            round.step(&table.circle, 2 * SMALL, rules, Marks::Told);
+            round.step(&table.ring, 2 * SMALL, rules, Marks::HookNotice);
             return Some(round.looked);
         }
         let Some(mut rounds) = table.rounds.try_lock() else {
             // Somebody else counts: a few must do.
             let mut round = Round::begin(table, shared, rules, seen());
-            round.step(&table.circle, STEP, rules, Marks::None);
+            round.step(&table.ring, STEP, rules, Marks::None);
             return Some(Looked { whole: false, ..round.looked });
         };
         let Rounds { number, round } = &mut *rounds;
@@ -50,7 +50,7 @@ impl<K: PeerKey> Crowd for Peers<K> {
             *number = number.wrapping_add(1).max(1);
             Round::begin(table, shared, rules, seen())
         });
-        current.step(&table.circle, STEP, rules, Marks::Numbered(*number));
+        current.step(&table.ring, STEP, rules, Marks::Numbered(*number));
         let looked = current.looked;
         if looked.whole {
             *round = None;
@@ -74,30 +74,35 @@ struct Round {
     looked: Looked,
 }
 
-/// What is noted with a seat that is counted.
+/// What is noted with an entry that is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Marks {
     None,
     /// How many successes there were.
-    Told,
-    /// That too, and in which round: a seat that changes its place is counted once.
+    HookNotice,
+    /// That too, and in which round: an entry that changes its place is counted once.
     Numbered(u32),
 }
 
 impl Round {
-    fn begin<K: PeerKey>(table: &Table<K>, shared: &Shared<K>, rules: &Rules, seen: u64) -> Self {
+    fn begin<K: PeerKey>(
+        table: &Table<K>,
+        shared: &RegistryShared<K>,
+        rules: &Rules,
+        seen: u64,
+    ) -> Self {
         let arrivals = shared.next_use();
         // Read after the place in the order of uses was taken: see `Uses`.
-        let at = shared.env.clock.now();
+        let at = shared.context.clock.now();
         let idle_before = table.idle_before(arrivals, rules, at);
         let count = Count { arrivals, ..Count::default() };
         let looked = Looked { at, seen, count, whole: false };
         Self { hand: Hand::default(), idle_before, looked }
     }
 
-    fn step<K>(&mut self, circle: &Circle<K>, seats: usize, rules: &Rules, marks: Marks) {
+    fn step<K>(&mut self, ring: &EntryRing<K>, entries: usize, rules: &Rules, marks: Marks) {
         let Self { hand, idle_before, looked } = self;
-        let (_, over) = circle.step(hand, seats, |place| {
+        let (_, over) = ring.step(hand, entries, |place| {
             if let Marks::Numbered(number) = marks {
                 if place.counted_in == number {
                     return;
@@ -115,31 +120,32 @@ impl Count {
     /// or a count that was at least `idle_timeout` ago.
     fn add<K>(
         &mut self,
-        place: &mut Place<K>,
+        place: &mut RingSlot<K>,
         idle_before: Option<u64>,
         rules: &Rules,
         now: Tick,
-        mark: bool,
+        record_use: bool,
     ) {
         self.peers += 1;
-        let seat = &place.seat;
-        let successes = seat.tracker.successes();
-        if mark {
+        let entry = &place.entry;
+        let successes = entry.tracker.successes();
+        if record_use {
             #[allow(clippy::cast_possible_truncation, reason = "whether it changed is all")]
             let successes = successes as u32;
             // Also of peers that are out of use: what they did before is no news later.
             let changed = successes != std::mem::replace(&mut place.successes, successes);
-            self.answered |= changed && !seat.tracker.core().is_tripped();
+            self.answered |= changed && !entry.tracker.circuit().is_tripped();
         }
-        // Asked first: see `Seat::is_gripped`.
-        let used = seat.is_gripped() || idle_before.is_none_or(|idle| seat.tracker.stamp() >= idle);
-        if successes == 0 || !used {
+        // Asked first: see `PeerEntry::is_gripped`.
+        let record_use_now =
+            entry.has_handles() || idle_before.is_none_or(|idle| entry.tracker.last_use() >= idle);
+        if successes == 0 || !record_use_now {
             return;
         }
-        let core = seat.tracker.core();
-        self.used += 1;
-        self.open += u64::from(core.is_tripped());
-        self.held += u64::from(core.is_held_back(rules, now));
+        let circuit = entry.tracker.circuit();
+        self.record_use_now += 1;
+        self.open += u64::from(circuit.is_tripped());
+        self.held += u64::from(circuit.is_held_back(rules, now));
     }
 }
 
@@ -186,7 +192,7 @@ impl<K: PeerKey> HealthRegistry<K> {
     /// # Ok::<(), peer_health::ConfigError>(())
     /// ```
     pub fn local_outage(&self) -> bool {
-        let env = &self.inner.shared.env;
-        env.guard.lasts(&env.rules(), || env.clock.now())
+        let context = &self.inner.shared.context;
+        context.guard.lasts(&context.rules(), || context.clock.now())
     }
 }

@@ -25,6 +25,7 @@ use std::time::Duration;
 
 use crate::config::rules::Rules;
 use crate::error::Failure;
+use crate::event::EventKind;
 use crate::outcome::{Reason, Recorded, Refused};
 use crate::sync::Arc;
 use crate::time::{Tick, nanos};
@@ -42,7 +43,7 @@ mod step;
 pub(crate) use control::{Ban, Control};
 pub(crate) use half_open::HalfOpen;
 pub(crate) use news::News;
-pub(crate) use step::{Step, Turn, Turns};
+pub(crate) use step::{Emitted, Step};
 
 /// Everything about a circuit that must be seen together.
 #[derive(Debug, Clone)]
@@ -188,10 +189,10 @@ impl From<Recorded> for Settled {
 }
 
 /// The answer to a report (R23).
-#[derive(Debug)]
-pub(crate) enum Reported {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reported<R> {
     /// Taken as an outcome.
-    Settled(Settled),
+    Recorded(R),
     /// The circuit is open and stays so.
     Refused,
     /// The wait was over: half-open began, and this was no outcome.
@@ -295,7 +296,11 @@ impl Circuit {
     }
 
     /// Takes a report (R23, R24).
-    pub(crate) fn report(&self, report: Report<'_>, at: StepContext<'_>) -> Step<Reported> {
+    pub(crate) fn report(
+        &self,
+        report: Report<'_>,
+        at: StepContext<'_>,
+    ) -> Step<Reported<Settled>> {
         if let Some(lifted) = self.after_ban(at.now) {
             return lifted.report(report, at).after_reset(lifted);
         }
@@ -303,10 +308,10 @@ impl Circuit {
         let start = Some(report.beside.announced.unwrap_or(at.now));
         match &self.phase {
             Phase::Closed(window) => {
-                self.tally(window, start, report, true, at).map(Reported::Settled)
+                self.tally(window, start, report, true, at).map(Reported::Recorded)
             }
             Phase::MetricsOnly(window) => {
-                self.tally(window, start, report, false, at).map(Reported::Settled)
+                self.tally(window, start, report, false, at).map(Reported::Recorded)
             }
             Phase::HalfOpen(half_open) => self.report_half_open(half_open, report, at),
             Phase::Open(open) if open.is_over(at.now) && report.outcome != Outcome::Neutral => {
@@ -321,10 +326,10 @@ impl Circuit {
             Phase::ForcedOpen(Some(ban)) if success => {
                 let ban = ban.with_one_more(report.beside.successes);
                 let next = self.with_phase(Phase::ForcedOpen(Some(ban)));
-                Step::to(next.noted(report), Reported::Settled(Recorded::Neutral.into()))
+                Step::to(next.noted(report), Reported::Recorded(Recorded::Neutral.into()))
             }
             Phase::Open(_) | Phase::ForcedOpen(_) => {
-                let settled = Reported::Settled(Recorded::Neutral.into());
+                let settled = Reported::Recorded(Recorded::Neutral.into());
                 let refused = !success && self.refuses(at.now);
                 let reply = if refused { Reported::Refused } else { settled };
                 if self.health.run.noting(report) == self.health.run {
@@ -332,7 +337,7 @@ impl Circuit {
                 }
                 Step::to(self.clone().noted(report), reply)
             }
-            Phase::Disabled => Step::stay(Reported::Settled(Recorded::Neutral.into())),
+            Phase::Disabled => Step::stay(Reported::Recorded(Recorded::Neutral.into())),
             Phase::Removed => Step::stay(Reported::Gone),
         }
     }
@@ -356,8 +361,8 @@ impl Circuit {
         let wait = at.wait(failed_half_opens, asked, self.generation.saturating_add(1));
         let open = Open { opened_at: at.now, wait, failed_half_opens, news }.after_news(at);
         let wait = Duration::from_nanos(open.wait);
-        let turn = Turn::Opened { wait, reopened: failed_half_opens > 0 };
-        Step::turn(Self { health, ..self.turned(Phase::Open(open)) }, turn, wait)
+        let kind = EventKind::Opened { retry_after: wait, reopened: failed_half_opens > 0 };
+        Step::emit(Self { health, ..self.turned(Phase::Open(open)) }, kind, wait)
     }
 
     fn close(&self) -> Self {

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use crate::circuit::{Control, Turn};
 use crate::outcome::Status;
 
 /// A transition of one peer's circuit.
@@ -81,25 +80,4 @@ pub enum EventKind {
     /// No transition: the outage is over, as far as this peer shows: it answered, or its circuit
     /// closed, or it opened since there was room again for all. Told once for each outage.
     LocalRecovered,
-}
-
-impl EventKind {
-    /// What listeners are told of a turn, if anything.
-    pub(crate) fn of(turn: Turn) -> Option<Self> {
-        Some(match turn {
-            Turn::Opened { wait, reopened } => Self::Opened { retry_after: wait, reopened },
-            Turn::HalfOpened => Self::HalfOpened,
-            Turn::Closed => Self::Closed,
-            Turn::Controlled(Control::ForceOpen | Control::ForceOpenUntil(_)) => {
-                Self::Overridden(Status::ForcedOpen)
-            }
-            Turn::Controlled(Control::Disable) => Self::Overridden(Status::Disabled),
-            Turn::Controlled(Control::MetricsOnly) => Self::Overridden(Status::MetricsOnly),
-            Turn::Controlled(Control::Reset) => Self::Reset,
-            Turn::Removed => Self::Removed,
-            Turn::HeldBack => Self::LocalOutage,
-            Turn::Relieved => Self::LocalRecovered,
-            Turn::Freed => return None,
-        })
-    }
 }

@@ -1,7 +1,7 @@
 //! One peer's place: its tracker, its key, and what all peers of the registry share. Whoever holds
 //! an entry, a permit or a handle, keeps it from being evicted.
 
-use crate::circuit::{Admission, Circuit, Outcome, Ticket, Turn, Turns};
+use crate::circuit::{Admission, Circuit, Emitted, Outcome, Ticket};
 use crate::error::Failure;
 use crate::event::EventKind;
 use crate::foreign::Own;
@@ -149,38 +149,38 @@ impl<K> PeerEntry<K> {
     }
 
     /// Ends the tracker: see [`Tracker::remove`].
-    pub(crate) fn remove(&self) -> (Option<PeerTotals>, Turns) {
+    pub(crate) fn remove(&self) -> (Option<PeerTotals>, Emitted) {
         self.tracker.remove(&self.shared.context)
     }
 
     /// Tells the listener what this thread has done: most often, nothing.
     #[inline]
-    pub(crate) fn tell(&self, turns: &Turns) {
-        if turns.iter().any(Option::is_some) {
-            self.tell_all(*turns);
+    pub(crate) fn tell(&self, emitted: &Emitted) {
+        if !emitted.is_empty() {
+            self.tell_all(*emitted);
         }
     }
 
     #[cold]
-    fn tell_all(&self, turns: Turns) {
+    fn tell_all(&self, emitted: Emitted) {
         let context = &self.shared.context;
         let Context { clock, guard, .. } = context;
         let tell =
             |generation, kind| (self.shared.sink)(self, Announcement::Event(generation, kind));
-        for (generation, turn) in turns.into_iter().flatten() {
-            let told = match turn {
-                Turn::HeldBack => guard.begin(|| clock.now()),
-                Turn::Relieved => guard.end(|| clock.now()),
+        for (generation, kind) in emitted.events.into_iter().flatten() {
+            let told = match kind {
+                EventKind::LocalOutage => guard.begin(|| clock.now()),
+                EventKind::LocalRecovered => guard.end(|| clock.now()),
                 _ => true,
             };
-            if let Some(kind) = EventKind::of(turn).filter(|_| told) {
+            if told {
                 tell(generation, kind);
             }
             // A peer that answered after its trip was held back, and before this was told, has ended
             // an outage that had not begun.
-            let over = match turn {
-                Turn::Closed => true,
-                Turn::HeldBack => told && !guard.lasts(&context.rules(), || clock.now()),
+            let over = match kind {
+                EventKind::Closed => true,
+                EventKind::LocalOutage => told && !guard.lasts(&context.rules(), || clock.now()),
                 _ => false,
             };
             if over && guard.end(|| clock.now()) {
@@ -188,7 +188,7 @@ impl<K> PeerEntry<K> {
             }
         }
         // That it is gone is for who removed it to say.
-        if !matches!(turns[0], Some((_, Turn::Removed))) {
+        if !matches!(emitted.events[0], Some((_, EventKind::Removed))) {
             (self.shared.sink)(self, Announcement::Step);
         }
     }
@@ -220,11 +220,11 @@ impl<K> PeerEntry<K> {
     /// Asks to be admitted by the circuit.
     #[inline(never)]
     pub(crate) fn acquire_noted(&self) -> Admission {
-        let (admission, turns) = self.tracker.acquire(&self.shared.context);
+        let (admission, emitted) = self.tracker.acquire(&self.shared.context);
         if let Admission::Refused(refused) = &admission {
             self.tracker.count_refusal(refused.reason);
         }
-        self.tell(&turns);
+        self.tell(&emitted);
         admission
     }
 
@@ -239,8 +239,8 @@ impl<K> PeerEntry<K> {
         let context = &self.shared.context;
         // A call that ends is a use, however long it took: for a count that this outcome brings about.
         self.record_use_now();
-        let (recorded, turns) = self.tracker.settle(context, ticket, outcome, failure, latency);
-        self.tell(&turns);
+        let (recorded, emitted) = self.tracker.settle(context, ticket, outcome, failure, latency);
+        self.tell(&emitted);
         if recorded == Recorded::Late && self.tracker.circuit().is_removed() {
             // Nobody looks here any more: what was counted goes where it is seen.
             self.shared.ledger.add(self.tracker.take_totals());

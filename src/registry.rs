@@ -20,14 +20,14 @@ mod table;
 use std::fmt;
 use std::future::Future;
 
+use crate::circuit::Reported;
 use crate::circuit::{Admission, Outcome};
 use crate::error::Failure;
-use crate::outcome::Refused;
+use crate::outcome::{Recorded, Refused};
 use crate::peer::{PeerEntry, RegistryShared};
 use crate::permit::OwnedPermit;
 use crate::snapshot::PeerTotals;
 use crate::sync::Arc;
-use crate::tracker::Reply;
 use hook::Hooks;
 use listeners::Listeners;
 use table::Table;
@@ -251,12 +251,12 @@ impl<K: PeerKey> HealthRegistry<K> {
         peer: &K,
         outcome: Outcome,
         failure: Option<&Failure>,
-    ) -> (Reply, u32) {
+    ) -> (Reported<Recorded>, u32) {
         let shared = self.shared();
         while let Some(entry) = self.entry(peer) {
-            let (reply, attempt, turns) = entry.tracker.report(&shared.context, outcome, failure);
-            entry.tell(&turns);
-            if !matches!(reply, Reply::Gone) {
+            let (reply, attempt, emitted) = entry.tracker.report(&shared.context, outcome, failure);
+            entry.tell(&emitted);
+            if !matches!(reply, Reported::Gone) {
                 return (reply, attempt);
             }
         }
@@ -267,7 +267,7 @@ impl<K: PeerKey> HealthRegistry<K> {
             reported_errors: 1 - success,
             ..PeerTotals::default()
         });
-        (Reply::Gone, 1)
+        (Reported::Gone, 1)
     }
 
     /// The peer's entry, made if need be.

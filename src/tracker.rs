@@ -9,7 +9,9 @@
 use std::borrow::Cow;
 use std::ops::Deref;
 
-use crate::circuit::{Admission, Circuit, Control, Outcome, Step, StepContext, Ticket, Turns};
+use crate::circuit::{
+    Admission, Circuit, Control, Emitted, Outcome, Reported, Step, StepContext, Ticket,
+};
 use crate::error::Failure;
 use crate::outage::Grant;
 use crate::outcome::Recorded;
@@ -80,15 +82,6 @@ struct Found {
     about: About,
 }
 
-/// What became of a report, for the reply (R23).
-#[derive(Debug)]
-pub(crate) enum Reply {
-    Recorded(Recorded),
-    Refused,
-    Now,
-    Gone,
-}
-
 impl Tracker {
     /// A tracker that begins as `circuit`, which others may share: none of them ever returns to it.
     pub(crate) fn new(circuit: Arc<Circuit>, salt: u64, last_use: u64) -> Self {
@@ -140,7 +133,7 @@ impl Tracker {
         context: &Context,
         now: Tick,
         step: impl Fn(&Circuit, StepContext<'_>) -> Step<R>,
-    ) -> (R, Turns) {
+    ) -> (R, Emitted) {
         let mut loaded = self.circuit.load();
         loop {
             let found = self.look(loaded);
@@ -149,17 +142,17 @@ impl Tracker {
             let rules = context.rules();
             let at = StepContext { rules: &rules, now, salt: self.salt, held: false };
             let mut made = step(seen, at);
-            let trips = rules.guard.is_some() && seen.trips_by(&made.turns);
+            let trips = rules.guard.is_some() && seen.trips_by(&made.emitted);
             let place =
                 if trips { place(context, self.successes() > 0, seen, at) } else { Grant::Free };
             if place == Grant::None {
                 made = step(seen, StepContext { held: true, ..at });
             }
-            let Some(next) = made.next else { return (made.reply, made.turns) };
+            let Some(next) = made.next else { return (made.reply, made.emitted) };
             match self.replace(&found, seen.health.run, next) {
                 Ok(()) => {
-                    self.count_openings(&made.turns);
-                    return (made.reply, opened(context, at, place, made.turns));
+                    self.count_openings(&made.emitted);
+                    return (made.reply, opened(context, at, place, made.emitted));
                 }
                 Err(other) => {
                     context.guard.give_back(place);
@@ -204,19 +197,19 @@ impl Tracker {
 
     /// Asks to be admitted. A peer without a streak needs no clock (R1): nobody will ask when the call
     /// began (R14), unless slow calls are looked for.
-    pub(crate) fn acquire(&self, context: &Context) -> (Admission, Turns) {
+    pub(crate) fn acquire(&self, context: &Context) -> (Admission, Emitted) {
         let Found { value: found, about, .. } = self.look(self.circuit.load());
         let streak = found.run(about).streak;
         if streak == 0 && found.is_spotless() && context.rules().slow_call.is_none() {
-            return (Admission::Admitted(Ticket::quiet(found.generation)), [None; 2]);
+            return (Admission::Admitted(Ticket::quiet(found.generation)), Emitted::default());
         }
         let now = context.clock.now();
         if let Some(refused) = found.refusal_of_a_wait(now) {
-            return (Admission::Refused(refused), [None; 2]);
+            return (Admission::Refused(refused), Emitted::default());
         }
         self.touch(now);
         if found.admits_all() {
-            return (Admission::Admitted(found.ticket(now, None)), [None; 2]);
+            return (Admission::Admitted(found.ticket(now, None)), Emitted::default());
         }
         self.advance(context, now, |circuit, at| circuit.admit(at))
     }
@@ -229,12 +222,14 @@ impl Tracker {
         outcome: Outcome,
         failure: Option<Failure>,
         latency: Option<u64>,
-    ) -> (Recorded, Turns) {
+    ) -> (Recorded, Emitted) {
         let failure = failure.map(Cow::Owned);
         match self.take(context, Call { ticket: Some(ticket), outcome, failure, latency }) {
-            (Reply::Recorded(recorded), _, turns) => (recorded, turns),
+            (Reported::Recorded(recorded), _, emitted) => (recorded, emitted),
             // What is no outcome, or has come too late, is what a permit was for.
-            (Reply::Refused | Reply::Now | Reply::Gone, _, turns) => (Recorded::Late, turns),
+            (Reported::Refused | Reported::Now | Reported::Gone, _, emitted) => {
+                (Recorded::Late, emitted)
+            }
         }
     }
 
@@ -244,7 +239,7 @@ impl Tracker {
         context: &Context,
         outcome: Outcome,
         failure: Option<&Failure>,
-    ) -> (Reply, u32, Turns) {
+    ) -> (Reported<Recorded>, u32, Emitted) {
         let failure = failure.map(Cow::Borrowed);
         self.take(context, Call { ticket: None, outcome, failure, latency: None })
     }
@@ -271,13 +266,13 @@ impl Tracker {
     }
 
     /// Imposes a status; `None` if the tracker was removed.
-    pub(crate) fn control(&self, context: &Context, control: Control) -> (Option<()>, Turns) {
+    pub(crate) fn control(&self, context: &Context, control: Control) -> (Option<()>, Emitted) {
         let successes = self.successes();
         self.advance(context, Tick::default(), |circuit, _| circuit.control(control, successes))
     }
 
     /// Ends the wait of an open circuit; whether it is open, and may be probed now.
-    pub(crate) fn end_wait(&self, context: &Context) -> (bool, Turns) {
+    pub(crate) fn end_wait(&self, context: &Context) -> (bool, Emitted) {
         let now = context.clock.now();
         self.touch(now);
         self.advance(context, now, |circuit, at| circuit.end_wait(at.now))
@@ -285,9 +280,9 @@ impl Tracker {
 
     /// Takes good news of the peer; whether its circuit is open, and may be probed now. A circuit
     /// at rest has nothing to gain by it.
-    pub(crate) fn note_reachable(&self, context: &Context) -> (bool, Turns) {
+    pub(crate) fn note_reachable(&self, context: &Context) -> (bool, Emitted) {
         if self.rests().is_some() {
-            return (false, [None; 2]);
+            return (false, Emitted::default());
         }
         let now = context.clock.now();
         self.touch(now);
@@ -295,8 +290,9 @@ impl Tracker {
     }
 
     /// Ends the last phase; what was counted so far, if this call did it (R27).
-    pub(crate) fn remove(&self, context: &Context) -> (Option<PeerTotals>, Turns) {
-        let (ended, turns) = self.advance(context, Tick::default(), |circuit, _| circuit.remove());
-        (ended.map(|()| self.take_totals()), turns)
+    pub(crate) fn remove(&self, context: &Context) -> (Option<PeerTotals>, Emitted) {
+        let (ended, emitted) =
+            self.advance(context, Tick::default(), |circuit, _| circuit.remove());
+        (ended.map(|()| self.take_totals()), emitted)
     }
 }

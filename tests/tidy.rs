@@ -8,17 +8,17 @@ use std::path::{Path, PathBuf};
 /// The floor of each file or folder of `src`. Imports go down, or stay within a file's own folder.
 const FLOORS: [&[&str]; 6] = [
     &["foreign", "sync", "time"],
-    &["answer", "backoff", "budget", "config", "error", "rules", "window", "word"],
+    &["budget", "config", "error", "event", "outcome", "retry_policy", "window", "word"],
     &["circuit"],
-    &["event", "guard", "permit", "seat", "snapshot", "tracker"],
+    &["outage", "peer", "permit", "snapshot", "tracker"],
     &["registry", "wakers"],
-    &["coordinator", "handler", "health", "io_error", "iroh", "monitor", "retry", "tokio_time"],
+    &["backoff", "coordinator", "io_error", "iroh", "monitor", "sync_errors", "tokio_time"],
 ];
 /// Modules on one floor that may look at each other: each list is in order, later at earlier.
 const ORDER: [&[&str]; 3] = [
     &["sync", "foreign", "time"],
-    &["error", "answer", "config", "rules", "window", "word", "backoff", "budget"],
-    &["event", "snapshot", "guard", "tracker", "seat", "permit"],
+    &["error", "outcome", "event", "config", "window", "word", "retry_policy", "budget"],
+    &["snapshot", "outage", "tracker", "peer", "permit"],
 ];
 const FLOOR_OF_THE_MODELS: usize = 3;
 

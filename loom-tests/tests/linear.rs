@@ -54,11 +54,11 @@ mod flawed;
 mod histories;
 #[path = "linear/interleavings.rs"]
 mod interleavings;
-#[path = "linear/subject.rs"]
-mod subject;
 #[path = "linear/program.rs"]
 mod program;
 #[path = "linear/specification.rs"]
 mod specification;
+#[path = "linear/subject.rs"]
+mod subject;
 #[path = "linear/sync.rs"]
 mod sync;

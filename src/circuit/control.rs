@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use super::{Circuit, Health, News, Phase, Step, StepContext, Turn};
-use crate::outcome::WindowCounts;
+use super::{Circuit, Health, News, Phase, Step, StepContext};
+use crate::event::EventKind;
+use crate::outcome::{Status, WindowCounts};
 use crate::time::Tick;
 
 /// What an operator may impose (R17).
@@ -15,6 +16,17 @@ pub(crate) enum Control {
     Disable,
     MetricsOnly,
     Reset,
+}
+
+impl Control {
+    fn event(self) -> EventKind {
+        EventKind::Overridden(match self {
+            Self::ForceOpen | Self::ForceOpenUntil(_) => Status::ForcedOpen,
+            Self::Disable => Status::Disabled,
+            Self::MetricsOnly => Status::MetricsOnly,
+            Self::Reset => return EventKind::Reset,
+        })
+    }
 }
 
 /// A stay in ForcedOpen that has an end. Time ends it when somebody asks: until the step that follows,
@@ -66,11 +78,11 @@ impl Circuit {
             (_, Control::Disable) => Phase::Disabled,
             (_, Control::MetricsOnly) => Phase::MetricsOnly(None),
             (_, Control::Reset) => {
-                return Step::turn(self.reset(successes), Turn::Controlled(control), Some(()));
+                return Step::emit(self.reset(successes), control.event(), Some(()));
             }
         };
         let next = self.turned(phase).without_streak();
-        Step::turn(next, Turn::Controlled(control), Some(()))
+        Step::emit(next, control.event(), Some(()))
     }
 
     /// Closed, with nothing held against the peer; the all-time totals stay.
@@ -95,7 +107,7 @@ impl Circuit {
         if open.is_over(now) {
             return Step::stay(true);
         }
-        Step::to(self.with_phase(Phase::Open(open.cut(now))), true).freed(self.generation)
+        Step::to(self.with_phase(Phase::Open(open.cut(now))), true).freed()
     }
 
     /// Ends the tracker's last phase (R27); `None` if it was over already.
@@ -104,6 +116,6 @@ impl Circuit {
             return Step::stay(None);
         }
         let next = Self { health: Health::default(), ..self.turned(Phase::Removed) };
-        Step::turn(next, Turn::Removed, Some(()))
+        Step::emit(next, EventKind::Removed, Some(()))
     }
 }

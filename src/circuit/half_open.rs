@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use super::{
     Admission, Circuit, Health, Open, Outcome, Phase, Report, Reported, Settled, Step, StepContext,
-    Ticket, Turn,
+    Ticket,
 };
 use crate::config::HalfOpenMode;
 use crate::config::rules::Rules;
+use crate::event::EventKind;
 use crate::outcome::{Reason, Recorded, Refused, WindowCounts};
 use crate::sync::Arc;
 use crate::time::Tick;
@@ -174,7 +175,7 @@ impl Circuit {
             Some(true) => {
                 let closed = self.close();
                 let ticket = closed.ticket(at.now, None);
-                Step::turn(closed, Turn::Closed, Admission::Admitted(ticket))
+                Step::emit(closed, EventKind::Closed, Admission::Admitted(ticket))
             }
             None => {
                 let begun = self.begin_half_open(half_open.open, at);
@@ -196,7 +197,7 @@ impl Circuit {
         next.judged += u32::from(matches!(report.outcome, Outcome::Success | Outcome::Failure));
         let slow = half_open.rules.is_slow(report.latency);
         let step = self.judged(next, slow, report, at);
-        step.freed(self.generation).map(Settled::from)
+        step.freed().map(Settled::from)
     }
 
     /// A outcome that came without a permit needs no slot (R24); an error reopens (R23).
@@ -205,14 +206,14 @@ impl Circuit {
         half_open: &HalfOpen,
         report: Report<'_>,
         at: StepContext<'_>,
-    ) -> Step<Reported> {
+    ) -> Step<Reported<Settled>> {
         if report.outcome == Outcome::Failure {
             let health = self.health.noting(report);
             let opened = self.reopen(health, half_open, report.asked_wait(), at);
             return opened.map(|_| Reported::Refused);
         }
         let step = self.judged(half_open.clone(), false, report, at);
-        step.map(|recorded| Reported::Settled(recorded.into()))
+        step.map(|recorded| Reported::Recorded(recorded.into()))
     }
 
     /// Adds the outcome, and decides if it can be decided.
@@ -237,7 +238,9 @@ impl Circuit {
         half_open.slow += u32::from(slow);
         match half_open.decision() {
             None => Step::to(self.with_half_open(health, half_open), Recorded::Counted),
-            Some(true) => Step::turn(self.close().noted(report), Turn::Closed, Recorded::Counted),
+            Some(true) => {
+                Step::emit(self.close().noted(report), EventKind::Closed, Recorded::Counted)
+            }
             Some(false) => self
                 .reopen(health, &half_open, report.asked_wait(), at)
                 .map(|retry_after| Recorded::Opened { retry_after }),

@@ -92,7 +92,7 @@ impl Circuit {
                     return Step::stay(false);
                 }
                 let next = self.with_phase(Phase::Open(heeding));
-                Step::to(next, heeding.is_over(at.now)).freed(self.generation)
+                Step::to(next, heeding.is_over(at.now)).freed()
             }
             Phase::HalfOpen(half_open) if !half_open.open.news.kept => {
                 let mut next = half_open.clone();

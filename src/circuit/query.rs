@@ -1,8 +1,9 @@
 //! What can be read off a circuit without a step.
 
-use super::{Circuit, Health, Phase, Turn, Turns};
+use super::{Circuit, Emitted, Health, Phase};
 use crate::config::Window;
 use crate::config::rules::Rules;
+use crate::event::EventKind;
 use crate::outcome::{Status, WindowCounts};
 use crate::time::Tick;
 use crate::window::Sliding;
@@ -91,8 +92,9 @@ impl Circuit {
     }
 
     /// Whether a step with these transitions opens a Closed circuit.
-    pub(crate) fn trips_by(&self, turns: &Turns) -> bool {
-        matches!(turns[0], Some((_, Turn::Opened { .. }))) && matches!(self.phase, Phase::Closed(_))
+    pub(crate) fn trips_by(&self, emitted: &Emitted) -> bool {
+        matches!(emitted.events[0], Some((_, EventKind::Opened { .. })))
+            && matches!(self.phase, Phase::Closed(_))
     }
 
     /// Whether the circuit opened and has not closed since; an override does not count (R30).

@@ -160,8 +160,8 @@ impl<K: PeerKey> HealthRegistry<K> {
     /// ```
     pub fn end_wait(&self, peer: &K) -> bool {
         self.known(peer).is_some_and(|entry| {
-            let (may_be_probed, turns) = entry.tracker.end_wait(&self.inner.shared.context);
-            entry.tell(&turns);
+            let (may_be_probed, emitted) = entry.tracker.end_wait(&self.inner.shared.context);
+            entry.tell(&emitted);
             may_be_probed
         })
     }
@@ -197,8 +197,8 @@ impl<K: PeerKey> HealthRegistry<K> {
     /// ```
     pub fn note_reachable(&self, peer: &K) -> bool {
         self.known(peer).is_some_and(|entry| {
-            let (may_be_probed, turns) = entry.tracker.note_reachable(&self.inner.shared.context);
-            entry.tell(&turns);
+            let (may_be_probed, emitted) = entry.tracker.note_reachable(&self.inner.shared.context);
+            entry.tell(&emitted);
             may_be_probed
         })
     }
@@ -250,8 +250,8 @@ impl<K: PeerKey> HealthRegistry<K> {
 
     /// Imposes the control; `false` if the tracker was removed meanwhile.
     fn controlled(&self, entry: &PeerEntry<K>, control: Control) -> bool {
-        let (done, turns) = entry.tracker.control(&self.inner.shared.context, control);
-        entry.tell(&turns);
+        let (done, emitted) = entry.tracker.control(&self.inner.shared.context, control);
+        entry.tell(&emitted);
         done.is_some()
     }
 }

@@ -4,14 +4,15 @@ use std::time::Duration;
 
 use super::table::{GROUP, ahead};
 use super::{HealthRegistry, Inner, PeerKey};
+#[cfg(feature = "tokio")]
+use crate::config::rules::Rules;
 use crate::outcome::{NextAdmission, Status};
 use crate::peer::PeerEntry;
 use crate::snapshot::{Snapshot, Totals};
+#[cfg(feature = "tokio")]
+use crate::sync::Loaded;
 use crate::sync::{Arc, Weak};
 use crate::time::{Tick, ago};
-#[cfg(feature = "tokio")]
-use crate::config::rules::Rules;
-use crate::sync::Loaded;
 
 impl<K: PeerKey> HealthRegistry<K> {
     /// Where the peer's circuit stands; closed if it is unknown.

@@ -202,7 +202,7 @@ impl<K: PeerKey> Table<K> {
     /// Removes the peer (R27): its tracker's last phase begins under the lock of the shard, so
     /// that nobody can find the old tracker afterwards, nor a new one before.
     pub(crate) fn remove(&self, shared: &RegistryShared<K>, key: &K) -> bool {
-        let mut ended = (None, [None; 2]);
+        let mut ended = Default::default();
         let key = KeyRef(key, self.hasher.hash_one(key));
         let removed = self.map.remove_if(&key as &dyn AsKey<K>, |Keyed(entry), ()| {
             ended = entry.remove();
@@ -212,12 +212,12 @@ impl<K: PeerKey> Table<K> {
         let Some((Keyed(entry), ())) = removed else { return false };
         self.ring.remove(&entry);
         self.release(1);
-        let (totals, turns) = ended;
+        let (totals, emitted) = ended;
         let totals = totals.unwrap_or_default();
         shared.ledger.add(totals);
         // Relaxed: pairs with nothing; a total.
         shared.ledger.removed.fetch_add(1, Ordering::Relaxed);
-        entry.tell(&turns);
+        entry.tell(&emitted);
         let answered = totals.succeeded > 0 || totals.reported_successes > 0;
         (shared.sink)(&entry, Announcement::Gone { answered });
         true

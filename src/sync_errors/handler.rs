@@ -6,6 +6,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::circuit::Outcome;
+use crate::circuit::Reported;
 use crate::config::{CircuitBreakerConfig, ConfigError};
 use crate::error::{ErrorSeverity, Failure, SyncError};
 use crate::outcome::Recorded;
@@ -13,7 +14,6 @@ use crate::registry::{HealthRegistry, PeerKey};
 use crate::retry_policy::RetryPolicy;
 use crate::sync::Arc;
 use crate::sync_errors::PeerHealthTracker;
-use crate::tracker::Reply;
 
 /// Handles the errors of syncs with many peers: [`ErrorHandler`] for iroh's `EndpointId`.
 ///
@@ -190,13 +190,13 @@ impl<K: PeerKey> ErrorHandler<K> {
         let outcome = if failure.counts() { Outcome::Failure } else { Outcome::Neutral };
         let (reply, attempt) = self.registry.report(peer_id, outcome, Some(&failure));
         match reply {
-            Reply::Recorded(Recorded::Opened { .. }) | Reply::Refused => {
+            Reported::Recorded(Recorded::Opened { .. }) | Reported::Refused => {
                 Err(SyncError::CircuitBreakerOpen)
             }
-            Reply::Now => Ok(Some(Duration::ZERO)),
+            Reported::Now => Ok(Some(Duration::ZERO)),
             // Nobody counts the attempts of a peer that is not tracked.
-            Reply::Gone => Ok(None),
-            Reply::Recorded(_) => Ok(self.delay(failure.error(), attempt)),
+            Reported::Gone => Ok(None),
+            Reported::Recorded(_) => Ok(self.delay(failure.error(), attempt)),
         }
     }
 

@@ -2,7 +2,8 @@
 
 use super::totals::Record;
 use super::{Errors, Tracker};
-use crate::circuit::{Circuit, Noted, Phase, Turn, Turns};
+use crate::circuit::{Circuit, Emitted, Noted, Phase};
+use crate::event::EventKind;
 use crate::outcome::Reason;
 use crate::snapshot::PeerTotals;
 use crate::sync::{Ordering, Total, prefetch};
@@ -36,9 +37,9 @@ impl Tracker {
     }
 
     /// Counts the transitions into Open among those of a step that was made.
-    pub(super) fn count_openings(&self, turns: &Turns) {
-        for (_, turn) in turns.iter().flatten() {
-            if matches!(turn, Turn::Opened { .. }) {
+    pub(super) fn count_openings(&self, emitted: &Emitted) {
+        for (_, kind) in emitted.events.iter().flatten() {
+            if matches!(kind, EventKind::Opened { .. }) {
                 // Relaxed: pairs with nothing; a total.
                 self.record.get_or_make().opened().fetch_add(1, Ordering::Relaxed);
             }

@@ -1,7 +1,8 @@
 //! What calls are fed to a window (R15).
 
 use super::{Context, Tracker};
-use crate::circuit::{Report, Settled, Turn, Turns};
+use crate::circuit::{Emitted, Report, Settled};
+use crate::event::EventKind;
 use crate::outcome::Recorded;
 use crate::time::Tick;
 
@@ -15,25 +16,28 @@ impl Tracker {
         generation: u64,
         report: Report<'_>,
         settled: Settled,
-        turns: Turns,
-    ) -> (Recorded, Turns) {
-        let Some((window, sample)) = settled.feed else { return (settled.recorded, turns) };
+        emitted: Emitted,
+    ) -> (Recorded, Emitted) {
+        let Some((window, sample)) = settled.feed else { return (settled.recorded, emitted) };
         let counts = window.add(sample, now.unwrap_or_default());
         if counts.failures == 0 && counts.slow == 0 {
             // No rate is reached by this.
-            return (settled.recorded, turns);
+            return (settled.recorded, emitted);
         }
         let now = now.unwrap_or_else(|| context.clock.now());
         let asked = report.asked_wait();
         // Of the steps that feed a window, one alone is a transition: that after a ban.
-        let lifted = matches!(turns[0], Some((_, Turn::Controlled(_))));
-        let after = |told: Turns| if lifted { [turns[0], told[0]] } else { told };
+        let lifted = matches!(emitted.events[0], Some((_, EventKind::Reset)));
+        let after = |told: Emitted| match lifted {
+            true => Emitted::two(emitted.events[0], told.events[0]),
+            false => told,
+        };
         match self.advance(context, now, |circuit, at| circuit.trip(generation, counts, asked, at))
         {
             (Some(retry_after), told) => (Recorded::Opened { retry_after }, after(told)),
             // Held back, if anything is to be told (R30).
-            (None, told) if turns[0].is_none() || lifted => (settled.recorded, after(told)),
-            (None, _) => (settled.recorded, turns),
+            (None, told) if emitted.is_empty() || lifted => (settled.recorded, after(told)),
+            (None, _) => (settled.recorded, emitted),
         }
     }
 }

@@ -1,7 +1,8 @@
 //! What the steps of a tracker mean to the guard against an outage of our own (R30).
 
 use super::Context;
-use crate::circuit::{Circuit, Outcome, StepContext, Turn, Turns};
+use crate::circuit::{Circuit, Emitted, Outcome, StepContext};
+use crate::event::EventKind;
 use crate::outage::Grant;
 use crate::outcome::Recorded;
 
@@ -21,14 +22,20 @@ pub(super) fn place(
 
 /// After a step that was made: if its trip had a place, that is said; if there is room for all again, an
 /// outage that went on is over. A count that has begun goes on, since there may soon be trips.
-pub(super) fn opened(context: &Context, at: StepContext<'_>, place: Grant, turns: Turns) -> Turns {
+pub(super) fn opened(
+    context: &Context,
+    at: StepContext<'_>,
+    place: Grant,
+    emitted: Emitted,
+) -> Emitted {
     if at.rules.guard.is_some() {
         context.guard.count_on(at.rules, at.now);
     }
-    let Grant::Taken { calm } = place else { return turns };
+    let Grant::Taken { calm } = place else { return emitted };
     context.guard.trip_made();
-    let over = turns[0].filter(|_| calm && context.guard.holds());
-    [turns[0], over.map(|(generation, _)| (generation, Turn::Relieved))]
+    let over = emitted.events[0].filter(|_| calm && context.guard.holds());
+    let over = over.map(|(generation, _)| (generation, EventKind::LocalRecovered));
+    Emitted::two(emitted.events[0], over)
 }
 
 /// Whether a success comes, during an outage, from a peer whose trip was held back (R30).
@@ -46,7 +53,12 @@ pub(super) fn answers(
 
 /// Adds to the transitions of a success that it came from such a peer, unless it would have opened
 /// again.
-pub(super) fn relieved(answers: bool, recorded: Recorded, generation: u64, turns: Turns) -> Turns {
-    let relieved = answers && recorded == Recorded::Counted && turns[0].is_none();
-    if relieved { [Some((generation, Turn::Relieved)), None] } else { turns }
+pub(super) fn relieved(
+    answers: bool,
+    recorded: Recorded,
+    generation: u64,
+    emitted: Emitted,
+) -> Emitted {
+    let relieved = answers && recorded == Recorded::Counted && emitted.is_empty();
+    if relieved { Emitted::one(generation, EventKind::LocalRecovered) } else { emitted }
 }

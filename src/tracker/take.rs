@@ -4,9 +4,9 @@
 use std::borrow::Cow;
 
 use super::outage::{answers, relieved};
-use super::{Context, Found, Reply, Tracker};
+use super::{Context, Found, Tracker};
 use crate::circuit::{
-    Circuit, Outcome, Report, Reported, Settled, Step, StepContext, Ticket, Turns,
+    Circuit, Emitted, Outcome, Report, Reported, Settled, Step, StepContext, Ticket,
 };
 use crate::config::Window;
 use crate::config::rules::Rules;
@@ -40,7 +40,7 @@ struct Counted {
 /// An outcome that was taken by a step.
 #[derive(Debug)]
 struct Taken {
-    reported: Reported,
+    reported: Reported<Settled>,
     generation: u64,
     attempts: u32,
     /// The era in which the error is noted; `None` if it is not.
@@ -51,8 +51,6 @@ struct Taken {
 
 /// A window, and what it is to be fed.
 type Feed = Box<(Sliding, Sample)>;
-
-const NOTHING: Turns = [None; 2];
 
 impl Call<'_> {
     fn is_success(&self) -> bool {
@@ -72,7 +70,11 @@ impl Call<'_> {
 
 impl Tracker {
     /// Takes it; the reply, and how many errors there were without a success between.
-    pub(super) fn take(&self, context: &Context, call: Call<'_>) -> (Reply, u32, Turns) {
+    pub(super) fn take(
+        &self,
+        context: &Context,
+        call: Call<'_>,
+    ) -> (Reported<Recorded>, u32, Emitted) {
         // A success is tried without a look at the time (R1).
         let now = (!call.is_success()).then(|| self.use_at(context));
         match self.count(context, &call, now) {
@@ -81,9 +83,9 @@ impl Tracker {
                     Outcome::Success | Outcome::Failure => Recorded::Counted,
                     Outcome::Neutral | Outcome::Dropped => Recorded::Neutral,
                 };
-                let reply = Reply::Recorded(recorded);
+                let reply = Reported::Recorded(recorded);
                 self.note(context, call, &reply, Some(era), now);
-                (reply, attempts.saturating_add(1), NOTHING)
+                (reply, attempts.saturating_add(1), Emitted::default())
             }
             counted => self.take_by_steps(context, call, now, counted),
         }
@@ -103,15 +105,15 @@ impl Tracker {
         call: Call<'_>,
         mut now: Option<Tick>,
         counted: Option<Counted>,
-    ) -> (Reply, u32, Turns) {
+    ) -> (Reported<Recorded>, u32, Emitted) {
         let mut report = Report {
             outcome: call.outcome,
             failure: call.failure.as_deref(),
             latency: now.map_or(call.latency, |now| call.latency(now)),
             beside: self.beside(),
         };
-        let mut counted = counted.map(|counted| (Taken::from_counted(counted), NOTHING));
-        let (taken, turns) = loop {
+        let mut counted = counted.map(|counted| (Taken::from_counted(counted), Emitted::default()));
+        let (taken, emitted) = loop {
             if let Some(taken) =
                 counted.take().or_else(|| self.decide(context, call.ticket, report, now))
             {
@@ -120,22 +122,25 @@ impl Tracker {
             let at = self.use_at(context);
             report.latency = call.latency(at);
             now = Some(at);
-            counted = self.count(context, &call, now).map(|c| (Taken::from_counted(c), NOTHING));
+            counted = self
+                .count(context, &call, now)
+                .map(|c| (Taken::from_counted(c), Emitted::default()));
         };
         let attempt = taken.attempts.saturating_add(1);
-        let (reply, turns) = match taken.reported {
-            Reported::Settled(settled) => {
+        let (reply, emitted) = match taken.reported {
+            Reported::Recorded(settled) => {
                 let (generation, answers) = (taken.generation, taken.answers);
-                let (recorded, turns) = self.feed(context, now, generation, report, settled, turns);
-                let turns = relieved(answers, recorded, generation, turns);
-                (Reply::Recorded(recorded), turns)
+                let (recorded, emitted) =
+                    self.feed(context, now, generation, report, settled, emitted);
+                let emitted = relieved(answers, recorded, generation, emitted);
+                (Reported::Recorded(recorded), emitted)
             }
-            Reported::Refused => (Reply::Refused, turns),
-            Reported::Now => (Reply::Now, turns),
-            Reported::Gone => return (Reply::Gone, attempt, turns),
+            Reported::Refused => (Reported::Refused, emitted),
+            Reported::Now => (Reported::Now, emitted),
+            Reported::Gone => return (Reported::Gone, attempt, emitted),
         };
         self.note(context, call, &reply, taken.era, now);
-        (reply, attempt, turns)
+        (reply, attempt, emitted)
     }
 
     /// Makes a step of it; `None` if that needs to know the time.
@@ -145,14 +150,14 @@ impl Tracker {
         ticket: Option<Ticket>,
         report: Report<'_>,
         now: Option<Tick>,
-    ) -> Option<(Taken, Turns)> {
-        let (taken, turns) = self.advance(context, now.unwrap_or_default(), |circuit, at| {
+    ) -> Option<(Taken, Emitted)> {
+        let (taken, emitted) = self.advance(context, now.unwrap_or_default(), |circuit, at| {
             if now.is_none() && !circuit.is_timeless(at.rules) {
                 return Step::stay(None);
             }
             step(context, circuit, ticket, report, at).map(Some)
         });
-        taken.map(|taken| (taken, turns))
+        taken.map(|taken| (taken, emitted))
     }
 
     /// Counts what changes no more than the run of a Closed circuit; `None` if it may change more, by the
@@ -220,12 +225,12 @@ impl Tracker {
         &self,
         context: &Context,
         call: Call<'_>,
-        reply: &Reply,
+        reply: &Reported<Recorded>,
         era: Option<u32>,
         now: Option<Tick>,
     ) {
         let (late, counted) = match reply {
-            Reply::Recorded(recorded) => (
+            Reported::Recorded(recorded) => (
                 *recorded == Recorded::Late,
                 matches!(recorded, Recorded::Counted | Recorded::Opened { .. }),
             ),
@@ -255,7 +260,7 @@ impl Tracker {
 }
 
 impl Taken {
-    fn from(circuit: &Circuit, reported: Reported, answers: bool) -> Self {
+    fn from(circuit: &Circuit, reported: Reported<Settled>, answers: bool) -> Self {
         let era = circuit.takes_notes().then_some(circuit.health.era);
         let (generation, attempts) = (circuit.generation, circuit.health.run.attempts);
         Self { reported, generation, attempts, era, answers }
@@ -264,7 +269,7 @@ impl Taken {
     fn from_counted(counted: Counted) -> Self {
         let Counted { attempts, era, generation, feed } = counted;
         let settled = Settled { recorded: Recorded::Counted, feed: feed.map(|feed| *feed) };
-        let reported = Reported::Settled(settled);
+        let reported = Reported::Recorded(settled);
         Self { reported, generation, attempts, era: Some(era), answers: false }
     }
 }
@@ -281,7 +286,7 @@ fn step(
     let seen = lifted.as_ref().unwrap_or(circuit);
     let answers = answers(context, seen, report.outcome, at);
     let step = match ticket {
-        Some(ticket) => circuit.settle(ticket, report, at).map(Reported::Settled),
+        Some(ticket) => circuit.settle(ticket, report, at).map(Reported::Recorded),
         None => circuit.report(report, at),
     };
     step.map(|reported| Taken::from(seen, reported, answers))

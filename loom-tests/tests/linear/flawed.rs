@@ -11,8 +11,8 @@ use crate::circuit::{Circuit, Noted, Outcome, Phase, Report, Step, StepContext, 
 use crate::config::rules::Rules;
 use crate::histories::{check, check_under, random};
 use crate::outcome::{Recorded, WindowCounts};
-use crate::subject::{SALT, Time};
 use crate::program::{Act, Answer, Ending, Entry, Look, Mix, Program, Recorder, Subject, THREADS};
+use crate::subject::{SALT, Time};
 use crate::sync::{Arc, AtomicU64, Ordering, Swap};
 use crate::time::{Clock, Tick};
 
@@ -69,7 +69,9 @@ impl Tracker {
         let report = Report { outcome, failure, latency, beside: Noted::default() };
         match self.flaw {
             Flaw::StreakBeside => self.settle_beside(ticket, report, now),
-            Flaw::SlotFreedFirst if ticket.probe.is_some() && ending.outcome() == Outcome::Success => {
+            Flaw::SlotFreedFirst
+                if ticket.probe.is_some() && ending.outcome() == Outcome::Success =>
+            {
                 self.free_and_settle(ticket, report, now)
             }
             _ => self.advance(now, |circuit, at| circuit.settle(ticket, report, at)).recorded,

@@ -7,12 +7,11 @@ use shuttle::scheduler::{RandomScheduler, Scheduler};
 use shuttle::{Config, FailurePersistence, Runner};
 
 use crate::checker::{Finding, search, tell};
-use crate::subject::{Peer, Time};
 use crate::permit::Permit;
-use crate::program::{Act, Answer, Ending, Entry, Look, Mix, Program, Recorder, Reply, Subject};
+use crate::program::{Act, Answer, Ending, Entry, Look, Mix, Program, Recorder, Subject};
 use crate::program::{THREADS, print};
+use crate::subject::{Peer, Time};
 use crate::sync::Arc;
-use crate::tracker;
 
 /// How many histories were what.
 #[derive(Debug, Default)]
@@ -121,12 +120,6 @@ impl Subject for Caller {
             Act::IsCircuitOpen => Answer::IsCircuitOpen(peer.entry.tracker.refuses(context)),
             Act::Report(ending) => {
                 let (reply, attempt) = peer.report(ending.outcome(), ending.failure());
-                let reply = match reply {
-                    tracker::Reply::Recorded(recorded) => Reply::Recorded(recorded),
-                    tracker::Reply::Refused => Reply::Refused,
-                    tracker::Reply::Now => Reply::Now,
-                    tracker::Reply::Gone => Reply::Gone,
-                };
                 Answer::Report(reply, attempt)
             }
             Act::Configure(number) => {

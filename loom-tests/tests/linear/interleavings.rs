@@ -11,17 +11,17 @@ use std::time::Duration;
 use shuttle::Runner;
 use shuttle::scheduler::{DfsScheduler, Schedule, Scheduler, Task, TaskId};
 
+use crate::circuit::Reported;
 use crate::circuit::{Control, Outcome};
 use crate::config::HealthConfig;
 use crate::error::{Failure, SyncError};
 use crate::event::EventKind;
 use crate::histories::config;
 use crate::outcome::{Reason, Recorded, Status};
-use crate::subject::{Peer, Time};
 use crate::permit::OwnedPermit;
 use crate::program::Look;
+use crate::subject::{Peer, Time};
 use crate::sync::{Arc, Swap, while_settings_stay};
-use crate::tracker::Reply;
 
 /// Runs a model through all its interleavings and compares what came out.
 fn every_interleaving(least: usize, model: fn() -> String, expected: &[&str]) {
@@ -203,12 +203,12 @@ fn word(recorded: Recorded) -> &'static str {
     }
 }
 
-fn told(reply: Reply) -> &'static str {
+fn told(reply: Reported<Recorded>) -> &'static str {
     match reply {
-        Reply::Recorded(recorded) => word(recorded),
-        Reply::Refused => "refused",
-        Reply::Now => "now",
-        Reply::Gone => "gone",
+        Reported::Recorded(recorded) => word(recorded),
+        Reported::Refused => "refused",
+        Reported::Now => "now",
+        Reported::Gone => "gone",
     }
 }
 

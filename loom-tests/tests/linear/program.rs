@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use shuttle::rand::Rng;
 
-use crate::circuit::{Admission, Circuit, Control, Outcome, Ticket};
+use crate::circuit::{Admission, Circuit, Control, Outcome, Reported, Ticket};
 use crate::config::{HalfOpenMode, HealthConfig};
 use crate::error::{Failure, SyncError};
 use crate::outcome::{NextAdmission, Recorded, Status};
@@ -70,16 +70,8 @@ pub(crate) enum Answer {
     Inspect(String),
     NextAdmission(NextAdmission),
     IsCircuitOpen(bool),
-    Report(Reply, u32),
+    Report(Reported<Recorded>, u32),
     MayBeProbed(bool),
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Reply {
-    Recorded(Recorded),
-    Refused,
-    Now,
-    Gone,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,12 +2,12 @@
 //! that its operation read.
 
 use crate::circuit::{
-    Admission, Circuit, Noted, Phase, Report, Reported, Step, StepContext, Ticket,
+    Admission, Circuit, Noted, Phase, Report, Reported, Settled, Step, StepContext, Ticket,
 };
 use crate::config::rules::Rules;
-use crate::outcome::NextAdmission;
+use crate::outcome::{NextAdmission, Recorded};
+use crate::program::{Act, Answer, Ending, Entry, Look, print};
 use crate::subject::SALT;
-use crate::program::{Act, Answer, Ending, Entry, Look, Reply, print};
 use crate::sync::Arc;
 use crate::time::Tick;
 
@@ -102,11 +102,11 @@ fn outcome(ending: &Ending, latency: Option<u64>) -> Report<'_> {
     Report { outcome, failure, latency, beside: Noted::default() }
 }
 
-fn reply(reported: Reported) -> Reply {
+fn reply(reported: Reported<Settled>) -> Reported<Recorded> {
     match reported {
-        Reported::Settled(settled) => Reply::Recorded(settled.recorded),
-        Reported::Refused => Reply::Refused,
-        Reported::Now => Reply::Now,
-        Reported::Gone => Reply::Gone,
+        Reported::Recorded(settled) => Reported::Recorded(settled.recorded),
+        Reported::Refused => Reported::Refused,
+        Reported::Now => Reported::Now,
+        Reported::Gone => Reported::Gone,
     }
 }

@@ -3,17 +3,17 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::circuit::{Admission, Circuit, Control, Outcome, Ticket};
+use crate::circuit::{Admission, Circuit, Control, Outcome, Reported, Ticket};
 use crate::config::HealthConfig;
 use crate::error::Failure;
 use crate::event::EventKind;
-use crate::outcome::Reason;
+use crate::outcome::{Reason, Recorded};
 use crate::peer::{Announcement, PeerEntry, RegistryShared};
 use crate::permit::OwnedPermit;
 use crate::snapshot::PeerTotals;
 use crate::sync::Arc;
 use crate::time::{Clock, Tick};
-use crate::tracker::{Context, Reply, Tracker, View};
+use crate::tracker::{Context, Tracker, View};
 
 pub(crate) const SALT: u64 = 0x5EED;
 
@@ -89,21 +89,26 @@ impl Peer {
 
     /// Ends the tracker as a registry does: what it had counted is kept.
     pub(crate) fn remove(&self) -> bool {
-        let (totals, turns) = self.entry.remove();
-        self.entry.tell(&turns);
+        let (totals, emitted) = self.entry.remove();
+        self.entry.tell(&emitted);
         totals.map(|totals| self.entry.shared.ledger.add(totals)).is_some()
     }
 
     pub(crate) fn control(&self, control: Control) -> bool {
-        let (done, turns) = self.entry.tracker.control(&self.entry.shared.context, control);
-        self.entry.tell(&turns);
+        let (done, emitted) = self.entry.tracker.control(&self.entry.shared.context, control);
+        self.entry.tell(&emitted);
         done.is_some()
     }
 
-    pub(crate) fn report(&self, outcome: Outcome, failure: Option<&Failure>) -> (Reply, u32) {
+    pub(crate) fn report(
+        &self,
+        outcome: Outcome,
+        failure: Option<&Failure>,
+    ) -> (Reported<Recorded>, u32) {
         let entry = &self.entry;
-        let (reply, attempt, turns) = entry.tracker.report(&entry.shared.context, outcome, failure);
-        entry.tell(&turns);
+        let (reply, attempt, emitted) =
+            entry.tracker.report(&entry.shared.context, outcome, failure);
+        entry.tell(&emitted);
         (reply, attempt)
     }
 }

@@ -1,6 +1,7 @@
 //! Bans that have an end (R17): time ends one, and the first step after that alone tells of it.
 
-use crate::circuit::{Admission, Control, Outcome, Turn};
+use crate::circuit::{Admission, Control, Outcome};
+use crate::event::EventKind;
 use crate::outcome::{Reason, Recorded, Refused, Status};
 use crate::stage::{OPEN, Peer, both, config, opened, three, two};
 use crate::time::Tick;
@@ -13,7 +14,7 @@ fn banned(failures: u32) -> Peer {
 }
 
 fn resets(peer: &Peer) -> usize {
-    peer.count(|turn| turn == Turn::Controlled(Control::Reset))
+    peer.count(|turn| turn == EventKind::Reset)
 }
 
 /// Two ask when it has ended: both are admitted by the phase that follows, which began once.

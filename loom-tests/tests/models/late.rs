@@ -1,6 +1,7 @@
 //! Outcomes of a phase that is over, and controls, which end phases: P8, P12.
 
-use crate::circuit::{Control, Outcome, Turn};
+use crate::circuit::{Control, Outcome};
+use crate::event::EventKind;
 use crate::outcome::{Recorded, Status};
 use crate::stage::{OPEN, Peer, both, config, opened, two};
 
@@ -98,7 +99,7 @@ fn p12_of_two_controls_the_last_lasts() {
         both(move || a.control(Control::ForceOpen), || b.control(Control::Reset));
         let last = peer.told()[1];
         let status = match last.1 {
-            Turn::Controlled(Control::Reset) => Status::Closed,
+            EventKind::Reset => Status::Closed,
             _ => Status::ForcedOpen,
         };
         assert_eq!((peer.circuit().generation, peer.circuit().status()), (2, status));

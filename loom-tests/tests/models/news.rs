@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use crate::circuit::{Phase, Turn};
+use crate::circuit::Phase;
 use crate::config::HealthConfig;
+use crate::event::EventKind;
 use crate::stage::{OPEN, Peer, both, config, opened, three, two};
 use crate::time::Tick;
 
@@ -29,7 +30,7 @@ fn d06_news_that_comes_twice_admits_one_probe() {
             },
         );
         assert_eq!(x.iter().chain(&y).count(), 1);
-        assert_eq!(peer.count(|turn| turn == Turn::HalfOpened), 1);
+        assert_eq!(peer.count(|turn| turn == EventKind::HalfOpened), 1);
         peer.finish();
     });
 }
@@ -71,7 +72,7 @@ fn d06_of_three_one_is_admitted() {
             || both(move || b.note_reachable(), || c.ticket()),
         );
         assert_eq!(x.iter().chain(&z).count(), 1);
-        assert_eq!(peer.count(|turn| turn == Turn::HalfOpened), 1);
+        assert_eq!(peer.count(|turn| turn == EventKind::HalfOpened), 1);
         peer.finish();
     });
 }

@@ -5,6 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::circuit::Outcome;
+use crate::circuit::Reported;
 use crate::config::HealthConfig;
 use crate::error::SyncError;
 use crate::event::EventKind;
@@ -14,7 +15,6 @@ use crate::registry::HealthRegistry;
 use crate::stage::{both, config, failure, three, two, two_bounded};
 use crate::sync::{Arc, count_references, settings_change};
 use crate::time::{Clock, ManualClock};
-use crate::tracker::Reply;
 
 type Events = std::sync::Arc<Mutex<Vec<(u8, u64, EventKind)>>>;
 
@@ -344,7 +344,7 @@ fn r27_a_report_beside_a_removal_is_counted_once() {
         let (removed, (reply, attempt)) = both(move || registry.remove(&1), report);
         assert!(removed);
         // Before the removal, or of the peer that is met anew: never of one that is gone.
-        assert!(matches!(reply, Reply::Recorded(Recorded::Counted)), "{reply:?}");
+        assert!(matches!(reply, Reported::Recorded(Recorded::Counted)), "{reply:?}");
         assert_eq!(attempt, 1);
         assert_eq!(town.registry.totals().permits.reported_errors, 1);
         town.finish(1);

@@ -1,6 +1,7 @@
 //! Half-open: P4, P5, P6, P7, P9, P14.
 
-use crate::circuit::{Admission, Control, Outcome, Phase, Turn};
+use crate::circuit::{Admission, Control, Outcome, Phase};
+use crate::event::EventKind;
 use crate::outcome::{Reason, Recorded, Refused, Status};
 use crate::stage::{Hand, OPEN, Peer, both, config, opened, three, two};
 
@@ -27,7 +28,7 @@ fn two_callers(n: u32, wanted: usize, floors: [usize; 2]) {
         let (x, y) = both(move || a.acquire(), || b.acquire());
         assert_eq!(admitted(&[x, y]), wanted);
         assert_eq!(peer.circuit().probes_in_flight(), wanted);
-        assert_eq!(peer.count(|turn| turn == Turn::HalfOpened), 1);
+        assert_eq!(peer.count(|turn| turn == EventKind::HalfOpened), 1);
         peer.finish();
     });
 }
@@ -71,7 +72,7 @@ fn p05_a_wait_that_is_ended_admits_no_more() {
             || b.ticket(),
         );
         assert_eq!(x.iter().chain(&y).count(), 1);
-        assert_eq!(peer.count(|turn| turn == Turn::HalfOpened), 1);
+        assert_eq!(peer.count(|turn| turn == EventKind::HalfOpened), 1);
         peer.finish();
     });
 }
@@ -184,7 +185,7 @@ fn p07_n_successes_close_once() {
 }
 
 fn closed_once(peer: &Peer) {
-    assert_eq!(peer.count(|turn| turn == Turn::Closed), 1);
+    assert_eq!(peer.count(|turn| turn == EventKind::Closed), 1);
     let circuit = peer.circuit();
     assert_eq!(
         (circuit.status(), circuit.generation, circuit.health.run.streak),

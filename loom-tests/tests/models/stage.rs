@@ -6,14 +6,17 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::circuit::{Admission, Circuit, Control, HalfOpen, Outcome, Phase, Ticket, Turn, Turns};
+use crate::circuit::{
+    Admission, Circuit, Control, Emitted, HalfOpen, Outcome, Phase, Reported, Ticket,
+};
 use crate::config::HealthConfig;
 use crate::error::{Failure, SyncError};
+use crate::event::EventKind;
 use crate::outcome::{Recorded, Status};
 use crate::snapshot::PeerTotals;
 use crate::sync::{self, Arc, Ordering};
 use crate::time::{Clock, ManualClock, Tick};
-use crate::tracker::{Context, Reply, Tracker, View};
+use crate::tracker::{Context, Tracker, View};
 
 /// Checks a model of two threads in all its executions; in a debug build, or where the environment
 /// has `MODELS_BOUNDED`, with at most two preemptions.
@@ -138,7 +141,7 @@ pub(crate) fn config(failures: u32, successes: u32) -> HealthConfig {
 pub(crate) struct Peer {
     tracker: Arc<Tracker>,
     config: HealthConfig,
-    told: std::sync::Arc<Mutex<Vec<(u64, Turn)>>>,
+    told: std::sync::Arc<Mutex<Vec<(u64, EventKind)>>>,
 }
 
 /// A thread's hold on a peer. Each has a clock of its own, which begins at zero: threads bring
@@ -147,7 +150,7 @@ pub(crate) struct Hand {
     tracker: Arc<Tracker>,
     context: std::sync::Arc<Context>,
     clock: ManualClock,
-    told: std::sync::Arc<Mutex<Vec<(u64, Turn)>>>,
+    told: std::sync::Arc<Mutex<Vec<(u64, EventKind)>>>,
 }
 
 impl Peer {
@@ -225,14 +228,14 @@ impl Peer {
         self.tracker.errors(&self.circuit()).last.map(|last| last.number)
     }
 
-    pub(crate) fn told(&self) -> Vec<(u64, Turn)> {
+    pub(crate) fn told(&self) -> Vec<(u64, EventKind)> {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner).clone();
         told.sort_by_key(|(generation, _)| *generation);
         told
     }
 
     /// How often this was told.
-    pub(crate) fn count(&self, wanted: impl Fn(Turn) -> bool) -> usize {
+    pub(crate) fn count(&self, wanted: impl Fn(EventKind) -> bool) -> usize {
         self.told().iter().filter(|(_, turn)| wanted(*turn)).count()
     }
 
@@ -286,8 +289,8 @@ impl Hand {
     }
 
     pub(crate) fn acquire(&self) -> Admission {
-        let (admission, turns) = self.tracker.acquire(&self.context);
-        self.tell(turns);
+        let (admission, emitted) = self.tracker.acquire(&self.context);
+        self.tell(emitted);
         admission
     }
 
@@ -313,51 +316,54 @@ impl Hand {
     /// A success whose latency is stated.
     pub(crate) fn succeed_within(&self, ticket: Ticket, nanos: u64) -> Recorded {
         let (success, latency) = (Outcome::Success, Some(nanos));
-        let (recorded, turns) = self.tracker.settle(&self.context, ticket, success, None, latency);
-        self.tell(turns);
+        let (recorded, emitted) =
+            self.tracker.settle(&self.context, ticket, success, None, latency);
+        self.tell(emitted);
         recorded
     }
 
     pub(crate) fn settle(&self, ticket: Ticket, outcome: Outcome) -> Recorded {
         let failure = (outcome == Outcome::Failure).then(failure);
-        let (recorded, turns) = self.tracker.settle(&self.context, ticket, outcome, failure, None);
-        self.tell(turns);
+        let (recorded, emitted) =
+            self.tracker.settle(&self.context, ticket, outcome, failure, None);
+        self.tell(emitted);
         recorded
     }
 
-    pub(crate) fn report(&self, outcome: Outcome) -> Reply {
+    pub(crate) fn report(&self, outcome: Outcome) -> Reported<Recorded> {
         self.numbered(outcome).0
     }
 
     /// A report, and the number of its error among those without a success between.
-    pub(crate) fn numbered(&self, outcome: Outcome) -> (Reply, u32) {
+    pub(crate) fn numbered(&self, outcome: Outcome) -> (Reported<Recorded>, u32) {
         let failure = (outcome != Outcome::Success).then(failure);
-        let (reply, number, turns) = self.tracker.report(&self.context, outcome, failure.as_ref());
-        self.tell(turns);
+        let (reply, number, emitted) =
+            self.tracker.report(&self.context, outcome, failure.as_ref());
+        self.tell(emitted);
         (reply, number)
     }
 
     pub(crate) fn control(&self, control: Control) -> bool {
-        let (done, turns) = self.tracker.control(&self.context, control);
-        self.tell(turns);
+        let (done, emitted) = self.tracker.control(&self.context, control);
+        self.tell(emitted);
         done.is_some()
     }
 
     pub(crate) fn end_wait(&self) -> bool {
-        let (may_be_probed, turns) = self.tracker.end_wait(&self.context);
-        self.tell(turns);
+        let (may_be_probed, emitted) = self.tracker.end_wait(&self.context);
+        self.tell(emitted);
         may_be_probed
     }
 
     pub(crate) fn note_reachable(&self) -> bool {
-        let (may_be_probed, turns) = self.tracker.note_reachable(&self.context);
-        self.tell(turns);
+        let (may_be_probed, emitted) = self.tracker.note_reachable(&self.context);
+        self.tell(emitted);
         may_be_probed
     }
 
     pub(crate) fn remove(&self) -> Option<PeerTotals> {
-        let (totals, turns) = self.tracker.remove(&self.context);
-        self.tell(turns);
+        let (totals, emitted) = self.tracker.remove(&self.context);
+        self.tell(emitted);
         totals
     }
 
@@ -374,11 +380,9 @@ impl Hand {
         self.tracker.unused_since(&self.circuit())
     }
 
-    fn tell(&self, turns: Turns) {
+    fn tell(&self, emitted: Emitted) {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        // What is no transition has the generation of another.
-        let transition = |(_, turn): &(u64, Turn)| *turn != Turn::Freed;
-        told.extend(turns.into_iter().flatten().filter(transition));
+        told.extend(emitted.events.into_iter().flatten());
     }
 }
 

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use crate::circuit::{Outcome, Turn};
+use crate::circuit::Outcome;
+use crate::event::EventKind;
 use crate::outcome::{Recorded, Status};
 use crate::stage::{Peer, both, config, opened, three, two, two_bounded};
 
@@ -40,7 +41,7 @@ fn p01_of_three_failures_one_opens_and_one_is_late() {
         assert_eq!(results.iter().filter(|r| opened(r)).count(), 1);
         assert_eq!(results.iter().filter(|r| **r == Recorded::Counted).count(), 1);
         assert_eq!(results.iter().filter(|r| **r == Recorded::Late).count(), 1);
-        assert_eq!(peer.count(|turn| matches!(turn, Turn::Opened { .. })), 1);
+        assert_eq!(peer.count(|turn| matches!(turn, EventKind::Opened { .. })), 1);
         assert_eq!((peer.circuit().generation, peer.totals().late), (1, 1));
         peer.finish();
     });

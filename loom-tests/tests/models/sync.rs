@@ -287,7 +287,7 @@ struct Counted<T> {
 impl<T> Arc<T> {
     #[track_caller]
     pub(crate) fn new(value: T) -> Self {
-        let entry = std::any::type_name::<T>().contains("seat::Seat<");
+        let entry = std::any::type_name::<T>().contains("peer::PeerEntry<");
         let counted = entry && MODELLING.get() && COUNTED.get() && !unwinding();
         let strong = counted.then(|| model::AtomicUsize::new(1));
         Self(std::sync::Arc::new(Counted { strong, value }))

@@ -5,8 +5,9 @@
 
 use std::time::Duration;
 
-use crate::circuit::{Control, Outcome, Turn};
+use crate::circuit::{Control, Outcome};
 use crate::config::{HealthConfig, Window};
+use crate::event::EventKind;
 use crate::outcome::{Recorded, Status};
 use crate::stage::{Peer, both, config, three, two, two_bounded};
 use crate::sync::{Arc, AtomicU64, Ordering};
@@ -241,7 +242,7 @@ fn r24_an_error_of_an_earlier_era_hides_none() {
             },
         );
         assert_eq!((peer.errors(), peer.circuit().health.run), (1, run(1, 1)));
-        assert_eq!(peer.count(|turn| turn == Turn::Controlled(Control::Reset)), 1);
+        assert_eq!(peer.count(|turn| turn == EventKind::Reset), 1);
         peer.finish();
     });
 }

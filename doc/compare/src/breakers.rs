@@ -110,12 +110,13 @@ fn seatbelt_(_probes: u32) -> Box<dyn Breaker> {
 }
 
 fn circuitbreaker_rs_(probes: u32) -> Box<dyn Breaker> {
-    let breaker = circuitbreaker_rs::CircuitBreaker::<circuitbreaker_rs::DefaultPolicy, Failed>::builder()
-        .consecutive_failures(3)
-        .cooldown(OPEN)
-        .probe_interval(probes)
-        .consecutive_successes(u64::from(probes))
-        .build();
+    let breaker =
+        circuitbreaker_rs::CircuitBreaker::<circuitbreaker_rs::DefaultPolicy, Failed>::builder()
+            .consecutive_failures(3)
+            .cooldown(OPEN)
+            .probe_interval(probes)
+            .consecutive_successes(u64::from(probes))
+            .build();
     let guard = move |call: Op| -> Boxed<()> {
         let breaker = breaker.clone();
         Box::pin(async move { drop(breaker.call_async(|| call).await) })
@@ -157,10 +158,7 @@ pub fn kept_by_seatbelt(peers: u64) -> usize {
     let service = (layer, Execute::new(async |_: u64| Ok::<_, Failed>(()))).into_service();
     for peer in 0..peers {
         let mut call = std::pin::pin!(service.execute(peer));
-        let _ = std::future::Future::poll(
-            call.as_mut(),
-            &mut Context::from_waker(Waker::noop()),
-        );
+        let _ = std::future::Future::poll(call.as_mut(), &mut Context::from_waker(Waker::noop()));
     }
     format!("{service:?}").matches("EngineCore {").count() - 1
 }

@@ -37,6 +37,7 @@ trait Breaker {
 }
 
 type New = fn(probes: u32) -> Box<dyn Breaker>;
+type Trial = fn(New) -> String;
 
 const WAITING: u8 = 0;
 const BEGUN: u8 = 1;
@@ -155,7 +156,7 @@ fn cancelled_while_closed(new: New) -> String {
 }
 
 fn main() {
-    let trials: [(&str, fn(New) -> String); 6] = [
+    let trials: [(&str, Trial); 6] = [
         ("half-open", half_open),
         ("cancelled", cancelled),
         ("hanging", leased),
@@ -172,6 +173,9 @@ fn main() {
         println!();
     }
     let peers = 1000;
-    println!("peers kept of {peers}: seatbelt {}, peer-health (max_peers 100) {}",
-        breakers::kept_by_seatbelt(peers), breakers::kept_by_peer_health(peers, 100));
+    println!(
+        "peers kept of {peers}: seatbelt {}, peer-health (max_peers 100) {}",
+        breakers::kept_by_seatbelt(peers),
+        breakers::kept_by_peer_health(peers, 100)
+    );
 }

@@ -127,7 +127,7 @@ pub(crate) struct Report<'a> {
     pub(crate) failure: Option<&'a Failure>,
     pub(crate) latency: Option<u64>,
     /// What was noted beside the circuit: see [`Noted`].
-    pub(crate) beside: Noted,
+    pub(crate) noted: Noted,
 }
 
 /// What steps are told of what is noted beside a circuit.
@@ -305,7 +305,7 @@ impl Circuit {
             return lifted.report(report, at).after_reset(lifted);
         }
         let success = report.outcome == Outcome::Success;
-        let start = Some(report.beside.announced.unwrap_or(at.now));
+        let start = Some(report.noted.announced.unwrap_or(at.now));
         match &self.phase {
             Phase::Closed(window) => {
                 self.tally(window, start, report, true, at).map(Reported::Recorded)
@@ -324,7 +324,7 @@ impl Circuit {
                 }
             }
             Phase::ForcedOpen(Some(ban)) if success => {
-                let ban = ban.with_one_more(report.beside.successes);
+                let ban = ban.with_one_more(report.noted.successes);
                 let next = self.with_phase(Phase::ForcedOpen(Some(ban)));
                 Step::to(next.noted(report), Reported::Recorded(Recorded::Neutral.into()))
             }

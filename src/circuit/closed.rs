@@ -115,7 +115,7 @@ impl Health {
     /// start nobody noted began before the streak did.
     fn failed(self, start: Option<Tick>, report: Report<'_>, at: StepContext<'_>) -> Self {
         let window = at.rules.streak_window;
-        let last = self.failed_at.max(report.beside.failed_at);
+        let last = self.failed_at.max(report.noted.failed_at);
         let gap = start.map_or(0, |start| start.since(last));
         let broken = window > 0 && gap > window;
         let row = if broken { FailureRun { streak: 0, ..self.run } } else { self.run };

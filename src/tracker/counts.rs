@@ -47,10 +47,10 @@ impl Tracker {
     }
 
     /// What steps are told of what is noted beside the circuit.
-    pub(super) fn beside(&self) -> Noted {
+    pub(super) fn noted(&self) -> Noted {
         let successes = self.successes();
         let zero = Noted { successes, ..Noted::default() };
-        self.record.get().map_or(zero, |record| record.beside(successes))
+        self.record.get().map_or(zero, |record| record.noted(successes))
     }
 
     /// What is known of errors since the last reset.

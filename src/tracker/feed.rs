@@ -1,7 +1,7 @@
 //! What calls are fed to a window (R15).
 
 use super::{Context, Tracker};
-use crate::circuit::{Emitted, Report, Settled};
+use crate::circuit::{Emitted, Settled};
 use crate::event::EventKind;
 use crate::outcome::Recorded;
 use crate::time::Tick;
@@ -14,7 +14,7 @@ impl Tracker {
         context: &Context,
         now: Option<Tick>,
         generation: u64,
-        report: Report<'_>,
+        asked: Option<u64>,
         settled: Settled,
         emitted: Emitted,
     ) -> (Recorded, Emitted) {
@@ -25,7 +25,6 @@ impl Tracker {
             return (settled.recorded, emitted);
         }
         let now = now.unwrap_or_else(|| context.clock.now());
-        let asked = report.asked_wait();
         // Of the steps that feed a window, one alone is a transition: that after a ban.
         let lifted = matches!(emitted.events[0], Some((_, EventKind::Reset)));
         let after = |told: Emitted| match lifted {

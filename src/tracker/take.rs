@@ -6,10 +6,9 @@ use std::borrow::Cow;
 use super::outage::{answers, relieved};
 use super::{Context, Found, Tracker};
 use crate::circuit::{
-    Circuit, Emitted, Outcome, Report, Reported, Settled, Step, StepContext, Ticket,
+    Circuit, Emitted, Noted, Outcome, Report, Reported, Settled, Step, StepContext, Ticket,
 };
 use crate::config::Window;
-use crate::config::rules::Rules;
 use crate::error::Failure;
 use crate::outcome::Recorded;
 use crate::sync::Ordering;
@@ -27,30 +26,18 @@ pub(super) struct Call<'a> {
     pub(super) latency: Option<u64>,
 }
 
-/// An outcome that was counted in the word.
-#[derive(Debug)]
-struct Counted {
-    /// Errors without a success between, before this one.
-    attempts: u32,
-    era: u32,
-    generation: u64,
-    feed: Option<Feed>,
-}
-
-/// An outcome that was taken by a step.
+/// An outcome or a report that was taken, by the word or by a step.
 #[derive(Debug)]
 struct Taken {
     reported: Reported<Settled>,
     generation: u64,
+    /// Errors without a success between, before this one.
     attempts: u32,
     /// The era in which the error is noted; `None` if it is not.
     era: Option<u32>,
     /// Whether it ends an outage of our own (R30).
     answers: bool,
 }
-
-/// A window, and what it is to be fed.
-type Feed = Box<(Sliding, Sample)>;
 
 impl Call<'_> {
     fn is_success(&self) -> bool {
@@ -62,78 +49,38 @@ impl Call<'_> {
         self.latency.or(start.map(|start| now.since(start)))
     }
 
-    fn sample(&self, rules: &Rules, now: Option<Tick>) -> Sample {
-        let latency = now.and_then(|now| self.latency(now));
-        Sample { failed: self.outcome == Outcome::Failure, slow: rules.is_slow(latency) }
+    /// As steps and windows take it, but for what was noted beside the circuit.
+    fn report(&self, now: Option<Tick>) -> Report<'_> {
+        Report {
+            outcome: self.outcome,
+            failure: self.failure.as_deref(),
+            latency: now.map_or(self.latency, |now| self.latency(now)),
+            noted: Noted::default(),
+        }
     }
 }
 
 impl Tracker {
-    /// Takes it; the reply, and how many errors there were without a success between.
+    /// Takes the call: the reply, and the number of the error among those without a success between.
     pub(super) fn take(
         &self,
         context: &Context,
         call: Call<'_>,
     ) -> (Reported<Recorded>, u32, Emitted) {
         // A success is tried without a look at the time (R1).
-        let now = (!call.is_success()).then(|| self.use_at(context));
-        match self.count(context, &call, now) {
-            Some(Counted { attempts, era, feed: None, .. }) => {
-                let recorded = match call.outcome {
-                    Outcome::Success | Outcome::Failure => Recorded::Counted,
-                    Outcome::Neutral | Outcome::Dropped => Recorded::Neutral,
-                };
-                let reply = Reported::Recorded(recorded);
-                self.note(context, call, &reply, Some(era), now);
-                (reply, attempts.saturating_add(1), Emitted::default())
-            }
-            counted => self.take_by_steps(context, call, now, counted),
-        }
-    }
-
-    /// The time, which is that of a use.
-    fn use_at(&self, context: &Context) -> Tick {
-        let now = context.clock.now();
-        self.touch(now);
-        now
-    }
-
-    #[inline(never)]
-    fn take_by_steps(
-        &self,
-        context: &Context,
-        call: Call<'_>,
-        mut now: Option<Tick>,
-        counted: Option<Counted>,
-    ) -> (Reported<Recorded>, u32, Emitted) {
-        let mut report = Report {
-            outcome: call.outcome,
-            failure: call.failure.as_deref(),
-            latency: now.map_or(call.latency, |now| call.latency(now)),
-            beside: self.beside(),
-        };
-        let mut counted = counted.map(|counted| (Taken::from_counted(counted), Emitted::default()));
-        let (taken, emitted) = loop {
-            if let Some(taken) =
-                counted.take().or_else(|| self.decide(context, call.ticket, report, now))
-            {
-                break taken;
-            }
-            let at = self.use_at(context);
-            report.latency = call.latency(at);
-            now = Some(at);
-            counted = self
-                .count(context, &call, now)
-                .map(|c| (Taken::from_counted(c), Emitted::default()));
+        let mut now = (!call.is_success()).then(|| self.record_use_at(context));
+        let (taken, emitted) = match self.count(context, &call, now) {
+            Some(taken) => (taken, Emitted::default()),
+            None => self.take_by_step(context, &call, &mut now),
         };
         let attempt = taken.attempts.saturating_add(1);
         let (reply, emitted) = match taken.reported {
             Reported::Recorded(settled) => {
                 let (generation, answers) = (taken.generation, taken.answers);
+                let asked = call.report(now).asked_wait();
                 let (recorded, emitted) =
-                    self.feed(context, now, generation, report, settled, emitted);
-                let emitted = relieved(answers, recorded, generation, emitted);
-                (Reported::Recorded(recorded), emitted)
+                    self.feed(context, now, generation, asked, settled, emitted);
+                (Reported::Recorded(recorded), relieved(answers, recorded, generation, emitted))
             }
             Reported::Refused => (Reported::Refused, emitted),
             Reported::Now => (Reported::Now, emitted),
@@ -141,6 +88,34 @@ impl Tracker {
         };
         self.note(context, call, &reply, taken.era, now);
         (reply, attempt, emitted)
+    }
+
+    /// The time, which is that of a use.
+    fn record_use_at(&self, context: &Context) -> Tick {
+        let now = context.clock.now();
+        self.touch(now);
+        now
+    }
+
+    /// Takes the call by a step of the circuit, or counts it after all once the time is known.
+    #[inline(never)]
+    fn take_by_step(
+        &self,
+        context: &Context,
+        call: &Call<'_>,
+        now: &mut Option<Tick>,
+    ) -> (Taken, Emitted) {
+        let noted = self.noted();
+        loop {
+            let report = Report { noted, ..call.report(*now) };
+            if let Some(decided) = self.decide(context, call.ticket, report, *now) {
+                return decided;
+            }
+            *now = Some(self.record_use_at(context));
+            if let Some(taken) = self.count(context, call, *now) {
+                return (taken, Emitted::default());
+            }
+        }
     }
 
     /// Makes a step of it; `None` if that needs to know the time.
@@ -162,7 +137,7 @@ impl Tracker {
 
     /// Counts what changes no more than the run of a Closed circuit; `None` if it may change more, by the
     /// configuration or by what it is.
-    fn count(&self, context: &Context, call: &Call<'_>, now: Option<Tick>) -> Option<Counted> {
+    fn count(&self, context: &Context, call: &Call<'_>, now: Option<Tick>) -> Option<Taken> {
         loop {
             let Found { value, word, about } = self.look(self.circuit.load());
             let (About::Counting(run), Some(word)) = (about, word) else { return None };
@@ -178,8 +153,17 @@ impl Tracker {
                 window => self.counted(context, call, now, run, window)?,
             };
             if next == run || self.word.count(word, Published { run: next, ..public })? {
-                let (era, generation) = (value.health.era, value.generation);
-                return Some(Counted { attempts: run.attempts, era, generation, feed });
+                let recorded = match call.outcome {
+                    Outcome::Success | Outcome::Failure => Recorded::Counted,
+                    Outcome::Neutral | Outcome::Dropped => Recorded::Neutral,
+                };
+                return Some(Taken {
+                    reported: Reported::Recorded(Settled { recorded, feed }),
+                    generation: value.generation,
+                    attempts: run.attempts,
+                    era: Some(value.health.era),
+                    answers: false,
+                });
             }
         }
     }
@@ -194,7 +178,7 @@ impl Tracker {
         now: Option<Tick>,
         run: FailureRun,
         window: Option<&Sliding>,
-    ) -> Option<(FailureRun, Option<Feed>)> {
+    ) -> Option<(FailureRun, Option<(Sliding, Sample)>)> {
         let rules = context.rules();
         let by_time = matches!(rules.window, Some(Window::Time { .. }));
         if now.is_none() && (by_time || rules.slow_call.is_some()) {
@@ -216,7 +200,7 @@ impl Tracker {
         if call.outcome == Outcome::Failure && rules.guard.is_some() {
             context.guard.count_on(&rules, now.unwrap_or_default());
         }
-        let feed = window.map(|window| Box::new((window.clone(), call.sample(&rules, now))));
+        let feed = window.map(|window| (window.clone(), call.report(now).sample(&rules)));
         Some((next, feed))
     }
 
@@ -264,13 +248,6 @@ impl Taken {
         let era = circuit.takes_notes().then_some(circuit.health.era);
         let (generation, attempts) = (circuit.generation, circuit.health.run.attempts);
         Self { reported, generation, attempts, era, answers }
-    }
-
-    fn from_counted(counted: Counted) -> Self {
-        let Counted { attempts, era, generation, feed } = counted;
-        let settled = Settled { recorded: Recorded::Counted, feed: feed.map(|feed| *feed) };
-        let reported = Reported::Recorded(settled);
-        Self { reported, generation, attempts, era: Some(era), answers: false }
     }
 }
 

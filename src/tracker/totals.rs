@@ -132,7 +132,7 @@ impl Record {
     }
 
     /// Before a step: when the last failure was, and when `is_circuit_open` last said no (R14).
-    pub(super) fn beside(&self, successes: u64) -> Noted {
+    pub(super) fn noted(&self, successes: u64) -> Noted {
         // Relaxed, twice: pairs with `failed_at` and `announce`; times, by which nothing else is read.
         let failed_at = Tick(self.failed_at.load(Ordering::Relaxed));
         let announced = self.announced.load(Ordering::Relaxed).checked_sub(1).map(Tick);

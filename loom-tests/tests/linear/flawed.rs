@@ -66,7 +66,7 @@ impl Tracker {
         let now = self.clock.now();
         let latency = ticket.start.map(|start| now.since(start));
         let (outcome, failure) = (ending.outcome(), ending.failure());
-        let report = Report { outcome, failure, latency, beside: Noted::default() };
+        let report = Report { outcome, failure, latency, noted: Noted::default() };
         match self.flaw {
             Flaw::StreakBeside => self.settle_beside(ticket, report, now),
             Flaw::SlotFreedFirst

@@ -99,7 +99,7 @@ fn steps<R>(
 
 fn outcome(ending: &Ending, latency: Option<u64>) -> Report<'_> {
     let (outcome, failure) = (ending.outcome(), ending.failure());
-    Report { outcome, failure, latency, beside: Noted::default() }
+    Report { outcome, failure, latency, noted: Noted::default() }
 }
 
 fn reply(reported: Reported<Settled>) -> Reported<Recorded> {

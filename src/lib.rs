@@ -33,23 +33,29 @@
 //! - [`ErrorHandler`]: the API of peat-mesh's `sync_errors`, for programs that use it.
 //! - `HealthMonitor` (feature `tokio`): watch the peers, wait for one, choose among several.
 //! - [`Clock`]: time is injected; tests move it by hand.
+//! - [The guide](crate::_guide) shows all of it, [the rules](crate::_rules) say exactly what it does
+//!   (`R2` in these pages is [a rule there](crate::_rules#r2)), and [the migration](crate::_migrate)
+//!   leads here from `sync_errors`.
 //!
 //! # Features
 //!
 //! | feature | default | what it adds |
 //! |---|---|---|
-//! | `endpoint-id` | yes | `SyncErrorHandler`, and fast comparison of iroh's `EndpointId` |
 //! | `tracing` | yes | transitions and misconfiguration as log events, target `peer_health` |
 //! | `tokio` | no | `SyncCoordinator`: deadlines, retries, limits, and a driver that honours the registry; `HealthMonitor`: events as a stream, waiting for a peer, the state of all, whom to call; `Clock::tokio`, a clock that `tokio::time::pause` stops |
-//! | `iroh` | no | iroh's errors as [`Failure`]s: whose fault each of them is; hooks for its endpoints, dials with a deadline |
+//! | `endpoint-id` | no | `SyncErrorHandler`, and fast comparison of iroh's `EndpointId`; 61 packages, most of them cryptography |
+//! | `iroh` | no | includes `endpoint-id` and `tokio`: iroh's errors as [`Failure`]s: whose fault each of them is; hooks for its endpoints, dials with a deadline |
 //!
 //! # Limitations
 //!
 //! A breaker by peer does not help where the fault is elsewhere. When everything fails at once, it
 //! is probably this node that is offline: report such failures with [`Fault::Local`], or switch on
-//! the [guard](HealthConfig::with_outage_guard) that keeps half of the peers closed then. One
+//! the [guard](HealthConfig::with_outage_guard) that keeps half of the peers closed then
+//! ([R30](crate::_rules#r30)). One
 //! document that poisons every sync is [`Fault::Document`]. And [`ErrorHandler::is_circuit_open`]
 //! bounds no probes; [`HealthRegistry::acquire`] does.
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod backoff;
 #[cfg(feature = "tokio")]
@@ -114,12 +120,27 @@ pub use time::{Clock, ManualClock};
 #[doc = include_str!("../README.md")]
 struct Readme;
 
-/// The examples of the guide, kept true.
-#[cfg(doctest)]
-#[doc = include_str!("../doc/guide.md")]
-struct Guide;
+// Pages of the documentation, which no program sees. A definition of a link that stands before the
+// file's own takes its place, since what leads from file to file leads nowhere on docs.rs.
 
-/// The examples of the migration, kept true.
-#[cfg(doctest)]
+/// Says what the registry, the driver and the whole do, rule by rule; other pages cite a rule by its
+/// number.
+///
+#[cfg(doc)]
+#[doc = include_str!("../doc/rules.md")]
+pub mod _rules {}
+
+/// Shows how to do what a node needs, from one guarded call to a driver for a thousand peers.
+///
+#[cfg(doc)]
+#[doc = include_str!("../doc/guide.md")]
+pub mod _guide {}
+
+/// Leads from peat-mesh's `sync_errors` to this crate, one call at a time.
+///
+/// [guide]: crate::_guide
+/// [driver]: crate::_guide#a-driver-for-as-long-as-the-program-runs
+///
+#[cfg(doc)]
 #[doc = include_str!("../doc/migrate.md")]
-struct Migrate;
+pub mod _migrate {}

@@ -66,7 +66,7 @@ pub(crate) use names::{Name, Names};
 /// At most `max_peers` are tracked. Room for a newcomer is made by forgetting a peer that is clean
 /// (closed, no failures held against it) and held by nobody; if there is none, the newcomer is
 /// served untracked, and counted. A peer whose circuit is open is not forgotten until it was of no
-/// use to anybody for `forget_after`.
+/// use to anybody for `forget_after` ([R26](crate::_rules#r26)).
 ///
 /// # Memory ordering
 ///
@@ -77,7 +77,7 @@ pub(crate) use names::{Name, Names};
 /// # Cancel safety
 ///
 /// No method waits. A permit that is dropped, wherever its future was cancelled, is counted as
-/// abandoned and frees what it held.
+/// abandoned and frees what it held ([R8](crate::_rules#r8)).
 pub struct HealthRegistry<K> {
     inner: Arc<Inner<K>>,
 }

@@ -152,3 +152,18 @@ fn no_file_is_too_long_and_none_is_unsafe() {
         }
     }
 }
+
+#[test]
+fn a_rule_that_is_linked_has_an_anchor() {
+    let rules = include_str!("../doc/rules.md");
+    let mut seen = 0;
+    for (_, path, text) in sources() {
+        for rest in text.split("crate::_rules#").skip(1) {
+            let name = rest.split(')').next().unwrap();
+            seen += 1;
+            let anchored = rules.contains(&format!("<a id=\"{name}\"></a>**"));
+            assert!(anchored, "{path:?} links to {name}, which has no anchor");
+        }
+    }
+    assert!(seen > 3, "the links were not found");
+}

@@ -1,9 +1,9 @@
 //! The wide table: every workload over every design, by processor time and by the tail.
 //!
-//! `cargo bench --bench contention` measures and writes `contention.json` into cargo's target
-//! folder, after minutes; with `-- --quick`, in less care and time. `-- --draw` measures nothing:
-//! it takes that file to `doc/contention.json`, and draws `doc/contention.svg` and `doc/tail.svg`
-//! from it.
+//! `cargo bench --features endpoint-id --bench contention` measures and writes `contention.json` into
+//! cargo's target folder, after minutes; with `-- --quick`, in less care and time. `-- --draw`
+//! measures nothing: it takes that file to `doc/contention.json`, and draws `doc/contention.svg` and
+//! `doc/tail.svg` from it.
 
 #[allow(dead_code, unused_imports, reason = "shared with another program: each uses its part")]
 #[path = "../baseline/mod.rs"]

@@ -1,7 +1,7 @@
 //! Measures the goals of speed: one line for each, and all of them in `goals.json`.
 //!
-//! `cargo bench --bench goals`; with `-- --quick` in a minute or two, with less care; with
-//! `-- G1 G5` these only. What the ratios are made of is told on the way, to the standard error.
+//! `cargo bench --features endpoint-id --bench goals`; with `-- --quick` in a minute or two, with less
+//! care; with `-- G1 G5` these only. What the ratios are made of is told on the way, to the standard error.
 //! Fails only if something cannot be measured.
 
 #[allow(dead_code, unused_imports, reason = "shared with another program: each uses its part")]

@@ -2,10 +2,10 @@
 //! keeps the rules of the whole, W1 to W6.
 //!
 //! ```text
-//! cargo run --release --features tokio --example fleet
-//! cargo run --release --features tokio --example fleet -- --third 2 --only "own outage"
-//! cargo run --release --features tokio --example fleet -- --draw
-//! cargo run --release --features tokio --example fleet -- --figure
+//! cargo run --release --features endpoint-id,tokio --example fleet
+//! cargo run --release --features endpoint-id,tokio --example fleet -- --third 2 --only "own outage"
+//! cargo run --release --features endpoint-id,tokio --example fleet -- --draw
+//! cargo run --release --features endpoint-id,tokio --example fleet -- --figure
 //! ```
 //!
 //! Registry, coordinator, driver and monitor are real, the network is made up: see

@@ -329,9 +329,18 @@ impl From<&BindError> for Failure {
 }
 
 /// By the QUIC error that it was made from, if it was; otherwise as without the feature `iroh`.
+#[cfg_attr(docsrs, doc(auto_cfg = false))] // without the feature it is in `io_error`
 impl From<&io::Error> for Failure {
     fn from(error: &io::Error) -> Self {
         error.get_ref().and_then(quic_error).unwrap_or_else(|| judged(error))
+    }
+}
+
+/// As for a reference, so that `?` and `map_err(Failure::from)` work.
+#[cfg_attr(docsrs, doc(auto_cfg = false))]
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::from(&error)
     }
 }
 
@@ -366,5 +375,4 @@ owned! {
     AlpnError, AuthenticationError, BindError, ClosedStream, ConnectError, ConnectWithOptsError,
     ConnectingError, ConnectionError, EndpointError, QuicConnectError, ReadError, ReadExactError,
     ReadToEndError, RemoteEndpointIdError, ResetError, SendDatagramError, StoppedError, WriteError,
-    io::Error,
 }

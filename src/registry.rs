@@ -79,10 +79,10 @@ pub(crate) use names::{Name, Names};
 /// No method waits. A permit that is dropped, wherever its future was cancelled, is counted as
 /// abandoned and frees what it held ([R8](crate::_rules#r8)).
 pub struct HealthRegistry<K> {
-    inner: Arc<Inner<K>>,
+    inner: Arc<RegistryInner<K>>,
 }
 
-struct Inner<K> {
+struct RegistryInner<K> {
     shared: Arc<RegistryShared<K>>,
     table: Table<K>,
     listeners: Arc<Listeners<K>>,

@@ -34,7 +34,7 @@ pub(crate) struct HalfOpen {
 
 /// A slot for a probe: free, or that of the probe at this place, whose lease is over.
 #[derive(Debug, Clone, Copy)]
-enum Slot {
+enum ProbeSlot {
     Free,
     Lapsed(usize),
 }
@@ -57,18 +57,18 @@ impl HalfOpen {
     }
 
     /// A slot to give, if there is any (R3, R5).
-    fn slot(&self, now: Tick) -> Option<Slot> {
+    fn slot(&self, now: Tick) -> Option<ProbeSlot> {
         let out = u32::try_from(self.out.len()).unwrap_or(u32::MAX);
         if self.judged.saturating_add(out) < self.rules.probes {
-            return Some(Slot::Free);
+            return Some(ProbeSlot::Free);
         }
-        self.out.iter().position(|probe| self.expired(probe, now)).map(Slot::Lapsed)
+        self.out.iter().position(|probe| self.expired(probe, now)).map(ProbeSlot::Lapsed)
     }
 
     /// The phase after a slot was given, and the number of the probe.
-    fn with_probe(&self, slot: Slot, now: Tick) -> (Self, u32) {
+    fn with_probe(&self, slot: ProbeSlot, now: Tick) -> (Self, u32) {
         let mut next = self.clone();
-        if let Slot::Lapsed(place) = slot {
+        if let ProbeSlot::Lapsed(place) = slot {
             next.out.remove(place);
             next.lapsed = true;
         }

@@ -8,7 +8,7 @@ use super::listeners::{Listener, Listeners};
 use super::log;
 use super::outage::Peers;
 use super::table::Table;
-use super::{HealthRegistry, Inner};
+use super::{HealthRegistry, RegistryInner};
 use crate::config::rules::Rules;
 use crate::config::{ConfigError, HealthConfig};
 use crate::event::Event;
@@ -152,7 +152,7 @@ impl<K: PeerKey> RegistryBuilder<K> {
         let inner = Arc::new_cyclic(|inner| {
             let context = context.guarding(Box::new(Peers(inner.clone())));
             let shared = Arc::new(RegistryShared::new(context, sink, max_peers <= EXACT_USES));
-            Inner { shared, table, listeners, hooks }
+            RegistryInner { shared, table, listeners, hooks }
         });
         HealthRegistry { inner }
     }

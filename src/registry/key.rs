@@ -151,9 +151,9 @@ impl<K: Eq + 'static> Eq for Keyed<K> {}
 
 /// Hands on a hash that was taken before.
 #[derive(Clone, Default)]
-pub(crate) struct Taken(u64);
+pub(crate) struct StoredHash(u64);
 
-impl BuildHasher for Taken {
+impl BuildHasher for StoredHash {
     type Hasher = Self;
 
     fn build_hasher(&self) -> Self {
@@ -161,7 +161,7 @@ impl BuildHasher for Taken {
     }
 }
 
-impl Hasher for Taken {
+impl Hasher for StoredHash {
     fn write(&mut self, bytes: &[u8]) {
         // Nothing but a hash is written.
         bytes.iter().for_each(|byte| self.0 = self.0.rotate_left(8) ^ u64::from(*byte));

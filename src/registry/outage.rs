@@ -3,7 +3,7 @@
 use super::key::PeerKey;
 use super::ring::{EntryRing, Hand, RingSlot};
 use super::table::Table;
-use super::{HealthRegistry, Inner};
+use super::{HealthRegistry, RegistryInner};
 use crate::config::rules::Rules;
 use crate::outage::{Count, Looked, PeerSource};
 use crate::peer::RegistryShared;
@@ -15,7 +15,7 @@ const SMALL: usize = 1024;
 const STEP: usize = 256;
 
 /// The peers of a registry, which holds this itself.
-pub(super) struct Peers<K>(pub(super) Weak<Inner<K>>);
+pub(super) struct Peers<K>(pub(super) Weak<RegistryInner<K>>);
 
 impl<K: PeerKey> PeerSource for Peers<K> {
     fn arrivals(&self) -> u64 {
@@ -32,7 +32,7 @@ impl<K: PeerKey> PeerSource for Peers<K> {
 
     fn count_on(&self, rules: &Rules, seen: &dyn Fn() -> u64) -> Option<Looked> {
         let inner = self.0.upgrade()?;
-        let Inner { table, shared, .. } = &*inner;
+        let RegistryInner { table, shared, .. } = &*inner;
         if self.is_small() {
             let mut round = Round::begin(table, shared, rules, seen());
             // Some come while the others are counted.

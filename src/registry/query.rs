@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::table::{GROUP, ahead};
-use super::{HealthRegistry, Inner, PeerKey};
+use super::{HealthRegistry, PeerKey, RegistryInner};
 #[cfg(feature = "tokio")]
 use crate::config::rules::Rules;
 use crate::outcome::{NextAdmission, Status};
@@ -165,7 +165,7 @@ impl<K: PeerKey> HealthRegistry<K> {
     }
 }
 
-impl<K> Inner<K> {
+impl<K> RegistryInner<K> {
     fn snapshot(&self, entry: &PeerEntry<K>) -> Snapshot {
         let context = &self.shared.context;
         let tracker = &entry.tracker;

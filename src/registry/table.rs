@@ -13,7 +13,7 @@ use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 
 use super::evict::{Looks, Uses};
-use super::key::{AsKey, KeyRef, Keyed, PeerKey, Taken};
+use super::key::{AsKey, KeyRef, Keyed, PeerKey, StoredHash};
 use super::outage::Rounds;
 use super::ring::EntryRing;
 use crate::circuit::Circuit;
@@ -21,7 +21,7 @@ use crate::peer::{Announcement, PeerEntry, RegistryShared};
 use crate::sync::{Arc, AtomicU64, AtomicUsize, KeyHasher, Mutex, Ordering, Swap, Weak};
 use crate::tracker::Tracker;
 
-pub(super) type Map<K> = DashMap<Keyed<K>, (), Taken>;
+pub(super) type Map<K> = DashMap<Keyed<K>, (), StoredHash>;
 
 pub(crate) struct Table<K> {
     pub(super) map: Map<K>,
@@ -95,7 +95,7 @@ impl<K: PeerKey> Table<K> {
         // so few that an empty table takes some kilobytes.
         let shards = (max_peers / 1024).next_power_of_two().clamp(16, 1024);
         Self {
-            map: DashMap::with_hasher_and_shard_amount(Taken::default(), shards),
+            map: DashMap::with_hasher_and_shard_amount(StoredHash::default(), shards),
             hasher: KeyHasher::default(),
             ring: EntryRing::new(max_peers),
             taken: AtomicUsize::new(0),

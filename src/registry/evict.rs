@@ -22,6 +22,9 @@ use crate::time::Tick;
 /// So many entries are looked at for room, and for idle peers.
 const FOR_ROOM: usize = 64;
 const FOR_IDLE: usize = 32;
+/// Idle peers are noted and forgotten in groups of this size. A list of twice as many takes a kibibyte: an
+/// allocation of that size makes glibc merge all small chunks that were ever freed, for milliseconds.
+const IDLE_AT_ONCE: usize = 16;
 /// So many peers go at most for one newcomer, after `max_peers` was lowered.
 const AT_ONCE: usize = 32;
 /// Where less than half of the entries that are looked at may go, a peer that is called again and again is
@@ -207,14 +210,16 @@ impl<K: PeerKey> Table<K> {
         let idle_before = uses.note(now, place, idle, idle / 2 + 1, Some(Tick::default()));
         drop(uses);
         let Some(idle_before) = idle_before else { return };
-        let Some(mut looks) = self.looks.try_lock() else { return };
-        let (hand, mut idle) = (&mut looks.idle, Vec::new());
-        self.ring.look(hand, FOR_IDLE, self.len(), |entry| {
-            idle.extend(idle_one(entry, idle_before, now, forget));
-        });
-        let gone = self.evict(shared, &idle, FOR_IDLE, now, forget);
-        drop(looks);
-        tell(shared, gone);
+        for _ in 0..FOR_IDLE / IDLE_AT_ONCE {
+            let Some(mut looks) = self.looks.try_lock() else { return };
+            let (hand, mut idle) = (&mut looks.idle, Vec::new());
+            self.ring.look(hand, IDLE_AT_ONCE, self.len(), |entry| {
+                idle.extend(idle_one(entry, idle_before, now, forget));
+            });
+            let gone = self.evict(shared, &idle, IDLE_AT_ONCE, now, forget);
+            drop(looks);
+            tell(shared, gone);
+        }
     }
 
     /// Forgets the peers that may go and were not used since a sweep at least `idle_timeout` ago, and
@@ -232,10 +237,10 @@ impl<K: PeerKey> Table<K> {
         while !over {
             let looks = self.looks.lock();
             let mut idle = Vec::new();
-            (_, over) = self.ring.step(&mut hand, FOR_ROOM, |place| {
+            (_, over) = self.ring.step(&mut hand, IDLE_AT_ONCE, |place| {
                 idle.extend(idle_one(&place.entry, idle_before.unwrap_or_default(), now, forget));
             });
-            let gone = self.evict(shared, &idle, FOR_ROOM, now, forget);
+            let gone = self.evict(shared, &idle, IDLE_AT_ONCE, now, forget);
             drop(looks);
             swept += gone.len();
             tell(shared, gone);

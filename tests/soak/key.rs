@@ -2,8 +2,7 @@
 
 use std::cell::Cell;
 use std::hash::{Hash, Hasher};
-use std::mem;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::panic::resume_unwind;
 
 /// What happens to a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,11 +24,6 @@ thread_local! {
 /// Panics without a message.
 pub(crate) fn panics() -> ! {
     resume_unwind(Box::new(()))
-}
-
-/// Whether it ends without a panic.
-pub(crate) fn ends<R>(act: impl FnOnce() -> R) -> Option<R> {
-    catch_unwind(AssertUnwindSafe(act)).map_err(mem::forget).ok()
 }
 
 /// This thread's keys panic, once, at the nth time that this happens to one of them.

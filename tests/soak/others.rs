@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use peer_health::ErrorHandler;
 
-use super::key::{self, What, ends, panics};
+use super::key::{self, What, panics};
 use super::seen::{Seen, network};
 use super::{CHURN, HONEST, Key, MAX_PEERS, PANICS, STRANGERS, World, config, random};
+use crate::support::ends;
 
 /// So many peers come and go, and as many are called by who panics.
 const SOME: u64 = 64;
@@ -172,7 +173,7 @@ fn clock(world: &World) -> Seen {
 /// Keys that panic in whatever is done to them, and a closure that does; all is logged meanwhile.
 fn panicking(world: &World) -> Seen {
     use tracing_subscriber::layer::SubscriberExt as _;
-    let subscriber = tracing_subscriber::registry().with(crate::printing::Printing);
+    let subscriber = tracing_subscriber::registry().with(crate::support::log::Printing);
     tracing::subscriber::with_default(subscriber, || {
         let (mut seen, mut draws) = (Seen::by("panicking"), 11);
         while !world.is_over() {

@@ -1,35 +1,28 @@
 //! Tasks that are aborted anywhere, panic, or leak their permit: the counts add up and the
 //! circuits recover (R5, R8).
-#![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use peer_health::{
-    CallError, Clock, HealthConfig, HealthRegistry, ManualClock, Reason, Status, SyncError,
+    CallError, HealthConfig, HealthRegistry, ManualClock, Reason, Status, SyncError,
 };
 use tokio::task::{JoinSet, yield_now};
+
+use crate::support::{self, panics, scramble};
 
 const TASKS: u64 = 10_000;
 const PEERS: u64 = 16;
 const LEASE: Duration = Duration::from_secs(30);
 
 fn registry() -> (HealthRegistry<u64>, ManualClock) {
-    let (clock, hand) = Clock::manual();
     let config = HealthConfig::default()
         .with_failure_threshold(3)
         .with_open_timeout(Duration::from_millis(1))
         .with_success_threshold(2)
         .with_probe_lease(LEASE);
-    (HealthRegistry::builder().config(config).clock(clock).build().unwrap(), hand)
-}
-
-/// A number that looks random and belongs to `n` (the finalizer of SplitMix64).
-fn scramble(n: u64) -> u64 {
-    let x = (n.wrapping_add(0x9E37_79B9_7F4A_7C15) ^ (n >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    let x = (x ^ (x >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    x ^ (x >> 31)
+    support::registry(config)
 }
 
 /// What became of the permits that this test knows of.
@@ -51,7 +44,7 @@ async fn task(registry: HealthRegistry<u64>, seen: Arc<Seen>, n: u64) {
         yield_now().await;
     }
     match draw >> 24 & 15 {
-        0 => panic!("inside the call"),
+        0 => panics("inside the call"),
         1 => {
             seen.leaked.fetch_add(1, Ordering::Relaxed);
             std::mem::forget(permit);
@@ -65,8 +58,6 @@ async fn task(registry: HealthRegistry<u64>, seen: Arc<Seen>, n: u64) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn ten_thousand_tasks_aborted_anywhere_lose_no_permit_and_wedge_nothing() {
-    let hook = std::panic::take_hook();
-    std::panic::set_hook(Box::new(|_| {}));
     let (registry, hand) = registry();
     let seen = Arc::new(Seen::default());
     let mut tasks = JoinSet::new();
@@ -92,7 +83,6 @@ async fn ten_thousand_tasks_aborted_anywhere_lose_no_permit_and_wedge_nothing() 
             Err(_) => panicked += 1,
         }
     }
-    std::panic::set_hook(hook);
     assert_eq!(done + cancelled + panicked, TASKS);
     assert!(aborts > 0 && cancelled > 0 && panicked > 0, "{done} {cancelled} {panicked}");
 

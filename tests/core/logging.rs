@@ -1,13 +1,13 @@
 //! What is logged, and at which level (R31), as a subscriber sees it.
-#![cfg(feature = "tracing")]
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::fmt::{self, Write as _};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use peer_health::{Clock, HealthConfig, HealthRegistry, ManualClock, SyncError};
-use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
+use tracing_subscriber::layer::{Context, Layer};
+
+use crate::support::{self, log::logged_to};
 
 /// Keeps what is logged: the level, then message and fields as they come.
 #[derive(Clone, Default)]
@@ -43,8 +43,7 @@ fn registry(config: HealthConfig) -> (HealthRegistry<u32>, ManualClock) {
         .with_success_threshold(1)
         .with_open_timeout(Duration::from_secs(1))
         .with_open_multiplier(1.0);
-    let (clock, hand) = Clock::manual();
-    (HealthRegistry::builder().config(config).clock(clock).build().unwrap(), hand)
+    support::registry(config)
 }
 
 fn fail(registry: &HealthRegistry<u32>, peer: u32) {
@@ -54,8 +53,7 @@ fn fail(registry: &HealthRegistry<u32>, peer: u32) {
 /// Does it while everything is logged.
 fn logged(run: impl FnOnce(&Lines)) {
     let lines = Lines::default();
-    let subscriber = tracing_subscriber::registry().with(lines.clone());
-    tracing::subscriber::with_default(subscriber, || run(&lines));
+    logged_to(lines.clone(), || run(&lines));
 }
 
 #[test]
@@ -136,13 +134,7 @@ fn refusals_are_not_logged() {
 #[cfg(feature = "tokio")]
 fn logged_on_paused_time(run: impl Future<Output = ()>) -> Vec<(&'static str, String)> {
     let lines = Lines::default();
-    let subscriber = tracing_subscriber::registry().with(lines.clone());
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build()
-        .unwrap();
-    tracing::subscriber::with_default(subscriber, || runtime.block_on(run));
+    logged_to(lines.clone(), || support::on_paused_time(run));
     std::mem::take(&mut *lines.0.lock().unwrap())
 }
 

@@ -1,5 +1,4 @@
 //! Retry delays: bounds, jitter at the cap, repeatability (R21).
-#![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::collections::HashSet;
 use std::time::Duration;

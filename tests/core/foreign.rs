@@ -1,31 +1,26 @@
 //! Foreign code that panics (R25), place by place, as `CONTRIBUTING.md` lists them: no place in the
 //! table is lost, later listeners hear, the monitor stays in step, the driver goes on, and no outcome
 //! of a permit unwinds.
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-#[path = "foreign/calls.rs"]
 mod calls;
 #[cfg(feature = "tokio")]
-#[path = "foreign/driving.rs"]
 mod driving;
-#[path = "foreign/keys.rs"]
 mod keys;
-#[path = "foreign/listeners.rs"]
 mod listeners;
-#[cfg(feature = "tracing")]
-#[path = "foreign/printing.rs"]
-mod printing;
 #[cfg(feature = "tokio")]
-#[path = "foreign/watching.rs"]
 mod watching;
 
 use std::hash::{Hash, Hasher};
 use std::mem;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU64, Ordering};
 
 use peer_health::{HealthConfig, HealthRegistry, SyncError};
+
+#[cfg(feature = "tracing")]
+use crate::support::log;
+use crate::support::{ends, network};
 
 /// What a panic leaves: something that panics when it is dropped, and leaves the same.
 struct Loud;
@@ -39,11 +34,6 @@ impl Drop for Loud {
 /// Panics without a message, and leaves something that panics when it is dropped.
 fn panics() -> ! {
     resume_unwind(Box::new(Loud))
-}
-
-/// Whether it ends without a panic. What a panic leaves is never dropped.
-fn ends<R>(act: impl FnOnce() -> R) -> Option<R> {
-    catch_unwind(AssertUnwindSafe(act)).map_err(mem::forget).ok()
 }
 
 /// What happens to a key.
@@ -156,18 +146,10 @@ fn config() -> HealthConfig {
         .with_max_peers(PLACES as usize)
 }
 
-fn network() -> SyncError {
-    SyncError::Network("reset".into())
-}
-
 /// Does it while everything is logged, where there is a log.
 fn logged<R>(run: impl FnOnce() -> R) -> R {
     #[cfg(feature = "tracing")]
-    {
-        use tracing_subscriber::layer::SubscriberExt as _;
-        let subscriber = tracing_subscriber::registry().with(printing::Printing);
-        tracing::subscriber::with_default(subscriber, run)
-    }
+    return log::logged_to(log::Printing, run);
     #[cfg(not(feature = "tracing"))]
     run()
 }

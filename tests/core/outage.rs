@@ -1,5 +1,4 @@
 //! The guard against an outage of our own (R30): a node that is cut off does not blame its peers.
-#![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -10,22 +9,14 @@ use peer_health::{
 };
 use proptest::prelude::*;
 
-#[path = "outage/counted.rs"]
-mod counted;
-#[path = "outage/online.rs"]
-mod online;
+use crate::support::{SECOND, network, touchy};
 
-const SECOND: Duration = Duration::from_secs(1);
+mod counted;
+mod online;
 
 /// One failure opens, one success closes, a wait lasts ten seconds, half of the peers may be open.
 fn config() -> HealthConfig {
-    HealthConfig::default()
-        .with_failure_threshold(1)
-        .with_open_timeout(10 * SECOND)
-        .with_open_multiplier(1.0)
-        .with_open_jitter(0.0)
-        .with_success_threshold(1)
-        .with_outage_guard(true)
+    touchy(10 * SECOND).with_outage_guard(true)
 }
 
 struct Node {
@@ -82,10 +73,6 @@ impl Node {
             |e: &&Event<u32>| matches!(e.kind, EventKind::LocalOutage | EventKind::LocalRecovered);
         told.iter().filter(of_outage).map(|e| (e.peer, e.kind)).collect()
     }
-}
-
-fn network() -> SyncError {
-    SyncError::Network("no route to host".into())
 }
 
 #[test]

@@ -1,23 +1,15 @@
 //! Each transition is told once, in order, with no lock held (R25, R29).
-#![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
-use peer_health::{Clock, Event, EventKind, HealthConfig, HealthRegistry, Status, SyncError};
+use peer_health::{Clock, Event, EventKind, HealthConfig, HealthRegistry, Status};
+
+use crate::support::{SECOND, network, panics, touchy};
 
 fn config() -> HealthConfig {
-    HealthConfig::default()
-        .with_failure_threshold(1)
-        .with_open_timeout(Duration::from_secs(1))
-        .with_open_multiplier(1.0)
-        .with_open_jitter(0.0)
-        .with_success_threshold(1)
-}
-
-fn network() -> SyncError {
-    SyncError::Network("test".into())
+    touchy(SECOND)
 }
 
 #[test]
@@ -110,17 +102,14 @@ fn a_listener_may_call_everything_and_panic() {
                 registry.sweep();
                 registry.totals();
             }
-            panic!("only this event is lost");
+            panics("only this event is lost");
         })
         .build()
         .unwrap();
     REGISTRY.set(registry.clone()).unwrap();
-    let hook = std::panic::take_hook();
-    std::panic::set_hook(Box::new(|_| {}));
     registry.acquire(&7).unwrap().failure(network());
     registry.reset(&7);
     registry.acquire(&7).unwrap().failure(network());
-    std::panic::set_hook(hook);
     assert!(told.load(Ordering::SeqCst) > 200);
     assert_eq!(registry.status(&7), Status::Open);
     assert!(registry.len() <= 8);

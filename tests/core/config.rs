@@ -1,6 +1,5 @@
 //! Bad input: a clear error that names field and value, or a warning; never a panic, and nothing
 //! changed.
-#![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::time::Duration;
 

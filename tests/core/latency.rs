@@ -1,23 +1,17 @@
 //! How long a peer's successful calls take, as far as that is known.
-#![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::time::Duration;
 
 use peer_health::{
-    Clock, HealthConfig, HealthRegistry, ManualClock, PeerHandle, Permit, Recorded, Status,
-    SyncError, Window,
+    Clock, HealthConfig, HealthRegistry, ManualClock, PeerHandle, Permit, Recorded, Status, Window,
 };
+
+use crate::support::{self, SECOND, network};
 
 const MS: Duration = Duration::from_millis(1);
 
 fn registry(config: HealthConfig) -> (HealthRegistry<u32>, ManualClock) {
-    let (clock, hand) = Clock::manual();
-    let config = config.with_failure_threshold(1).with_open_timeout(Duration::from_secs(1));
-    (HealthRegistry::builder().config(config).clock(clock).build().unwrap(), hand)
-}
-
-fn network() -> SyncError {
-    SyncError::Network("test".into())
+    support::registry(config.with_failure_threshold(1).with_open_timeout(SECOND))
 }
 
 fn latency(registry: &HealthRegistry<u32>) -> Option<Duration> {

@@ -1,23 +1,12 @@
 //! What counts as a use of a peer, and who goes in which order (R26).
-#![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::time::Duration;
 
 use peer_health::{
-    Clock, ErrorHandler, HealthConfig, HealthRegistry, ManualClock, Reason, Recorded, Status,
-    SyncError,
+    Clock, ErrorHandler, HealthConfig, HealthRegistry, Reason, Recorded, Status, SyncError,
 };
 
-const HOUR: Duration = Duration::from_secs(3600);
-
-fn registry(config: HealthConfig) -> (HealthRegistry<u64>, ManualClock) {
-    let (clock, hand) = Clock::manual();
-    (HealthRegistry::builder().config(config).clock(clock).build().unwrap(), hand)
-}
-
-fn network() -> SyncError {
-    SyncError::Network("test".into())
-}
+use crate::support::{HOUR, network, registry};
 
 /// A peer has failed once, and is used two hours later: it is forgotten an hour after that use,
 /// and not before. What has begun at the failure is handed on.

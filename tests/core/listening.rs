@@ -1,5 +1,4 @@
 //! Listeners that come and go while the registry is in use (R25, R29).
-#![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, Mutex, OnceLock};

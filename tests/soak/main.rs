@@ -13,22 +13,15 @@
 //! is allocated in them does not, and then it is them that RSS shows.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-#[path = "soak/driving.rs"]
 mod driving;
-#[path = "soak/heard.rs"]
 mod heard;
-#[path = "soak/honest.rs"]
 mod honest;
-#[path = "soak/key.rs"]
 mod key;
-#[path = "soak/memory.rs"]
 mod memory;
-#[path = "soak/others.rs"]
 mod others;
-#[path = "foreign/printing.rs"]
-mod printing;
-#[path = "soak/seen.rs"]
 mod seen;
+#[path = "../support/mod.rs"]
+mod support;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -41,6 +34,7 @@ use key::Key;
 use memory::Memory;
 use peer_health::{Clock, HealthConfig, HealthRegistry, Status};
 use seen::Seen;
+use support::random;
 
 type Registry = HealthRegistry<Key>;
 
@@ -152,14 +146,6 @@ fn config() -> HealthConfig {
         .with_open_max(Duration::from_secs(60))
         .with_idle_timeout(Duration::from_secs(60))
         .with_forget_after(Duration::from_secs(600))
-}
-
-/// A number from a thread's own sequence (Marsaglia's xorshift).
-fn random(state: &mut u64) -> u64 {
-    *state ^= *state << 13;
-    *state ^= *state >> 7;
-    *state ^= *state << 17;
-    *state
 }
 
 fn length() -> Duration {

@@ -1,13 +1,12 @@
 //! Good news of a peer (D6): it ends a wait early, and a bad peer gains little by it.
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::time::Duration;
 
 use peer_health::{
-    Clock, HealthConfig, HealthRegistry, ManualClock, OwnedPermit, Recorded, Status, SyncError,
+    Clock, HealthConfig, HealthRegistry, ManualClock, OwnedPermit, Recorded, Status,
 };
 
-const SECOND: Duration = Duration::from_secs(1);
+use crate::support::{SECOND, network};
 
 /// Opens by one failure, for 10 s, 20 s, .. up to a minute and a half.
 fn config() -> HealthConfig {
@@ -23,10 +22,6 @@ fn registry(config: HealthConfig, seed: u64) -> (HealthRegistry<u32>, ManualCloc
     let (clock, hand) = Clock::manual();
     let builder = HealthRegistry::builder().config(config).clock(clock).seed(seed);
     (builder.build().unwrap(), hand)
-}
-
-fn network() -> SyncError {
-    SyncError::Network("reset".into())
 }
 
 fn fail(registry: &HealthRegistry<u32>) -> Recorded {

@@ -9,6 +9,7 @@ use peer_health::{Clock, Failure, RetryBudget, RetryPolicy, SyncCoordinator, Syn
 use tokio::time::sleep;
 
 use super::*;
+use crate::support;
 
 /// A coordinator on paused time, and whom its driver has called.
 struct World {
@@ -94,12 +95,7 @@ impl World {
 }
 
 fn on_paused_time(run: impl Future<Output = ()>) {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build()
-        .unwrap();
-    logged(|| runtime.block_on(run));
+    logged(|| support::on_paused_time(run));
 }
 
 /// Everything that a driver is asked and told, with keys that nobody drops.
@@ -338,15 +334,8 @@ fn a_driver_goes_on_although_nothing_can_be_logged() {
             panics();
         }
     }
-    use tracing_subscriber::layer::SubscriberExt as _;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build()
-        .unwrap();
-    let subscriber = tracing_subscriber::registry().with(Closed);
-    tracing::subscriber::with_default(subscriber, || {
-        runtime.block_on(async {
+    log::logged_to(Closed, || {
+        support::on_paused_time(async {
             let world = world();
             (0..6).for_each(|id| _ = world.driver.request(&world.key(id)));
             sleep(Duration::from_secs(600)).await;

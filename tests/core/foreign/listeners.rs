@@ -129,7 +129,7 @@ mod subscribers {
                 .unwrap();
             let _first = registry.listen(|_| panics());
             let _last = registry.listen(move |event| log.lock().unwrap().push(event.kind));
-            tracing::subscriber::with_default(Panicking { enabled, event }, || {
+            log::subscribed(Panicking { enabled, event }, || {
                 let ended = ends(|| {
                     registry.acquire(&7).unwrap().success();
                     registry.acquire(&7).unwrap().failure(network());
@@ -149,7 +149,7 @@ mod subscribers {
 
     #[test]
     fn configuration_that_makes_no_sense_is_warned_about_in_vain() {
-        tracing::subscriber::with_default(Panicking { enabled: false, event: true }, || {
+        log::subscribed(Panicking { enabled: false, event: true }, || {
             let circuit = peer_health::CircuitBreakerConfig {
                 success_threshold: 0,
                 ..peer_health::CircuitBreakerConfig::default()
@@ -190,9 +190,7 @@ mod subscribers {
                 event.record(&mut Self(Arc::clone(&self.0)));
             }
         }
-        use tracing_subscriber::layer::SubscriberExt as _;
-        let subscriber = tracing_subscriber::registry().with(Text(Arc::clone(&lines)));
-        tracing::subscriber::with_default(subscriber, || {
+        log::logged_to(Text(Arc::clone(&lines)), || {
             let registry = HealthRegistry::builder().config(config()).build().unwrap();
             let permit = registry.acquire(&Unprintable).unwrap();
             assert!(ends(|| permit.failure(network())).is_some());
@@ -205,7 +203,7 @@ mod subscribers {
     #[test]
     fn listeners_hear_before_anything_is_logged() {
         let told: Arc<Mutex<Vec<&str>>> = Arc::default();
-        let (log, last) = (Arc::clone(&told), Arc::clone(&told));
+        let (lines, last) = (Arc::clone(&told), Arc::clone(&told));
         struct Noting(Arc<Mutex<Vec<&'static str>>>);
         impl tracing_subscriber::Layer<tracing_subscriber::Registry> for Noting {
             fn on_event(
@@ -216,12 +214,10 @@ mod subscribers {
                 self.0.lock().unwrap().push("line");
             }
         }
-        use tracing_subscriber::layer::SubscriberExt as _;
         let registry = HealthRegistry::<u32>::new();
         let _first = registry.listen(|_| panics());
         let _last = registry.listen(move |_| last.lock().unwrap().push("heard"));
-        let subscriber = tracing_subscriber::registry().with(Noting(log));
-        tracing::subscriber::with_default(subscriber, || registry.force_open(&7).unwrap());
+        log::logged_to(Noting(lines), || registry.force_open(&7).unwrap());
         assert_eq!(*told.lock().unwrap(), ["heard", "line", "line"]);
     }
 }

@@ -1,6 +1,5 @@
 //! Every permit ends in exactly one way, and a call that is cancelled, panics or hangs wedges
 //! nothing (R5, R8).
-#![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
@@ -10,20 +9,10 @@ use peer_health::{
     OwnedPermit, Permit, Reason, Recorded, Status, SyncError,
 };
 
-fn registry() -> (HealthRegistry<u32>, ManualClock) {
-    let (clock, hand) = Clock::manual();
-    let config = HealthConfig::default()
-        .with_failure_threshold(1)
-        .with_open_timeout(Duration::from_secs(1))
-        .with_open_multiplier(1.0)
-        .with_open_jitter(0.0)
-        .with_success_threshold(1)
-        .with_probe_lease(Duration::from_secs(3));
-    (HealthRegistry::builder().config(config).clock(clock).build().unwrap(), hand)
-}
+use crate::support::{self, SECOND, network, touchy};
 
-fn network() -> SyncError {
-    SyncError::Network("test".into())
+fn registry() -> (HealthRegistry<u32>, ManualClock) {
+    support::registry(touchy(SECOND).with_probe_lease(3 * SECOND))
 }
 
 /// A registry whose peer 7 is due for its one probe.

@@ -1,7 +1,6 @@
 //! The environment variables of `sync_errors`: read, and reported when they do not parse.
 //!
 //! Each case runs in a process of its own: this test program again, with the variables set.
-#![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::process::Command;
 
@@ -35,7 +34,9 @@ fn prints_the_configuration_when_asked() {
 
 fn read(values: [Option<&str>; 4]) -> String {
     let mut child = Command::new(std::env::current_exe().unwrap());
-    child.args(["--exact", "prints_the_configuration_when_asked", "--nocapture"]).env(CHILD, "1");
+    let (_, module) = module_path!().split_once("::").unwrap();
+    let test = format!("{module}::prints_the_configuration_when_asked");
+    child.args(["--exact", &test, "--nocapture"]).env(CHILD, "1");
     for (name, value) in NAMES.into_iter().zip(values) {
         match value {
             Some(value) => child.env(name, value),
@@ -89,11 +90,9 @@ mod log {
     #[cfg(feature = "tracing")]
     pub(crate) fn warnings(run: impl FnOnce()) -> Vec<String> {
         use std::sync::{Arc, Mutex};
-        use tracing_subscriber::layer::SubscriberExt;
         let seen = Arc::new(Mutex::new(Vec::new()));
         let layer = Keep(Arc::clone(&seen));
-        let subscriber = tracing_subscriber::registry().with(layer);
-        tracing::subscriber::with_default(subscriber, run);
+        crate::support::log::logged_to(layer, run);
         std::mem::take(&mut *seen.lock().unwrap())
     }
 

@@ -1,5 +1,4 @@
 //! Whose fault an error of the system is, row by row (R19).
-#![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::io::{Error, ErrorKind as Kind};
 

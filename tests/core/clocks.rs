@@ -1,5 +1,4 @@
 //! Clocks that step back, tell wrong once, or panic (R1).
-#![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,9 +6,11 @@ use std::time::{Duration, SystemTime};
 
 use peer_health::{
     Clock, ErrorHandler, HealthConfig, HealthRegistry, ManualClock, Reason, Recorded, Status,
-    SyncError, Window,
+    Window,
 };
 use proptest::prelude::*;
+
+use crate::support::network;
 
 const SECOND: u64 = 1_000_000_000;
 const DAY: u64 = 86_400 * SECOND;
@@ -78,10 +79,6 @@ impl Node {
         }
         self.registry.end_wait(&peer)
     }
-}
-
-fn network() -> SyncError {
-    SyncError::Network("reset".into())
 }
 
 #[test]

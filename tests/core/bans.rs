@@ -1,5 +1,4 @@
 //! A peer that is forced open for a time (R17).
-#![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -9,7 +8,8 @@ use peer_health::{
     NextAdmission, OwnedPermit, Reason, Recorded, Refused, Status, SyncError, Window,
 };
 
-const HOUR: Duration = Duration::from_secs(3600);
+use crate::support::{HOUR, network};
+
 const MOMENT: Duration = Duration::from_nanos(1);
 
 type Told = Arc<Mutex<Vec<(u64, EventKind)>>>;
@@ -38,10 +38,6 @@ fn banned() -> (HealthRegistry<u32>, ManualClock, Told) {
     registry.force_open_for(&7, HOUR).unwrap();
     hand.advance(HOUR - MOMENT);
     (registry, hand, told)
-}
-
-fn network() -> SyncError {
-    SyncError::Network("reset".into())
 }
 
 fn refusal(admission: Result<OwnedPermit<u32>, Refused>) -> (Reason, Option<Duration>) {

@@ -1,22 +1,10 @@
 //! The registry does not grow, and forgets nobody that it should remember (R26, R27).
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 use std::time::Duration;
 
-use peer_health::{
-    Clock, HealthConfig, HealthRegistry, ManualClock, Recorded, Status, SyncError, Untracked,
-};
+use peer_health::{HealthConfig, HealthRegistry, Recorded, Status, Untracked};
 
-const HOUR: Duration = Duration::from_secs(3600);
-
-fn registry(config: HealthConfig) -> (HealthRegistry<u64>, ManualClock) {
-    let (clock, hand) = Clock::manual();
-    (HealthRegistry::builder().config(config).clock(clock).build().unwrap(), hand)
-}
-
-fn network() -> SyncError {
-    SyncError::Network("test".into())
-}
+use crate::support::{HOUR, network, registry};
 
 fn trip(registry: &HealthRegistry<u64>, peer: u64) {
     while registry.status(&peer) == Status::Closed {

@@ -1,5 +1,4 @@
 //! What is kept of errors is bounded, however long they are (R26).
-#![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::time::Duration;
 

@@ -1,18 +1,18 @@
 //! Windows hold the right calls, at their limits too (R15).
-#![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::time::Duration;
 
-use peer_health::{Clock, HealthConfig, HealthRegistry, ManualClock, SyncError, Window};
+use peer_health::{HealthConfig, HealthRegistry, ManualClock, SyncError, Window};
+
+use crate::support;
 
 /// A registry that never opens a circuit and keeps a window.
 fn watching(window: Window) -> (HealthRegistry<u32>, ManualClock) {
-    let (clock, hand) = Clock::manual();
     let config = HealthConfig::default()
         .with_failure_threshold(None)
         .with_window(window)
         .with_slow_call(Duration::from_secs(1));
-    (HealthRegistry::builder().config(config).clock(clock).build().unwrap(), hand)
+    support::registry(config)
 }
 
 fn call(registry: &HealthRegistry<u32>, failed: bool, slow: bool) {

@@ -10,11 +10,8 @@ use peer_health::{
     SyncCoordinator, WaitReason,
 };
 
-use crate::coordination::{
-    Answer, Peers, coordinator, ms, network, ours, pass, registry, request, touchy,
-};
-
-const SECOND: Duration = Duration::from_secs(1);
+use crate::peers::{Answer, Peers, coordinator, ms, ours, pass, registry, request, touchy};
+use crate::support::{SECOND, network};
 
 #[tokio::test(start_paused = true)]
 async fn trouble_is_over_with_the_first_call_begun_since_that_ends_well_however_long_it_takes() {
@@ -206,7 +203,7 @@ async fn tokens_come_back_with_time() {
         assert_eq!(coordinator.budget().allows_retry(), minute >= 9, "after {minute} minutes");
     }
     let fixed = RetryBudget::new(10, 0.1).unwrap();
-    let coordinator = crate::coordination::coordinator(&registry).budget(fixed).build().unwrap();
+    let coordinator = crate::peers::coordinator(&registry).budget(fixed).build().unwrap();
     (0..5).for_each(|_| coordinator.budget().failed());
     pass(Duration::from_secs(3600)).await;
     assert_eq!(coordinator.budget().milli_tokens(), 5000, "it was given no refill");

@@ -1,6 +1,11 @@
 //! Good news of peers: what it speeds up, and what it may not.
 
-use super::*;
+use std::time::Duration;
+
+use peer_health::{Failure, Status, SyncError};
+
+use crate::peers::{Answer, Peers, answer, coordinator, ms, ours, pass, registry, request, touchy};
+use crate::support::network;
 
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_is_reachable_is_called_as_a_probe_whatever_its_wait_was() {

@@ -1,34 +1,14 @@
 //! `SyncDriver`: who is called and when; news from outside; trouble of our own; and how calls and
 //! drivers end.
-#![cfg(feature = "tokio")]
-#![allow(clippy::unwrap_used, reason = "tests")]
-
-#[path = "coordination/circuits.rs"]
-mod circuits;
-mod coordination;
-#[path = "coordination/endings.rs"]
-mod endings;
-#[path = "coordination/keys.rs"]
-mod keys;
-#[path = "coordination/many.rs"]
-mod many;
-#[path = "coordination/news.rs"]
-mod news;
-#[path = "coordination/ours.rs"]
-mod ours;
-#[path = "coordination/places.rs"]
-mod places;
 
 use std::time::Duration;
 
-use coordination::{
-    Answer, Peers, answer, coordinator, ms, network, ours, pass, registry, request, touchy,
-};
 use peer_health::{Failure, Fault, HealthConfig, RetryBudget, Status, SyncError};
 
-fn fails(times: usize) -> impl Iterator<Item = Answer> {
-    std::iter::repeat_n(Answer::Fails(network().into()), times)
-}
+use crate::peers::{
+    Answer, Peers, answer, coordinator, fails, ms, ours, pass, registry, request, touchy,
+};
+use crate::support::network;
 
 #[tokio::test(start_paused = true)]
 async fn requests_become_one_call_and_one_more_while_it_is_made() {

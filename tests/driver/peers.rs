@@ -1,5 +1,4 @@
 //! What the tests of the coordinator share: peers that answer as they are told, and ways to poll.
-#![allow(dead_code, reason = "not each test asks for all of it")]
 
 use std::collections::{HashMap, VecDeque};
 use std::future::{pending, poll_fn};
@@ -14,9 +13,7 @@ use peer_health::{
 };
 use tokio::time::{Instant, sleep};
 
-pub(crate) fn network() -> SyncError {
-    SyncError::Network("reset".into())
-}
+use crate::support::{self, network, panics};
 
 /// A failure of this node.
 pub(crate) fn ours() -> Failure {
@@ -29,12 +26,7 @@ pub(crate) const fn ms(n: u64) -> Duration {
 
 /// A circuit that one failure opens for a minute, and one success closes.
 pub(crate) fn touchy() -> HealthConfig {
-    HealthConfig::default()
-        .with_failure_threshold(1)
-        .with_success_threshold(1)
-        .with_open_timeout(Duration::from_secs(60))
-        .with_open_multiplier(1.0)
-        .with_open_jitter(0.0)
+    support::touchy(Duration::from_secs(60))
 }
 
 /// A registry on tokio's clock.
@@ -59,6 +51,11 @@ pub(crate) enum Answer {
     Takes(Duration),
     Hangs,
     Panics,
+}
+
+/// So many failures that count against the peer.
+pub(crate) fn fails(times: usize) -> impl Iterator<Item = Answer> {
+    std::iter::repeat_n(Answer::Fails(network().into()), times)
 }
 
 /// All peers: each answers as it is told to, and then well.
@@ -174,16 +171,4 @@ pub(crate) async fn poll_once<F: Future + ?Sized>(mut future: Pin<&mut F>) -> Op
         Poll::Ready(output) => Some(output),
         Poll::Pending => None,
     }
-}
-
-/// A number that looks random and belongs to `n` (the finalizer of SplitMix64).
-pub(crate) fn scramble(n: u64) -> u64 {
-    let x = (n.wrapping_add(0x9E37_79B9_7F4A_7C15) ^ (n >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    let x = (x ^ (x >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    x ^ (x >> 31)
-}
-
-/// A panic that is meant: the hook is not told of it, and prints nothing.
-pub(crate) fn panics(what: &'static str) -> ! {
-    std::panic::resume_unwind(Box::new(what))
 }

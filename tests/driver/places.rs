@@ -7,12 +7,10 @@ use std::time::Duration;
 use peer_health::{HealthConfig, HealthRegistry, SyncCoordinator, SyncError, WaitReason};
 use tokio::task::JoinSet;
 
-use crate::coordination::{
-    Answer, Peers, answer, coordinator, ms, network, ours, pass, poll_once, registry, request,
-    touchy,
+use crate::peers::{
+    Answer, Peers, answer, coordinator, ms, ours, pass, poll_once, registry, request, touchy,
 };
-
-const SECOND: Duration = Duration::from_secs(1);
+use crate::support::{SECOND, network};
 
 fn lasting() -> HealthConfig {
     touchy().with_failure_threshold(1000)

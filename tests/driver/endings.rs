@@ -6,10 +6,10 @@ use std::time::Duration;
 use peer_health::{HealthRegistry, Status, SyncCoordinator, SyncError};
 use tokio::task::yield_now;
 
-use crate::coordination::{
-    Answer, Peers, answer, coordinator, ms, network, ours, pass, poll_once, registry, request,
-    touchy,
+use crate::peers::{
+    Answer, Peers, answer, coordinator, ms, ours, pass, poll_once, registry, request, touchy,
 };
+use crate::support::network;
 
 fn world() -> (HealthRegistry<u32>, SyncCoordinator<u32>, Peers) {
     let registry = registry(touchy());

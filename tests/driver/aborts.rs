@@ -14,7 +14,8 @@ use tokio::sync::Barrier;
 use tokio::task::{JoinSet, yield_now};
 use tokio::time::timeout;
 
-use crate::coordination::{ours, panics, scramble};
+use crate::peers::ours;
+use crate::support::{panics, scramble};
 
 const TASKS: u64 = 10_000;
 const PEERS: u64 = 16;

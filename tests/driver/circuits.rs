@@ -8,11 +8,9 @@ use peer_health::{
     SyncFailed, WaitReason,
 };
 
-use crate::coordination::{
-    Answer, Peers, answer, coordinator, ms, network, pass, registry, request, touchy,
-};
+use crate::peers::{Answer, Peers, answer, coordinator, ms, pass, registry, request, touchy};
+use crate::support::{SECOND, network};
 
-const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(24 * 3600);
 

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use peer_health::{HealthConfig, HealthRegistry, SyncCoordinator, SyncDriver, SyncError};
 
-use crate::coordination::{pass, scramble};
+use crate::peers::pass;
+use crate::support::scramble;
 
 const PEERS: u64 = 100_000;
 

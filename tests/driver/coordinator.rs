@@ -1,20 +1,10 @@
 //! `SyncCoordinator::sync` and `sync_all`: admission, deadline, retries, limits, budgets, and what
 //! a future leaves behind that is dropped at any of its awaits.
-#![cfg(feature = "tokio")]
-#![allow(clippy::unwrap_used, reason = "tests")]
-
-#[path = "coordination/aborts.rs"]
-mod aborts;
-mod coordination;
 
 use std::cell::Cell;
 use std::pin::pin;
 use std::time::Duration;
 
-use coordination::{
-    Answer, Peers, answer, coordinator, even, ms, network, panics, pass, poll_once, registry,
-    touchy,
-};
 use futures_util::StreamExt;
 use peer_health::{
     Clock, Failure, Fault, HealthConfig, HealthRegistry, Reason, RetryBudget, RetryPolicy, Status,
@@ -22,9 +12,10 @@ use peer_health::{
 };
 use tokio::task::{JoinSet, yield_now};
 
-fn fails(times: usize) -> impl Iterator<Item = Answer> {
-    std::iter::repeat_n(Answer::Fails(network().into()), times)
-}
+use crate::peers::{
+    Answer, Peers, answer, coordinator, even, fails, ms, pass, poll_once, registry, touchy,
+};
+use crate::support::{network, panics};
 
 #[tokio::test(start_paused = true)]
 async fn an_operation_is_tried_again_until_it_succeeds() {

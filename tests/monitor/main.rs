@@ -1,47 +1,34 @@
 //! A registry as asynchronous code watches it: nothing is missed, nothing is left behind, and what
 //! is known of all peers is what a scan would find.
-#![cfg(feature = "tokio")]
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::time::Duration;
 
 use peer_health::{
     Clock, Event, EventKind, Events, HealthConfig, HealthMonitor, HealthRegistry, ManualClock,
-    Notice, Status, SyncError,
+    Notice, Status,
 };
 use tokio::time::timeout;
 
-#[path = "monitor/choosing.rs"]
 mod choosing;
-#[path = "monitor/counting.rs"]
 mod counting;
-#[path = "monitor/foreign.rs"]
 mod foreign;
-#[path = "monitor/waiting.rs"]
+#[path = "../support/mod.rs"]
+mod support;
 mod waiting;
-#[path = "monitor/waking.rs"]
 mod waking;
+
+use support::{SECOND, network, touchy};
 
 /// Longer than anything takes; what is not done by then is not coming.
 const NEVER: Duration = Duration::from_secs(20);
 
 fn config() -> HealthConfig {
-    HealthConfig::default()
-        .with_failure_threshold(1)
-        .with_open_timeout(Duration::from_secs(5))
-        .with_open_multiplier(1.0)
-        .with_open_jitter(0.0)
-        .with_success_threshold(1)
-        .with_probe_lease(Duration::from_secs(30))
-}
-
-fn network() -> SyncError {
-    SyncError::Network("test".into())
+    touchy(5 * SECOND).with_probe_lease(30 * SECOND)
 }
 
 fn manual() -> (HealthMonitor<u32>, ManualClock) {
-    let (clock, hand) = Clock::manual();
-    let registry = HealthRegistry::builder().config(config()).clock(clock).build().unwrap();
+    let (registry, hand) = support::registry(config());
     (HealthMonitor::builder(registry).capacity(4).seed(1).build().unwrap(), hand)
 }
 

@@ -3,10 +3,6 @@
 //!
 //! Each assertion also passes the failure through a permit: what counts opens a circuit that opens
 //! on the first failure, what is neutral does not.
-#![cfg(feature = "iroh")]
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
-
-mod endpoints;
 
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
@@ -32,7 +28,7 @@ use peer_health::iroh::{Codes, Ending, REFUSED_RETRY_AFTER};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::Notify;
 
-use endpoints::{
+use crate::endpoints::{
     ALPN, Mortal, Pair, Stream, address, address_of, answering, assert_counts, assert_neutral,
     assert_rejected_by_us, bound, dead_port, dial_error, in_time, node, somebody, soon_tired,
     strict_registry, why, why_not,

@@ -1,7 +1,7 @@
 //! What real endpoints do when something breaks, and what that does to a circuit: the hooks, dials
 //! with a deadline, the codes of an application, and our own shutdown.
 //!
-//! Where each fault is provoked (here, or in `iroh_errors.rs`, whose assertions also pass each
+//! Where each fault is provoked (here, or in `errors.rs`, whose assertions also pass each
 //! failure through a permit):
 //!
 //! | injected | test |
@@ -19,10 +19,6 @@
 //! | own endpoint closed | `errors::closing_our_own_endpoint_under_a_connection_does_not_blame_the_peer`, `our_own_shutdown_with_many_calls_in_flight_opens_no_circuit` |
 //! | garbage, too long, truncated | `errors::garbage_instead_of_a_message_is_a_protocol_error_of_the_peer`, `errors::a_body_that_exceeds_the_limit_is_a_protocol_error_of_the_peer`, `errors::a_body_that_ends_early_is_a_protocol_error_of_the_peer` |
 //! | corrupt automerge message | `errors::a_message_with_a_broken_change_is_a_protocol_error_of_the_peer` |
-#![cfg(feature = "iroh")]
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
-
-mod endpoints;
 
 use std::io;
 use std::net::UdpSocket;
@@ -45,7 +41,7 @@ use peer_health::{
 use tokio::io::AsyncReadExt;
 use tokio::sync::{Notify, mpsc};
 
-use endpoints::{
+use crate::endpoints::{
     ALPN, DEADLINE, Mortal, Pair, Stream, address, address_of, answering, assert_counts,
     assert_neutral, assert_rejected_by_us, bound, dead_port, dial_error, in_time, node, somebody,
     soon_tired, strict_registry, take_everything, why_not,

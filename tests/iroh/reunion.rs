@@ -1,8 +1,4 @@
 //! A driver, the hooks of its endpoint, and a peer that goes and comes back with the same key.
-#![cfg(feature = "iroh")]
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
-
-mod endpoints;
 
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
@@ -14,19 +10,12 @@ use peer_health::{
 };
 use tokio::sync::mpsc;
 
-use endpoints::{ALPN, DEADLINE, Mortal, address_of, bound, in_time, node, take_everything};
-
-const HOUR: Duration = Duration::from_secs(3600);
+use crate::endpoints::{ALPN, DEADLINE, Mortal, address_of, bound, in_time, node, take_everything};
+use crate::support::{HOUR, touchy};
 
 #[tokio::test]
 async fn a_driver_calls_a_peer_that_comes_back_whatever_its_wait_was() {
-    let config = HealthConfig::default()
-        .with_failure_threshold(1)
-        .with_success_threshold(1)
-        .with_open_timeout(HOUR)
-        .with_open_multiplier(1.0)
-        .with_open_jitter(0.0)
-        .with_open_max(HOUR);
+    let config = touchy(HOUR).with_open_max(HOUR);
     let registry = HealthRegistry::builder().config(config).build().unwrap();
     let (tell, mut turns) = mpsc::unbounded_channel();
     let _listening = registry.listen(move |event| {

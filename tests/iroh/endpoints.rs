@@ -1,6 +1,5 @@
 //! Real endpoints for tests, loopback only: no relay, no discovery, no packet leaves the machine.
 //! Nothing sleeps; whatever is waited for has a deadline.
-#![allow(dead_code, reason = "each file of tests uses a part")]
 
 use std::future::Future;
 use std::mem::discriminant;
@@ -16,9 +15,11 @@ use iroh::endpoint::{
 };
 use iroh::{Endpoint, EndpointAddr, EndpointId, RelayMode, SecretKey};
 use peer_health::Fault::{self, Local};
-use peer_health::{Clock, Failure, HealthConfig, HealthRegistry, PeerKey, Recorded, SyncError};
+use peer_health::{Failure, HealthRegistry, PeerKey, Recorded, SyncError};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+
+use crate::support::{self, touchy};
 
 pub(crate) const ALPN: &[u8] = b"peer-health/test";
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
@@ -72,12 +73,7 @@ fn assert_circuit(counts: bool, failure: &Failure) {
 /// A registry that opens a circuit on the first failure and closes it on the first success. Its
 /// time stands still: no wait is over by itself.
 pub(crate) fn strict_registry<K: PeerKey>() -> HealthRegistry<K> {
-    let config = HealthConfig::default()
-        .with_failure_threshold(1)
-        .with_success_threshold(1)
-        .with_open_timeout(OPEN_TIMEOUT)
-        .with_open_jitter(0.0);
-    HealthRegistry::builder().config(config).clock(Clock::manual().0).build().unwrap()
+    support::registry(touchy(OPEN_TIMEOUT)).0
 }
 
 pub(crate) async fn in_time<F: Future>(future: F) -> F::Output {

@@ -1,22 +1,18 @@
 //! What users of peat-mesh's `sync_errors` rely on, on the names at the crate root (R19 to R24).
-#![cfg(feature = "endpoint-id")]
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 use std::collections::HashMap;
 use std::time::Duration;
 
 use iroh_base::{EndpointId, SecretKey};
 use peer_health::{
-    CircuitBreakerConfig, CircuitState, Clock, ErrorHandler, ErrorSeverity, HealthConfig,
-    HealthRegistry, ManualClock, PeerHealthTracker, RetryPolicy, SyncError, SyncErrorHandler,
+    CircuitBreakerConfig, CircuitState, ErrorHandler, ErrorSeverity, HealthConfig, ManualClock,
+    PeerHealthTracker, RetryPolicy, SyncError, SyncErrorHandler,
 };
+
+use crate::support::{self, network};
 
 fn peer(n: u8) -> EndpointId {
     SecretKey::from_bytes(&[n; 32]).public()
-}
-
-fn network() -> SyncError {
-    SyncError::Network("test".into())
 }
 
 fn config(failures: u32, wait: Duration, successes: u32) -> HealthConfig {
@@ -27,8 +23,7 @@ fn config(failures: u32, wait: Duration, successes: u32) -> HealthConfig {
 }
 
 fn timed(config: HealthConfig) -> (SyncErrorHandler, ManualClock) {
-    let (clock, hand) = Clock::manual();
-    let registry = HealthRegistry::builder().config(config).clock(clock).build().unwrap();
+    let (registry, hand) = support::registry(config);
     (ErrorHandler::with_registry(registry), hand)
 }
 

@@ -1,24 +1,22 @@
 //! The real caller of `sync_errors`, reduced: refuse while `is_circuit_open`, else call and report.
 //! Its circuits recover (R22).
-#![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use peer_health::{
-    CircuitState, Clock, ErrorHandler, HealthConfig, HealthRegistry, ManualClock, SyncError,
-};
+use peer_health::{CircuitState, ErrorHandler, HealthConfig, ManualClock, SyncError};
+
+use crate::support;
 
 fn handler(successes: u32) -> (ErrorHandler<u32>, ManualClock) {
-    let (clock, hand) = Clock::manual();
     let config = HealthConfig::default()
         .with_failure_threshold(5)
         .with_open_timeout(Duration::from_secs(5))
         .with_open_multiplier(1.0)
         .with_open_jitter(0.0)
         .with_success_threshold(successes);
-    let registry = HealthRegistry::builder().config(config).clock(clock).build().unwrap();
+    let (registry, hand) = support::registry(config);
     (ErrorHandler::with_registry(registry), hand)
 }
 

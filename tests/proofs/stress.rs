@@ -1,12 +1,8 @@
 //! Real threads: nothing is lost, nothing is counted twice, nobody waits for anybody (R8, R9, R13,
 //! R25 to R29).
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
-#[path = "stress/history.rs"]
 mod history;
-#[path = "stress/storm.rs"]
 mod storm;
-#[path = "stress/worker.rs"]
 mod worker;
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -16,8 +12,10 @@ use std::time::{Duration, Instant};
 
 use peer_health::{
     Clock, EventKind, HealthConfig, HealthRegistry, PeerTotals, Permit, Reason, Recorded, Refusals,
-    Status, SyncError,
+    Status,
 };
+
+use crate::support::{network, random};
 
 const THREADS: u64 = 64;
 const OPERATIONS: u64 = 10_000_000;
@@ -83,18 +81,6 @@ impl Seen {
         let Refusals { open, probes_in_flight, forced_open, .. } = totals.refused;
         assert_eq!(open + probes_in_flight + forced_open, sum(|seen| seen.refused));
     }
-}
-
-fn network() -> SyncError {
-    SyncError::Network(String::new())
-}
-
-/// A number from a thread's own sequence (Marsaglia's xorshift).
-fn random(state: &mut u64) -> u64 {
-    *state ^= *state << 13;
-    *state ^= *state >> 7;
-    *state ^= *state << 17;
-    *state
 }
 
 /// One test at a time: each has enough threads of its own.
@@ -224,7 +210,7 @@ fn storms_in_a_table_that_is_too_small_lose_nothing_either() {
 }
 
 #[test]
-#[ignore = "one hour: cargo test --release --test stress -- --ignored"]
+#[ignore = "one hour: cargo test --release --test proofs -- --ignored"]
 fn an_hour_of_storms_loses_nothing() {
     storms(Duration::from_secs(3600));
 }

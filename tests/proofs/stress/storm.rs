@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use peer_health::{Clock, HalfOpenMode, HealthConfig, HealthRegistry, Reason, Status, Window};
 
+use super::Seen;
 use super::history::History;
 use super::worker::Worker;
-use super::{Seen, random};
+use crate::support::random;
 
 const THREADS: u64 = 16;
 /// The most probes that a half-open phase may have.

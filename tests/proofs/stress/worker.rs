@@ -8,8 +8,9 @@ use peer_health::{
     SyncError,
 };
 
+use super::Seen;
 use super::storm::{MICROSECOND, OPEN_MAX, PROBES, Peer, config};
-use super::{Seen, network, random};
+use crate::support::{network, random};
 
 const OPERATIONS: u64 = 20_000;
 

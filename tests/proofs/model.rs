@@ -2,11 +2,8 @@
 //! it can (`model/reference.rs`): after every operation both must have answered the same and look
 //! the same.
 //!
-//! `PROPTEST_CASES=100000 cargo test --test model` looks further.
+//! `PROPTEST_CASES=100000 cargo test --test proofs model` looks further.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
-
-#[path = "model/reference.rs"]
 mod reference;
 
 use std::sync::{Arc, Mutex};

@@ -1,5 +1,4 @@
 //! The shape of the source: floors, one door to shared memory, reasons for every ordering.
-#![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::collections::BTreeMap;
 use std::fs;

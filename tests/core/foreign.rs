@@ -20,7 +20,7 @@ use peer_health::{HealthConfig, HealthRegistry, SyncError};
 
 #[cfg(feature = "tracing")]
 use crate::support::log;
-use crate::support::{ends, network};
+use crate::support::{self, ends, network};
 
 /// What a panic leaves: something that panics when it is dropped, and leaves the same.
 struct Loud;

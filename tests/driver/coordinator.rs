@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use peer_health::{
-    Clock, Failure, Fault, HealthConfig, HealthRegistry, Reason, RetryBudget, RetryPolicy, Status,
+    Failure, Fault, HealthConfig, HealthRegistry, Reason, RetryBudget, RetryPolicy, Status,
     SyncCoordinator, SyncError, SyncFailed, Window,
 };
 use tokio::task::{JoinSet, yield_now};
@@ -15,7 +15,7 @@ use tokio::task::{JoinSet, yield_now};
 use crate::peers::{
     Answer, Peers, answer, coordinator, even, fails, ms, pass, poll_once, registry, touchy,
 };
-use crate::support::{network, panics};
+use crate::support::{self, network, panics};
 
 #[tokio::test(start_paused = true)]
 async fn an_operation_is_tried_again_until_it_succeeds() {
@@ -179,8 +179,7 @@ async fn a_permit_is_taken_after_the_slot_so_no_probe_waits_in_the_queue() {
 async fn the_latency_is_tokios_and_the_queue_is_not_in_it() {
     let config = HealthConfig::default().with_window(Window::count(10)).with_slow_call(ms(200));
     // This clock stands still: what the window sees was stated.
-    let (clock, _hand) = Clock::manual();
-    let registry = HealthRegistry::builder().config(config).clock(clock).build().unwrap();
+    let (registry, _hand) = support::registry(config);
     let peers = Peers::new();
     peers.tell(1, [Answer::Takes(ms(200))]);
     peers.tell(2, [Answer::Takes(ms(199))]);

@@ -35,8 +35,8 @@ use peer_health::Fault::{Link, Local, Nobody, Peer};
 use peer_health::SyncError::{Network, PeerNotFound, Protocol, ResourceExhaustion, State};
 use peer_health::iroh::{Codes, Ending, HealthHooks, REFUSED_RETRY_AFTER, connect};
 use peer_health::{
-    CallError, Clock, ErrorHandler, Failure, HealthConfig, HealthRegistry, Reason, Recorded,
-    Status, SyncError,
+    CallError, ErrorHandler, Failure, HealthConfig, HealthRegistry, Reason, Recorded, Status,
+    SyncError,
 };
 use tokio::io::AsyncReadExt;
 use tokio::sync::{Notify, mpsc};
@@ -46,6 +46,7 @@ use crate::endpoints::{
     assert_neutral, assert_rejected_by_us, bound, dead_port, dial_error, in_time, node, somebody,
     soon_tired, strict_registry, take_everything, why_not,
 };
+use crate::support;
 
 const OTHER: &[u8] = b"peer-health/other";
 /// Shorter than anything that iroh does by itself.
@@ -550,9 +551,8 @@ async fn our_own_shutdown_with_many_calls_in_flight_opens_no_circuit() {
 async fn a_dial_that_the_hook_looks_at_is_no_question_of_the_caller() {
     let second = Duration::from_secs(1);
     for (asks, streak) in [(false, 1), (true, 2)] {
-        let (clock, hand) = Clock::manual();
         let config = HealthConfig::default().with_failure_window(10 * second);
-        let registry = HealthRegistry::builder().config(config).clock(clock).build().unwrap();
+        let (registry, hand) = support::registry(config);
         let (handler, peer) = (ErrorHandler::with_registry(registry.clone()), somebody());
         let hooks = HealthHooks::new(registry.clone());
         let lost = || SyncError::Network("lost".into());

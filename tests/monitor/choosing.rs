@@ -205,9 +205,7 @@ fn a_peer_that_recovered_is_picked_as_often_as_one_that_never_failed() {
 
 #[test]
 fn a_circuit_that_is_half_open_for_too_long_is_picked_so_that_it_is_probed_again() {
-    let (clock, hand) = Clock::manual();
-    let config = config().with_half_open_max(Duration::from_secs(60));
-    let registry = HealthRegistry::builder().config(config).clock(clock).build().unwrap();
+    let (registry, hand) = support::registry(config().with_half_open_max(Duration::from_secs(60)));
     let monitor = HealthMonitor::new(registry.clone());
     fail(&monitor, 1);
     hand.advance(Duration::from_secs(5));

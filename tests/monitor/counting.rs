@@ -65,8 +65,7 @@ fn a_summary_follows_a_peer_through_all_its_states() {
 
 #[test]
 fn the_worst_are_those_that_opened_most_often_and_no_more_than_asked_for() {
-    let (clock, hand) = Clock::manual();
-    let registry = HealthRegistry::builder().config(config()).clock(clock).build().unwrap();
+    let (registry, hand) = support::registry(config());
     let monitor = HealthMonitor::builder(registry.clone()).worst(2).build().unwrap();
     for round in 0..4 {
         for peer in round..4 {
@@ -159,9 +158,8 @@ fn two_who_turn_a_circuit_side_by_side_leave_nothing_stale() {
 #[test]
 fn after_a_storm_a_summary_says_what_a_scan_finds() {
     for round in 0..8 {
-        let (clock, hand) = Clock::manual();
         let config = config().with_max_peers(40).with_open_timeout(Duration::from_nanos(500));
-        let registry = HealthRegistry::builder().config(config).clock(clock).build().unwrap();
+        let (registry, hand) = support::registry(config);
         let first = naming_all(&registry);
         let storm = |thread: u64| {
             let mut random = thread.wrapping_mul(0x9E37_79B9) + round * 77 + 1;

@@ -34,7 +34,7 @@ use key::Key;
 use memory::Memory;
 use peer_health::{Clock, HealthConfig, HealthRegistry, Status};
 use seen::Seen;
-use support::random;
+use support::{HOUR, random};
 
 type Registry = HealthRegistry<Key>;
 
@@ -46,7 +46,6 @@ const HONEST: u64 = 100;
 const CHURN: u64 = 1_000;
 const PANICS: u64 = 2_000;
 const STRANGERS: u64 = 1 << 32;
-const HOUR: Duration = Duration::from_secs(3600);
 /// RSS is judged from then on, in runs that last twice as long.
 const WARM_UP: Duration = Duration::from_secs(600);
 /// The p99.9 of the honest peers' calls, in processor time, may be so many times that of calls to a table

@@ -28,8 +28,7 @@ fn an_error_that_cannot_be_converted_is_nobodys_fault() {
 
 #[test]
 fn an_operation_that_panics_is_abandoned_and_frees_its_probe() {
-    let (clock, hand) = peer_health::Clock::manual();
-    let registry = HealthRegistry::<u32>::builder().config(config()).clock(clock).build().unwrap();
+    let (registry, hand) = support::registry::<u32>(config());
     registry.acquire(&7).unwrap().failure(network());
     hand.advance(std::time::Duration::from_secs(60));
     let called = ends(|| registry.call(&7, || -> Result<(), SyncError> { panics() }));

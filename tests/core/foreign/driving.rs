@@ -9,7 +9,6 @@ use peer_health::{Clock, Failure, RetryBudget, RetryPolicy, SyncCoordinator, Syn
 use tokio::time::sleep;
 
 use super::*;
-use crate::support;
 
 /// A coordinator on paused time, and whom its driver has called.
 struct World {

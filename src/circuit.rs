@@ -12,14 +12,14 @@
 //!  ForcedOpen for a time -> Closed (reset): first admission or report after that
 //! ```
 //!
-//! A step takes a [`Circuit`] and says what it becomes, what to answer, and which transitions that
-//! is; it reads no clock, keeps no lock and has no effect. Whoever installs the new value by a
-//! compare-and-swap has made the step, and alone reports its transitions (R13). Since all of a
-//! circuit is one value, admission, slot count, deadline and generation change together (R4), and
-//! a snapshot is one state.
+//! A step takes a [`Circuit`] and returns the value that follows it, the answer to the caller, and the
+//! events of its transitions; a step reads no clock, takes no lock and has no effect. The thread that
+//! installs the new value by a compare-and-swap has made the step, and it alone reports the events (R13). A
+//! circuit is one value, so admission, slot count, deadline and generation change together (R4), and a
+//! snapshot shows one state.
 //!
-//! Every transition and every control begins a new phase with the next generation. A permit names
-//! the generation that gave it, so an outcome of a phase that is over is recognised as late (R9).
+//! Every transition and every control begins a new phase with the next generation. A permit names the
+//! generation that gave it, so the circuit recognises an outcome of an earlier phase as late (R9).
 
 use std::time::Duration;
 
@@ -45,11 +45,10 @@ pub(crate) use half_open::HalfOpen;
 pub(crate) use news::News;
 pub(crate) use step::{Emitted, Step};
 
-/// Everything about a circuit that must be seen together.
+/// The state of a circuit that threads must see together.
 #[derive(Debug, Clone)]
 pub(crate) struct Circuit {
-    /// The number of this value among those of its tracker: see [`word`](crate::word). No step looks
-    /// at it.
+    /// The number of this value among those of its tracker (see [`word`](crate::word)); no step reads it.
     pub(crate) epoch: u32,
     pub(crate) generation: u64,
     pub(crate) phase: Phase,
@@ -62,11 +61,11 @@ pub(crate) enum Phase {
     Closed(Option<Sliding>),
     Open(Open),
     HalfOpen(Box<HalfOpen>),
-    /// Until a reset, or until the ban ends.
+    /// The phase lasts until a reset, or until the ban ends.
     ForcedOpen(Option<Ban>),
     Disabled,
     MetricsOnly(Option<Sliding>),
-    /// The tracker is no longer the peer's; no phase follows.
+    /// The tracker has left the table; no phase follows.
     Removed,
 }
 
@@ -75,7 +74,7 @@ pub(crate) enum Phase {
 pub(crate) struct Open {
     pub(crate) opened_at: Tick,
     pub(crate) wait: u64,
-    /// Half-open phases that failed since the circuit was last closed (R16).
+    /// The number of half-open phases that failed since the circuit was last closed (R16).
     pub(crate) failed_half_opens: u32,
     pub(crate) news: News,
 }
@@ -90,54 +89,54 @@ impl Open {
     }
 }
 
-/// What decides besides the phase, and where what is counted beside the circuit begins.
+/// The part of the state that outlasts a phase, and where the counts outside the circuit begin.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Health {
-    /// While Open and HalfOpen, the streak of the trip.
+    /// The failures in a row; while Open and HalfOpen, those of the trip.
     pub(crate) run: FailureRun,
-    /// When the last failure came that a step has counted (R14).
+    /// The time of the last failure that a step counted (R14).
     pub(crate) failed_at: Tick,
-    /// How often the circuit was reset: errors of an earlier era are not shown.
+    /// The number of resets; errors of an earlier era are not shown.
     pub(crate) era: u32,
-    /// The successes there had been at the last reset.
+    /// The total of successes at the last reset.
     pub(crate) successes_before: u64,
 }
 
-/// A permit's right: the phase it belongs to.
+/// The phase that a permit belongs to, and the permit's probe slot in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Ticket {
     pub(crate) generation: u64,
-    /// When it was given; unknown where nobody was going to ask (R14).
+    /// The time of admission; `None` where no streak rule needs it (R14).
     pub(crate) start: Option<Tick>,
     pub(crate) probe: Option<u32>,
 }
 
 impl Ticket {
-    /// Given without a look at the time.
+    /// A ticket that was given without reading the clock.
     #[inline]
     pub(crate) fn quiet(generation: u64) -> Self {
         Self { generation, start: None, probe: None }
     }
 }
 
-/// What became of a call, or what was reported without one.
+/// The outcome of a call, or what a caller reported without a permit.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Report<'a> {
     pub(crate) outcome: Outcome,
     pub(crate) failure: Option<&'a Failure>,
     pub(crate) latency: Option<u64>,
-    /// What was noted beside the circuit: see [`Noted`].
+    /// The notes that the tracker keeps outside the circuit.
     pub(crate) noted: Noted,
 }
 
-/// What steps are told of what is noted beside a circuit.
+/// What a step needs of the notes that the tracker keeps outside the circuit.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Noted {
-    /// Successes so far, for display.
+    /// The successes so far, for display.
     pub(crate) successes: u64,
-    /// When the last failure came that was counted without a step (R14).
+    /// The time of the last failure that the word counted without a step (R14).
     pub(crate) failed_at: Tick,
-    /// When `is_circuit_open` last said no while a streak was running, since the last failure (R14).
+    /// The time at which `is_circuit_open` last returned false in a streak, after the last failure (R14).
     pub(crate) announced: Option<Tick>,
 }
 
@@ -156,14 +155,14 @@ impl Report<'_> {
     }
 }
 
-/// The circumstances of a step: one configuration (R18), one moment, and whose circuit it is.
+/// The inputs of a step: one configuration (R18), one moment, the peer's salt, the outage limiter's word.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct StepContext<'a> {
     pub(crate) rules: &'a Arc<Rules>,
     pub(crate) now: Tick,
-    /// A hash of the registry's seed and the peer.
+    /// The hash of the registry's seed and the peer.
     pub(crate) salt: u64,
-    /// Whether a trip is to be held back (R30).
+    /// Whether the outage limiter holds a trip back (R30).
     pub(crate) held: bool,
 }
 
@@ -171,11 +170,12 @@ pub(crate) struct StepContext<'a> {
 pub(crate) enum Admission {
     Admitted(Ticket),
     Refused(Refused),
-    /// The tracker was removed; ask the peer's new one.
+    /// The tracker was removed; the caller asks the peer's new one.
     Gone,
 }
 
-/// The answer to an outcome, and what is to be added to the phase's window once the step is made.
+/// The answer to an outcome, and the sample that the thread adds to the phase's window once it has made the
+/// step.
 #[derive(Debug)]
 pub(crate) struct Settled {
     pub(crate) recorded: Recorded,
@@ -191,13 +191,13 @@ impl From<Recorded> for Settled {
 /// The answer to a report (R23).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reported<R> {
-    /// Taken as an outcome.
+    /// The circuit took the report as an outcome.
     Recorded(R),
-    /// The circuit is open and stays so.
+    /// The circuit is open and stays open.
     Refused,
-    /// The wait was over: half-open began, and this was no outcome.
+    /// The wait was over: half-open began, and the report was no outcome.
     Now,
-    /// The tracker was removed; report to the peer's new one.
+    /// The tracker was removed; the caller reports to the peer's new one.
     Gone,
 }
 
@@ -206,17 +206,17 @@ impl Circuit {
         Self { epoch: 0, generation, phase: Phase::Closed(None), health: Health::default() }
     }
 
-    /// The same phase, in another state.
+    /// Returns this circuit in the same phase with another state.
     fn with_phase(&self, phase: Phase) -> Self {
         Self { epoch: self.epoch, generation: self.generation, phase, health: self.health }
     }
 
-    /// The next phase.
+    /// Returns this circuit in its next phase.
     fn turned(&self, phase: Phase) -> Self {
         Self { generation: self.generation.saturating_add(1), ..self.with_phase(phase) }
     }
 
-    /// Whether `is_circuit_open` says so (R22).
+    /// Whether `is_circuit_open` returns true (R22).
     pub(crate) fn refuses(&self, now: Tick) -> bool {
         match &self.phase {
             Phase::Open(open) => !open.is_over(now),
@@ -225,7 +225,7 @@ impl Circuit {
         }
     }
 
-    /// Whether every call is admitted, and changes nothing by that.
+    /// Whether the circuit admits every call, and changes nothing by that.
     pub(crate) fn admits_all(&self) -> bool {
         matches!(self.phase, Phase::Closed(_) | Phase::MetricsOnly(_) | Phase::Disabled)
     }
@@ -234,8 +234,8 @@ impl Circuit {
         Ticket { generation: self.generation, start: Some(now), probe }
     }
 
-    /// How a call is refused while the wait lasts (R2). That is no use of the peer: it is not forgotten
-    /// before the wait is over (R26).
+    /// Returns the refusal while the wait lasts (R2). A refusal does not renew the peer's last use, so the
+    /// peer may be forgotten once the wait is over (R26).
     #[inline]
     pub(crate) fn refusal_of_a_wait(&self, now: Tick) -> Option<Refused> {
         let Phase::Open(open) = &self.phase else { return None };
@@ -244,7 +244,7 @@ impl Circuit {
         (!open.is_over(now)).then(refused)
     }
 
-    /// Asks to be admitted (R2, R3, R5, R6).
+    /// Admits a call or refuses it (R2, R3, R5, R6).
     pub(crate) fn admit(&self, at: StepContext<'_>) -> Step<Admission> {
         let refused = |reason, after: u64| {
             let rest = Duration::from_nanos(after);
@@ -342,14 +342,14 @@ impl Circuit {
         }
     }
 
-    /// With the error counted, or without those that a success ends.
+    /// Counts the report's error, or clears the errors that a success ends.
     fn noted(mut self, report: Report<'_>) -> Self {
         self.health.run = self.health.run.noting(report);
         self
     }
 
-    /// The circuit opens now, after so many failed half-open phases (R16), and with what is known of
-    /// good news. For how long.
+    /// Opens the circuit now and replies with the wait. `failed_half_opens` (R16) and `news` (D6) are what
+    /// the new phase remembers of those before it.
     fn open(
         &self,
         health: Health,

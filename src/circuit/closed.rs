@@ -1,4 +1,4 @@
-//! Calls to a peer whose circuit is Closed, or that is only being measured.
+//! The outcomes of a phase that admits every call: Closed and MetricsOnly.
 
 use super::{Circuit, Health, News, Outcome, Phase, Report, Settled, Step, StepContext};
 use crate::config::rules::Rules;
@@ -8,8 +8,8 @@ use crate::window::{Sample, Sliding};
 use crate::word::FailureRun;
 
 impl Circuit {
-    /// Takes an outcome of this phase: streak, trip by streak, and what the window is to be fed
-    /// (R10, R12, R14, R15). Without `trips` the circuit stays as it is (R17, metrics_only).
+    /// Takes an outcome of this phase into streak and window, and opens the circuit where the streak trips
+    /// it (R10, R12, R14, R15). Without `trips` no streak trips the circuit (R17, metrics_only).
     pub(super) fn tally(
         &self,
         window: &Option<Sliding>,
@@ -41,8 +41,8 @@ impl Circuit {
         }
     }
 
-    /// Adds to the step what the window needs: a window of the right shape in the value, and the
-    /// sample for whoever makes the step (R15, R18).
+    /// Completes the step with what the window needs: a window of the right shape in the value, and the
+    /// sample that the thread adds once it has made the step (R15, R18).
     fn fed(
         &self,
         health: Health,
@@ -70,29 +70,29 @@ impl Circuit {
 }
 
 impl Report<'_> {
-    /// As a window counts it.
+    /// Returns the sample that a window counts.
     pub(crate) fn sample(&self, rules: &Rules) -> Sample {
         Sample { failed: self.outcome == Outcome::Failure, slow: rules.is_slow(self.latency) }
     }
 }
 
 impl FailureRun {
-    /// Whether so many failures in a row open a circuit (R14).
+    /// Whether this streak opens a circuit (R14).
     pub(crate) fn reaches(self, rules: &Rules) -> bool {
         rules.streak.is_some_and(|threshold| self.streak >= threshold)
     }
 
-    /// After an outcome that comes with an error, or without, and is no failure that counts.
+    /// Returns the run after an outcome that is no counted failure and carries an error if `errs`.
     pub(crate) fn erring(self, errs: bool) -> Self {
         Self { attempts: self.attempts.saturating_add(errs.into()), ..self }
     }
 
-    /// After one failure more in a row.
+    /// Returns the run after one more failure in a row.
     pub(crate) fn failed(self, errs: bool) -> Self {
         Self { streak: self.streak.saturating_add(1), ..self.erring(errs) }
     }
 
-    /// With the error counted, or without those that a success ends.
+    /// Counts the report's error, or clears the errors that a success ends.
     pub(super) fn noting(self, report: Report<'_>) -> Self {
         match report.outcome {
             Outcome::Success => Self { attempts: 0, ..self },
@@ -110,9 +110,9 @@ impl Health {
         (self.run, self.failed_at) == (other.run, other.failed_at)
     }
 
-    /// One more failure in a row, or the first of a new row: a streak is broken when more than
-    /// the window passed between its last failure and the start of this call (R14). A call whose
-    /// start nobody noted began before the streak did.
+    /// Counts one more failure in a row, or the first of a new row: a streak is broken when more than the
+    /// window passed between its last failure and the start of this call (R14). A call without a noted start
+    /// began before the streak did.
     fn failed(self, start: Option<Tick>, report: Report<'_>, at: StepContext<'_>) -> Self {
         let window = at.rules.streak_window;
         let last = self.failed_at.max(report.noted.failed_at);

@@ -1,4 +1,4 @@
-//! What changes a circuit besides calls: a rate that was reached, an operator, a removal.
+//! The steps that no call makes: a reached rate, an operator's control, a removal.
 
 use std::time::Duration;
 
@@ -7,11 +7,11 @@ use crate::event::EventKind;
 use crate::outcome::{Status, WindowCounts};
 use crate::time::Tick;
 
-/// What an operator may impose (R17).
+/// The controls of an operator (R17).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Control {
     ForceOpen,
-    /// From that moment on (inclusive) the circuit is as after a reset.
+    /// From that moment on (inclusive) the circuit reads as after a reset.
     ForceOpenUntil(Tick),
     Disable,
     MetricsOnly,
@@ -29,12 +29,12 @@ impl Control {
     }
 }
 
-/// A stay in ForcedOpen that has an end. Time ends it when somebody asks: until the step that follows,
-/// the value stays, and reads as it will be after that step.
+/// A stay in ForcedOpen that has an end. Time alone writes nothing: until the next step the value stays in
+/// place, and reads as it will be after that step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Ban {
     pub(super) ends: Tick,
-    /// The successes so far, which say nothing of the time after it. For display.
+    /// The successes up to the ban's end, for display; they say nothing of the time after it.
     successes: u64,
 }
 
@@ -43,15 +43,15 @@ impl Ban {
         now >= self.ends
     }
 
-    /// After a success that was reported meanwhile, and so many before it.
+    /// Returns the ban after one more reported success, on top of `successes` before it.
     pub(super) fn with_one_more(self, successes: u64) -> Self {
         Self { successes: successes.saturating_add(1), ..self }
     }
 }
 
 impl Circuit {
-    /// Opens the circuit if these counts of the window of `generation` reach a rate, and that phase
-    /// still lasts (R15). Says for how long, if this was the step that did it.
+    /// Opens the circuit if these counts of the window of `generation` reach a rate, and that phase still
+    /// lasts (R15). Replies with the wait if this step opened it.
     pub(crate) fn trip(
         &self,
         generation: u64,
@@ -69,7 +69,7 @@ impl Circuit {
         self.open(self.health, 0, asked, News::default(), at).map(Some)
     }
 
-    /// Imposes a status or lifts it (R17). `None` if the tracker was removed.
+    /// Imposes a status or lifts it (R17). Replies `None` if the tracker was removed.
     pub(crate) fn control(&self, control: Control, successes: u64) -> Step<Option<()>> {
         let phase = match (&self.phase, control) {
             (Phase::Removed, _) => return Step::stay(None),
@@ -85,14 +85,14 @@ impl Circuit {
         Step::emit(next, control.event(), Some(()))
     }
 
-    /// Closed, with nothing held against the peer; the all-time totals stay.
+    /// Returns the circuit Closed and with a clean record; the all-time totals stay.
     fn reset(&self, successes: u64) -> Self {
         let era = self.health.era.wrapping_add(1);
         let health = Health { era, successes_before: successes, ..Health::default() };
         Self { health, ..self.turned(Phase::Closed(None)) }
     }
 
-    /// Reset, if it was forced open for a time that is over (R17).
+    /// Returns the circuit after a reset if it was forced open until `now` or earlier (R17).
     pub(crate) fn after_ban(&self, now: Tick) -> Option<Self> {
         match self.phase {
             Phase::ForcedOpen(Some(ban)) if ban.is_over(now) => Some(self.reset(ban.successes)),
@@ -100,8 +100,8 @@ impl Circuit {
         }
     }
 
-    /// An operator ends the wait of an open circuit, and the next admission begins half-open as it
-    /// would have later (R2 to R4). Whether the circuit is open, and may be probed.
+    /// Ends the wait of an open circuit, so that the next admission begins half-open as it would have later
+    /// (R2 to R4). Replies whether the circuit is open and may be probed.
     pub(crate) fn end_wait(&self, now: Tick) -> Step<bool> {
         let Phase::Open(open) = self.phase else { return Step::stay(false) };
         if open.is_over(now) {
@@ -110,7 +110,7 @@ impl Circuit {
         Step::to(self.with_phase(Phase::Open(open.cut(now))), true).freed()
     }
 
-    /// Ends the tracker's last phase (R27); `None` if it was over already.
+    /// Ends the tracker's last phase (R27); replies `None` if an earlier step ended it.
     pub(crate) fn remove(&self) -> Step<Option<()>> {
         if matches!(self.phase, Phase::Removed) {
             return Step::stay(None);

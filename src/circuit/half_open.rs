@@ -13,8 +13,8 @@ use crate::outcome::{Reason, Recorded, Refused, WindowCounts};
 use crate::sync::Arc;
 use crate::time::Tick;
 
-/// One half-open phase. It keeps the configuration it began with: how many probes, how they
-/// decide, how long their leases last (R18).
+/// One half-open phase. It keeps the configuration it began with: how many probes, how they decide, how long
+/// their leases last (R18).
 #[derive(Debug, Clone)]
 pub(crate) struct HalfOpen {
     pub(crate) open: Open,
@@ -23,7 +23,7 @@ pub(crate) struct HalfOpen {
     /// The probes that are out, oldest first; N at the most.
     pub(crate) out: Vec<Probe>,
     issued: u32,
-    /// The probes that have decided. A reported outcome is none: it needs no slot (R24).
+    /// The number of probes that have decided. A reported outcome is not among them: it needs no slot (R24).
     judged: u32,
     /// Whether the lease of a probe ran out and its slot was given again.
     lapsed: bool,
@@ -32,7 +32,7 @@ pub(crate) struct HalfOpen {
     pub(crate) slow: u32,
 }
 
-/// A slot for a probe: free, or that of the probe at this place, whose lease is over.
+/// A slot for a probe: a free one, or that of the probe at this index, whose lease is over.
 #[derive(Debug, Clone, Copy)]
 enum ProbeSlot {
     Free,
@@ -46,17 +46,17 @@ pub(crate) struct Probe {
 }
 
 impl HalfOpen {
-    /// The outcomes that are in, of probes and reports.
+    /// Returns the number of outcomes so far, of probes and reports.
     pub(crate) fn decided(&self) -> u32 {
         self.passed.saturating_add(self.failed)
     }
 
-    /// R5: from `admitted_at + lease` on.
+    /// Whether the lease of this probe is over: from `admitted_at + lease` on (R5).
     fn expired(&self, probe: &Probe, now: Tick) -> bool {
         self.rules.lease.is_some_and(|lease| now >= probe.admitted_at.plus(lease))
     }
 
-    /// A slot to give, if there is any (R3, R5).
+    /// Returns a slot that an admission may take, if there is any (R3, R5).
     fn slot(&self, now: Tick) -> Option<ProbeSlot> {
         let out = u32::try_from(self.out.len()).unwrap_or(u32::MAX);
         if self.judged.saturating_add(out) < self.rules.probes {
@@ -65,7 +65,7 @@ impl HalfOpen {
         self.out.iter().position(|probe| self.expired(probe, now)).map(ProbeSlot::Lapsed)
     }
 
-    /// The phase after a slot was given, and the number of the probe.
+    /// Returns the phase after a probe took this slot, and the probe's number.
     fn with_probe(&self, slot: ProbeSlot, now: Tick) -> (Self, u32) {
         let mut next = self.clone();
         if let ProbeSlot::Lapsed(place) = slot {
@@ -77,7 +77,7 @@ impl HalfOpen {
         (next, self.issued)
     }
 
-    /// The phase after a probe has given back its slot; `None` if its lease no longer runs.
+    /// Returns the phase after a probe freed its slot; `None` if its lease is over.
     fn without_probe(&self, ticket: Ticket, now: Tick) -> Option<Self> {
         let place = self
             .out
@@ -88,7 +88,7 @@ impl HalfOpen {
         Some(next)
     }
 
-    /// What the outcomes so far mean (R11): `Some(true)` closes, `Some(false)` reopens.
+    /// Decides by the outcomes so far (R11): `Some(true)` closes, `Some(false)` reopens.
     fn decision(&self) -> Option<bool> {
         let probes = self.rules.probes;
         match self.rules.mode {
@@ -99,8 +99,8 @@ impl HalfOpen {
         }
     }
 
-    /// What is known when the phase is as old as it may get (R6): `Some(true)` closes, `Some(false)`
-    /// reopens, `None` if there is no outcome.
+    /// Decides when the phase has reached its greatest age (R6): `Some(true)` closes, `Some(false)` reopens,
+    /// `None` means that there is no outcome.
     fn last_decision(&self) -> Option<bool> {
         let hung = self.lapsed || !self.out.is_empty();
         let fails = self.rules.mode == HalfOpenMode::Rate && self.rules.rate_reached(self.counts());
@@ -110,8 +110,8 @@ impl HalfOpen {
         (self.decided() > 0).then_some(true)
     }
 
-    /// Where all slots are taken: when time alone changes that, by a lease that runs out or by the
-    /// age of the phase.
+    /// Returns the time at which a slot becomes free although no probe ends: a lease runs out, or the phase
+    /// reaches its greatest age.
     pub(crate) fn frees_at(&self, half_open_max: Option<u64>) -> Option<Tick> {
         let leases = self.rules.lease.into_iter();
         let leases =
@@ -119,7 +119,7 @@ impl HalfOpen {
         leases.chain(half_open_max.map(|max| self.since.plus(max))).min()
     }
 
-    /// The outcomes so far, as a window would count them.
+    /// Returns the outcomes so far, as a window would count them.
     pub(crate) fn counts(&self) -> WindowCounts {
         WindowCounts {
             total: self.decided().into(),
@@ -130,7 +130,7 @@ impl HalfOpen {
 }
 
 impl Circuit {
-    /// The wait is over: a new half-open phase, with no probe out yet.
+    /// Begins a half-open phase, with no probe out yet.
     pub(super) fn begin_half_open(&self, open: Open, at: StepContext<'_>) -> Self {
         let half_open = HalfOpen {
             open,
@@ -166,7 +166,7 @@ impl Circuit {
         Step::to(self.with_half_open(self.health, next), Admission::Admitted(ticket))
     }
 
-    /// Asked for admission, the phase being as old as it may get: it ends with what is known (R6).
+    /// Answers an admission in a phase of the greatest age: the outcomes so far end the phase (R6).
     fn admit_after_all(&self, half_open: &HalfOpen, at: StepContext<'_>) -> Step<Admission> {
         match half_open.last_decision() {
             Some(false) => self
@@ -200,7 +200,7 @@ impl Circuit {
         step.freed().map(Settled::from)
     }
 
-    /// A outcome that came without a permit needs no slot (R24); an error reopens (R23).
+    /// Takes a report: an outcome without a permit needs no slot (R24), and an error reopens (R23).
     pub(super) fn report_half_open(
         &self,
         half_open: &HalfOpen,
@@ -216,7 +216,7 @@ impl Circuit {
         step.map(|recorded| Reported::Recorded(recorded.into()))
     }
 
-    /// Adds the outcome, and decides if it can be decided.
+    /// Adds the outcome, and decides where the outcomes suffice.
     fn judged(
         &self,
         mut half_open: HalfOpen,
@@ -247,7 +247,7 @@ impl Circuit {
         }
     }
 
-    /// The half-open phase failed: Open again, one failed phase more (R16).
+    /// Opens the circuit again, after one more failed half-open phase (R16).
     fn reopen(
         &self,
         health: Health,

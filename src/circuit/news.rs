@@ -1,38 +1,38 @@
-//! Good news of a peer (D6): it has called us, or was heard of. That ends its wait early, but does
-//! not let a bad peer end its own backoff by calling us.
+//! Good news of a peer (D6): the peer has called this node, or another peer has told of it. News ends the
+//! peer's wait early, but a bad peer cannot end its own backoff by calling us.
 //!
-//! The first news since the circuit was closed is heeded at once. After n half-open phases that news
-//! has caused and that failed, the next is heeded at
+//! The circuit heeds the first news since it was closed at once. After n half-open phases that news has
+//! caused and that failed, it heeds the next at
 //!
 //! ```text
 //! T = when the last phase that news caused began + min(open_timeout * multiplier^n, open_max)
 //! ```
 //!
-//! 1. The wait is made to end at T where it would end later. It never becomes longer.
-//! 2. News is deferred until T, not dropped, and so is news that comes during a half-open phase: it
-//!    is heeded as soon as that phase has opened the circuit again.
-//! 3. A phase was caused by news if the wait before it was made to end by news.
-//! 4. All of it is forgotten when the circuit closes, and at every control.
+//! 1. The wait ends at T where it would end later. It never becomes longer.
+//! 2. The circuit defers news until T and does not drop it. It also keeps news that comes during a half-open
+//!    phase, and heeds it as soon as that phase has opened the circuit again.
+//! 3. News caused a phase if it ended the wait before that phase.
+//! 4. The circuit forgets all news when it closes, and at every control.
 //!
-//! [`Circuit::end_wait`] is the operator's: no news, and bound by nothing.
+//! [`Circuit::end_wait`] is the operator's: it is no news, and none of these bounds applies to it.
 
 use super::{Circuit, HalfOpen, Open, Phase, Step, StepContext};
 use crate::time::Tick;
 
-/// What is known of good news since the circuit was closed.
+/// What the circuit remembers of good news since it was closed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct News {
-    /// The half-open phases that news caused and that failed, and when the last of them began.
+    /// The number of half-open phases that news caused and that failed, and the beginning of the last one.
     failed: u32,
     began: Tick,
     /// Whether news ends this wait, and so causes the phase that follows.
     ends_wait: bool,
-    /// Whether there was news during the half-open phase.
+    /// Whether news came during the half-open phase.
     kept: bool,
 }
 
 impl News {
-    /// From when on the next is heeded.
+    /// Returns the time from which the circuit heeds the next news.
     fn heeded_at(&self, at: StepContext<'_>) -> Tick {
         match self.failed {
             0 => at.now,
@@ -42,13 +42,13 @@ impl News {
 }
 
 impl Open {
-    /// With a wait that ends now, by an operator.
+    /// Returns this stay with a wait that an operator ends now.
     pub(super) fn cut(self, now: Tick) -> Self {
         let news = News { ends_wait: false, ..self.news };
         Self { wait: now.since(self.opened_at), news, ..self }
     }
 
-    /// After news: the wait ends no later than it is heeded.
+    /// Returns this stay after news: the wait ends at the latest when the news is heeded.
     fn heeding(self, at: StepContext<'_>) -> Self {
         let end = self.news.heeded_at(at).max(at.now);
         if end > self.ends() {
@@ -58,7 +58,7 @@ impl Open {
         Self { wait: end.since(self.opened_at), news, ..self }
     }
 
-    /// As it begins, after a half-open phase during which there may have been news.
+    /// Returns this stay as it begins: news that was kept during the half-open phase shortens the wait.
     pub(super) fn after_news(self, at: StepContext<'_>) -> Self {
         if !self.news.kept {
             return self;
@@ -69,7 +69,7 @@ impl Open {
 }
 
 impl HalfOpen {
-    /// What is known of good news once this phase has failed.
+    /// Returns what the circuit remembers of good news after this phase has failed.
     pub(super) fn news_after_failure(&self) -> News {
         let News { failed, began, ends_wait, kept } = self.open.news;
         match ends_wait {
@@ -82,7 +82,7 @@ impl HalfOpen {
 }
 
 impl Circuit {
-    /// Takes good news of the peer. Whether the circuit is open, and may be probed now.
+    /// Takes good news of the peer. Replies whether the circuit is open and may be probed now.
     pub(crate) fn note_reachable(&self, at: StepContext<'_>) -> Step<bool> {
         match &self.phase {
             Phase::Open(open) if open.is_over(at.now) => Step::stay(true),

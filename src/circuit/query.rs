@@ -1,4 +1,4 @@
-//! What can be read off a circuit without a step.
+//! The questions that a circuit answers without a step.
 
 use super::{Circuit, Emitted, Health, Phase};
 use crate::config::Window;
@@ -10,19 +10,19 @@ use crate::window::Sliding;
 use crate::word::{About, FailureRun, Published};
 
 impl Circuit {
-    /// What is published of it in the [`word`](crate::word); `None` if it is not Closed.
+    /// Returns what the tracker publishes of it in the [`word`](crate::word); `None` if it is not Closed.
     pub(crate) fn public(&self) -> Option<Published> {
         let Phase::Closed(window) = &self.phase else { return None };
         let (epoch, generation, run) = (self.epoch, self.generation, self.health.run);
         Some(Published { epoch, generation, window: window.is_some(), run })
     }
 
-    /// Whether calls may be counted in the word while it is in place.
+    /// Whether the word may count calls while this value is in place.
     pub(crate) fn counts(&self) -> bool {
         self.public().is_some_and(Published::counts)
     }
 
-    /// Its run, by what the word says of it.
+    /// Returns its run, from the word where the word decides it.
     pub(crate) fn run(&self, about: About) -> FailureRun {
         match about {
             About::Counting(run) | About::Frozen(run) => run,
@@ -30,14 +30,14 @@ impl Circuit {
         }
     }
 
-    /// A copy with that run, if it is another.
+    /// Returns a copy with the word's run, if that differs from its own.
     pub(crate) fn counted(&self, about: About) -> Option<Self> {
         let run = self.run(about);
         let copy = || Self { health: Health { run, ..self.health }, ..self.clone() };
         (run != self.health.run).then(copy)
     }
 
-    /// The window of a Closed phase, if it keeps one.
+    /// Returns the window of a Closed phase, if the phase keeps one.
     pub(crate) fn window(&self) -> Option<&Sliding> {
         match &self.phase {
             Phase::Closed(window) => window.as_ref(),
@@ -45,17 +45,17 @@ impl Circuit {
         }
     }
 
-    /// Whether outcomes make a streak.
+    /// Whether the phase counts outcomes into a streak.
     pub(crate) fn tallies(&self) -> bool {
         matches!(self.phase, Phase::Closed(_) | Phase::MetricsOnly(_))
     }
 
-    /// Whether errors are noted: not while the peer's circuit is disabled (R17), nor when it is gone.
+    /// Whether the tracker notes errors: not while the circuit is disabled (R17) or removed.
     pub(crate) fn takes_notes(&self) -> bool {
         !matches!(self.phase, Phase::Disabled | Phase::Removed)
     }
 
-    /// Whether it is Closed, and no window holds a failure, as far as can be told without knowing the
+    /// Whether it is Closed and no window holds a failure, as far as the circuit knows that without the
     /// time.
     #[inline]
     pub(crate) fn is_spotless(&self) -> bool {
@@ -71,8 +71,8 @@ impl Circuit {
         matches!(self.phase, Phase::Closed(None))
     }
 
-    /// Whether a success of this circuit may be taken without knowing the time: it is healthy, no rule
-    /// looks at how long calls take, and none at when they were (R1).
+    /// Whether a success of this circuit needs no time: the circuit is healthy, no rule looks at a call's
+    /// latency, and no window goes by time (R1).
     pub(crate) fn is_timeless(&self, rules: &Rules) -> bool {
         let by_time = matches!(rules.window, Some(Window::Time { .. }));
         self.is_spotless()
@@ -81,7 +81,7 @@ impl Circuit {
             && !by_time
     }
 
-    /// Whether nothing is held against the peer (R26).
+    /// Whether the circuit holds nothing against the peer (R26).
     pub(crate) fn is_clean(&self, now: Tick) -> bool {
         self.health.run.streak == 0
             && match &self.phase {
@@ -91,7 +91,7 @@ impl Circuit {
             }
     }
 
-    /// Whether a step with these transitions opens a Closed circuit.
+    /// Whether a step that emits these events opens a Closed circuit.
     pub(crate) fn trips_by(&self, emitted: &Emitted) -> bool {
         matches!(emitted.events[0], Some((_, EventKind::Opened { .. })))
             && matches!(self.phase, Phase::Closed(_))
@@ -102,8 +102,8 @@ impl Circuit {
         matches!(self.phase, Phase::Open(_) | Phase::HalfOpen(_))
     }
 
-    /// Whether the circuit is Closed although a rule would have it open: its trip was held back
-    /// (R30).
+    /// Whether the circuit is Closed although a rule would have it open: the outage limiter held its trip
+    /// back (R30).
     pub(crate) fn is_held_back(&self, rules: &Rules, now: Tick) -> bool {
         match &self.phase {
             Phase::Closed(window) => {
@@ -114,7 +114,7 @@ impl Circuit {
         }
     }
 
-    /// Whether `is_circuit_open` says no whatever the time is (R22).
+    /// Whether `is_circuit_open` returns false whatever the time is (R22).
     #[inline]
     pub(crate) fn says_no_quietly(&self) -> bool {
         !matches!(self.phase, Phase::Open(_) | Phase::ForcedOpen(_) | Phase::Removed)
@@ -125,12 +125,12 @@ impl Circuit {
         matches!(self.phase, Phase::Removed)
     }
 
-    /// Whether it is forced open for a time.
+    /// Whether the circuit is forced open for a time.
     pub(crate) fn is_banned_for_a_time(&self) -> bool {
         matches!(self.phase, Phase::ForcedOpen(Some(_)))
     }
 
-    /// Where it stands; that a ban has ended is for [`Self::after_ban`] to say.
+    /// Returns the status; [`Self::after_ban`] decides whether a ban has ended.
     pub(crate) fn status(&self) -> Status {
         match self.phase {
             Phase::Closed(_) | Phase::Removed => Status::Closed,
@@ -142,7 +142,7 @@ impl Circuit {
         }
     }
 
-    /// The counts of the window; in a half-open phase, those of its outcomes (R15).
+    /// Returns the counts of the window; in a half-open phase, those of its outcomes (R15).
     pub(crate) fn window_counts(&self, now: Tick) -> WindowCounts {
         match &self.phase {
             Phase::Closed(Some(window)) | Phase::MetricsOnly(Some(window)) => window.counts(now),
@@ -158,7 +158,7 @@ impl Circuit {
         }
     }
 
-    /// When the circuit opened; known until it is closed.
+    /// Returns the time at which the circuit opened; it is known until the circuit closes.
     pub(crate) fn opened_at(&self) -> Option<Tick> {
         match &self.phase {
             Phase::Open(open) => Some(open.opened_at),

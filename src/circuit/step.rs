@@ -1,9 +1,9 @@
-//! What a step does to a circuit, and what is told of it.
+//! The result of a step: the next value, the reply, and the events.
 
 use super::Circuit;
 use crate::event::EventKind;
 
-/// What a step would do.
+/// What a step changes if its caller installs it.
 #[derive(Debug)]
 pub(crate) struct Step<R> {
     /// The value to install; `None` if nothing changes.
@@ -12,13 +12,13 @@ pub(crate) struct Step<R> {
     pub(crate) emitted: Emitted,
 }
 
-/// What a step emits: its transitions, each with the generation that it began, two at the most. What
-/// is told to listeners but is no transition comes with the generation that lasts.
+/// What a step emits: at most two transitions, each with the generation that it began. An event that is no
+/// transition carries the generation that lasts.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Emitted {
     pub(crate) events: [Option<(u64, EventKind)>; 2],
-    /// Whether the peer may be admitted earlier than it seemed, by no transition: a wait was cut short,
-    /// or a probe ended that decides nothing.
+    /// Whether the step frees an admission by no transition: it cut a wait short, or a probe ended and
+    /// decided nothing.
     pub(crate) frees: bool,
 }
 
@@ -50,23 +50,23 @@ impl<R> Step<R> {
         Self { next: Some(next), reply, emitted }
     }
 
-    /// The step of a circuit by which the peer may be admitted earlier, if it is no transition.
+    /// Marks the step as one that may admit the peer earlier, although it is no transition.
     pub(super) fn freed(mut self) -> Self {
         self.emitted.frees = true;
         self
     }
 
-    /// The step of a circuit that would have opened (R30).
+    /// Replaces the events by that of a trip that was held back (R30).
     pub(super) fn held_back(self, generation: u64) -> Self {
         Self { emitted: Emitted::one(generation, EventKind::LocalOutage), ..self }
     }
 
-    /// The step after half-open has begun: both are one step (R4, R24).
+    /// Puts the beginning of half-open before this step: both are one step (R4, R24).
     pub(super) fn after(self, begun: Circuit) -> Self {
         self.second(begun, EventKind::HalfOpened)
     }
 
-    /// The step after a ban has ended: both are one step (R17).
+    /// Puts the end of a ban before this step: both are one step (R17).
     pub(super) fn after_reset(self, lifted: Circuit) -> Self {
         self.second(lifted, EventKind::Reset)
     }

@@ -1,4 +1,4 @@
-//! Retry delays with randomness: for an attempt, and for an operation.
+//! Retry delays with randomness: the delay of one attempt, and the delays of one operation.
 
 use std::time::Duration;
 
@@ -10,8 +10,8 @@ use crate::outcome::Recorded;
 use crate::retry_policy::{Jitter, RetryPolicy};
 
 impl RetryPolicy {
-    /// The delay before an attempt, jitter included: zero for attempt 0, never above `max_delay`.
-    /// Never panics, whatever the fields hold.
+    /// Returns the delay before an attempt, jitter included: zero for attempt 0, at most `max_delay`. Never
+    /// panics, whatever the fields hold.
     ///
     /// ```
     /// use peer_health::RetryPolicy;
@@ -23,7 +23,7 @@ impl RetryPolicy {
         self.delay(attempt, Jitter::Factor, Duration::ZERO, rand::random())
     }
 
-    /// The delays of one operation.
+    /// Begins the delays of one operation.
     ///
     /// ```
     /// let mut backoff = peer_health::RetryPolicy::default().backoff();
@@ -41,8 +41,8 @@ impl RetryPolicy {
     }
 }
 
-/// The delays of one operation: counts its attempts, so that ten operations with one peer do not
-/// use up each other's.
+/// An iteration over the delays of one operation. Each operation counts its own attempts, so that ten
+/// operations with one peer do not use up each other's.
 ///
 /// ```
 /// use peer_health::{Failure, HealthRegistry, Recorded, RetryPolicy, SyncError};
@@ -65,7 +65,7 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// Spreads the delays in another way. Default [`Jitter::Factor`].
+    /// Sets how the delays are spread. Default [`Jitter::Factor`].
     ///
     /// ```
     /// use peer_health::{Jitter, RetryPolicy};
@@ -78,7 +78,7 @@ impl Backoff {
         self
     }
 
-    /// Makes the delays repeatable: the same seed, the same delays.
+    /// Seeds the jitter, so that equal seeds give equal delays.
     ///
     /// ```
     /// let policy = peer_health::RetryPolicy::default();
@@ -91,7 +91,8 @@ impl Backoff {
         self
     }
 
-    /// Retries [`Severe`](ErrorSeverity::Severe) errors too, which are otherwise given up at once.
+    /// Retries [`Severe`](ErrorSeverity::Severe) errors too, if `retry`. Default false: such an error ends
+    /// the operation.
     ///
     /// ```
     /// use peer_health::{Failure, Recorded, RetryPolicy};
@@ -106,11 +107,11 @@ impl Backoff {
         self
     }
 
-    /// The delay before the next attempt after a failure; `None` if there is to be none: the
-    /// error is not worth a retry, or the attempts are used up.
+    /// Returns the delay before the next attempt after this failure; `None` ends the operation: the error is
+    /// not worth a retry, or no attempt is left.
     ///
-    /// Not shorter than the peer asked for, nor than the circuit stays open if this failure opened
-    /// it, even where that exceeds `max_delay`: an earlier attempt would be refused.
+    /// The delay is at least what the peer asked for, and at least as long as the circuit stays open if this
+    /// failure opened it, even above `max_delay`: the registry would refuse an earlier attempt.
     ///
     /// ```
     /// use peer_health::{Failure, Recorded, RetryPolicy, SyncError};
@@ -133,8 +134,7 @@ impl Backoff {
         Some(self.next_delay()?.max(asked).max(opened))
     }
 
-    /// The delay before the next attempt, whatever the failure was; `None` if the attempts are
-    /// used up.
+    /// Returns the delay before the next attempt, whatever the failure was; `None` if no attempt is left.
     ///
     /// ```
     /// let mut backoff = peer_health::RetryPolicy::severe().backoff();
@@ -153,7 +153,7 @@ impl Backoff {
         Some(self.previous)
     }
 
-    /// Retries so far.
+    /// Returns the number of retries so far.
     ///
     /// ```
     /// let mut backoff = peer_health::RetryPolicy::default().backoff();

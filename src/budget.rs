@@ -1,16 +1,15 @@
 //! A budget for retries, so that they never multiply an outage.
 //!
-//! Backoff alone does not bound them: when everything fails, every operation is made as often as
-//! its policy allows, and a network that is down sees several times its usual load when it comes
-//! back. A budget lets retries be a fraction of what succeeds: a failure takes a token, a success
-//! gives a part of one back, and retries are made while more than half of them are there. The
-//! arithmetic is that of gRPC's retry throttling (gRFC A6), in whole thousandths.
+//! Backoff alone does not bound them: when everything fails, every operation is made as often as its policy
+//! allows, and a network that is down sees several times its usual load when it comes back. A budget lets
+//! retries be a fraction of what succeeds: a failure takes a token, a success gives a part of one back, and
+//! the driver retries while more than half of them are there. The arithmetic is that of gRPC's retry
+//! throttling (gRFC A6), in whole thousandths.
 //!
-//! What successes alone give back is nothing while nothing succeeds, so tokens come back with time
-//! too (D7). Nobody adds them up: the one word that changes says how much must have come back for
-//! the budget to be full, as the theoretical arrival time of the generic cell rate algorithm does
-//! (ITU-T I.371). So no interval of time is granted twice, none is lost, and a budget at which
-//! nobody looks costs nothing.
+//! While nothing succeeds, successes give nothing back, so tokens come back with time too (D7). No thread
+//! adds them up: the one word that changes holds how much must have come back for the budget to be full, as
+//! the theoretical arrival time of the generic cell rate algorithm does (ITU-T I.371). So the budget grants
+//! no interval of time twice and loses none, and costs nothing while no thread reads it.
 
 use std::fmt;
 
@@ -19,14 +18,14 @@ use crate::sync::{AtomicU64, Ordering};
 use crate::time::{Clock, Tick};
 
 const MILLI: u64 = 1000;
-/// What `rate` counts in: so many are a token.
+/// The unit of `rate`: a token has this many parts.
 const NANO: f64 = 1e9;
-/// So many nanoseconds, at a rate of one, make a thousandth of a token.
+/// A thousandth of a token takes this many nanoseconds at a rate of one.
 const NANOS_OF_A_MILLI: u128 = 1_000_000_000_000_000;
 /// Ten times what a machine could spend; the arithmetic has room for it for 584 years.
 const MOST_PER_SECOND: f64 = 1_000_000.0;
 
-/// How many retries may be made: a token bucket that failures empty and successes fill.
+/// A token bucket that bounds retries: failures empty it and successes fill it.
 ///
 /// ```
 /// use peer_health::RetryBudget;
@@ -40,25 +39,26 @@ const MOST_PER_SECOND: f64 = 1_000_000.0;
 /// # Ok::<(), peer_health::ConfigError>(())
 /// ```
 pub struct RetryBudget {
-    /// In thousandths of a token, as all amounts are.
+    /// The capacity in thousandths of a token, as all amounts are.
     max: u64,
     gain: u64,
-    /// What comes back with time: billionths of a token a second.
+    /// The refill by time, in billionths of a token a second.
     rate: u64,
-    /// The time, and when it began to count.
+    /// The clock, and its time when the budget began to count.
     clock: Option<(Clock, Tick)>,
-    /// The latest time that was read: a clock that steps back takes no token.
+    /// The latest time that a thread read: a clock that steps back takes no token.
     latest: AtomicU64,
-    /// It is full when so much has come back with time. What is missing until then is missing.
+    /// The total refill at which the budget is full; the part that is still to come is missing.
     full_when: AtomicU64,
 }
 
 impl RetryBudget {
-    /// A full budget of so many tokens, of which each success gives back this part of one.
+    /// Returns a full budget of `max_tokens`; each success gives back `token_ratio` of a token.
     ///
     /// # Errors
     ///
-    /// [`ConfigError`] if there is no token, or if the ratio is not between 0.001 and 1.
+    /// [`ConfigError`], which names the field and its value, if `max_tokens` is 0, or if `token_ratio` is
+    /// not from 0.001 to 1.
     ///
     /// ```
     /// use peer_health::RetryBudget;
@@ -84,12 +84,12 @@ impl RetryBudget {
         Self { max, gain, rate, clock: None, latest, full_when }
     }
 
-    /// So many tokens, or such a part of one, come back each second, whatever fails or succeeds: by
-    /// the clock of the coordinator's registry. Outside a coordinator nothing comes back with time.
+    /// Adds `per_second` tokens (or that part of one) each second, whatever fails or succeeds, by the clock
+    /// of the coordinator's registry. Default none. Outside a coordinator no token comes back with time.
     ///
     /// # Errors
     ///
-    /// [`ConfigError`] if it is not between 0 and a million.
+    /// [`ConfigError`] if `per_second` is not from 0 to a million.
     ///
     /// ```
     /// use peer_health::{Clock, HealthRegistry, RetryBudget, SyncCoordinator};
@@ -113,7 +113,7 @@ impl RetryBudget {
         Ok(Self { rate, ..self })
     }
 
-    /// Counts time by this clock, from now on.
+    /// Makes the budget count time by this clock, from now on.
     pub(crate) fn with_clock(self, clock: Clock) -> Self {
         let missing = self.missing(self.now());
         let clock = Some((clock.clone(), clock.now()));
@@ -121,29 +121,29 @@ impl RetryBudget {
         Self { clock, latest, full_when, ..self }
     }
 
-    /// The same, full again.
+    /// Returns a full budget of the same shape.
     pub(crate) fn fresh(&self) -> Self {
         Self { clock: self.clock.clone(), ..Self::full(self.max, self.gain, self.rate) }
     }
 
-    /// The time since this began to count it. Not to be asked for while a lock is held: the clock
-    /// is not ours (R25).
+    /// Returns the time since the budget began to count. No caller holds a lock, since the clock is foreign
+    /// code (R25).
     pub(crate) fn now(&self) -> Tick {
         let Some((clock, began)) = self.clock.as_ref().filter(|_| self.rate > 0) else {
             return Tick::default();
         };
         let now = clock.now().since(*began);
-        // Relaxed: pairs with itself in other threads; nothing else is read by it.
+        // Relaxed: pairs with itself in other threads; no thread reads anything else by it.
         Tick(self.latest.fetch_max(now, Ordering::Relaxed).max(now))
     }
 
-    /// What has come back with time, as if there were no bounds.
+    /// Returns what has come back with time, as if the budget had no bounds.
     fn returned(&self, now: Tick) -> u64 {
         let returned = u128::from(now.0) * u128::from(self.rate) / NANOS_OF_A_MILLI;
         u64::try_from(returned).unwrap_or(u64::MAX)
     }
 
-    /// A call failed: takes a token, if there is one.
+    /// Takes a token for a failed call, if there is one.
     ///
     /// ```
     /// let budget = peer_health::RetryBudget::new(1, 0.1)?;
@@ -156,13 +156,13 @@ impl RetryBudget {
         self.failed_at(self.now());
     }
 
-    /// The same, at a time that [`Self::now`] told.
+    /// As `failed`, at a time that [`Self::now`] returned.
     pub(crate) fn failed_at(&self, now: Tick) {
-        // One that brings an earlier time than another has brought does not undo what that took.
+        // A thread that brings an earlier time than another does not undo what that took.
         self.change(now, |missing| missing.saturating_add(MILLI).min(self.max), u64::max);
     }
 
-    /// A call succeeded: gives a part of a token back, up to the most there can be.
+    /// Gives a part of a token back for a call that succeeded, up to the capacity.
     ///
     /// ```
     /// let budget = peer_health::RetryBudget::new(1, 0.1)?;
@@ -174,22 +174,22 @@ impl RetryBudget {
         self.succeeded_at(self.now());
     }
 
-    /// The same, at a time that [`Self::now`] told.
+    /// As `succeeded`, at a time that [`Self::now`] returned.
     pub(crate) fn succeeded_at(&self, now: Tick) {
         self.change(now, |missing| missing.saturating_sub(self.gain), u64::min);
     }
 
-    /// Changes what is missing, one way only: to the more or to the less.
+    /// Changes what is missing in one direction only: to more or to less.
     fn change(&self, now: Tick, change: impl Fn(u64) -> u64, way: fn(u64, u64) -> u64) {
         let returned = self.returned(now);
         let next = |full_when: u64| {
             let missing = change(full_when.saturating_sub(returned));
             Some(way(full_when, returned.saturating_add(missing)))
         };
-        // Relaxed, twice: pairs with itself in other threads and with `missing`. One word, and
-        // nothing else is read by it; a read-modify-write loses none of several changes.
+        // Relaxed, twice: pairs with itself in other threads and with `missing`. No thread reads anything
+        // else by this word, and a read-modify-write loses none of several changes.
         let relaxed = Ordering::Relaxed;
-        // It fails only where a change is declined: none is.
+        // An update fails only where `next` declines it, and it never does.
         let _ = self.full_when.fetch_update(relaxed, relaxed, next);
     }
 
@@ -198,7 +198,7 @@ impl RetryBudget {
         self.full_when.load(Ordering::Relaxed).saturating_sub(self.returned(now))
     }
 
-    /// Whether a retry may be made: more than half of the tokens are there.
+    /// Returns whether a retry may be made: more than half of the tokens are there.
     ///
     /// ```
     /// assert!(peer_health::RetryBudget::new(1, 0.1)?.allows_retry());
@@ -208,12 +208,12 @@ impl RetryBudget {
         self.allows_retry_at(self.now())
     }
 
-    /// The same, at a time that [`Self::now`] told.
+    /// As `allows_retry`, at a time that [`Self::now`] returned.
     pub(crate) fn allows_retry_at(&self, now: Tick) -> bool {
         2 * self.milli_tokens_at(now) > self.max
     }
 
-    /// What is left, in thousandths of a token.
+    /// Returns what is left, in thousandths of a token.
     ///
     /// ```
     /// assert_eq!(peer_health::RetryBudget::new(10, 0.1)?.milli_tokens(), 10_000);
@@ -227,19 +227,19 @@ impl RetryBudget {
         self.max.saturating_sub(self.missing(now))
     }
 
-    /// Whether nothing is to be remembered of it: a new one would be the same.
+    /// Whether the budget is as a new one would be, so that the coordinator may forget it.
     pub(crate) fn is_full(&self) -> bool {
         self.is_full_at(self.now())
     }
 
-    /// The same, at a time that [`Self::now`] told.
+    /// As `is_full`, at a time that [`Self::now`] returned.
     pub(crate) fn is_full_at(&self, now: Tick) -> bool {
         self.missing(now) == 0
     }
 }
 
-/// As a coordinator has it that is given none: a thousand tokens, a tenth of one back for each
-/// success, and one a second. Retries stop when five hundred more have failed than that.
+/// Returns the budget of a coordinator that was given none: a thousand tokens, a tenth of one back for each
+/// success, and one a second. Retries stop when failures have taken five hundred more than came back.
 impl Default for RetryBudget {
     fn default() -> Self {
         Self::full(1000 * MILLI, MILLI / 10, 1_000_000_000)

@@ -1,12 +1,12 @@
-//! The door for foreign code: whatever is not ours and may panic (R25).
+//! The door for foreign code: code of users and of other crates, which may panic (R25).
 //!
-//! Listeners, log subscribers, clocks, conversions of errors, wakers, keys and the destructors of all
-//! of them run inside [`guarded`] wherever a panic of theirs would be felt by somebody whom it is
-//! no business of. `CONTRIBUTING.md` lists the places.
+//! Listeners, log subscribers, clocks, conversions of errors, wakers, keys and the destructors of all of
+//! them run inside [`guarded`] wherever their panic would reach a thread or task that did not cause it.
+//! `CONTRIBUTING.md` lists the places.
 //!
-//! 1. A panic that is caught leaves nothing behind: its payload is dropped here, and may panic too.
-//! 2. A value with a foreign destructor lies in an [`Own`] wherever the library drops it. So no
-//!    destructor panics while another panic unwinds, which would end the process.
+//! 1. A caught panic leaves nothing behind: this file drops its payload, which may panic too.
+//! 2. The library keeps each value with a foreign destructor that it drops in an [`Own`]. So no destructor
+//!    panics while another panic unwinds, which would end the process.
 
 use std::any::Any;
 use std::fmt;
@@ -14,7 +14,7 @@ use std::mem;
 use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// Runs foreign code; `None` if it panicked.
+/// Runs foreign code; returns `None` if that panicked.
 #[inline]
 pub(crate) fn guarded<R>(run: impl FnOnce() -> R) -> Option<R> {
     match catch_unwind(AssertUnwindSafe(run)) {
@@ -26,8 +26,8 @@ pub(crate) fn guarded<R>(run: impl FnOnce() -> R) -> Option<R> {
     }
 }
 
-/// Drops what a panic has left. A payload that panics in its destructor leaves another, which is
-/// not dropped: it may be of the same kind.
+/// Drops the payload of a panic. A payload that panics in its destructor leaves another, which this function
+/// forgets: it may be of the same kind.
 #[cold]
 pub(crate) fn dispose_of(payload: Box<dyn Any + Send>) {
     if let Err(another) = catch_unwind(AssertUnwindSafe(move || drop(payload))) {
@@ -35,12 +35,12 @@ pub(crate) fn dispose_of(payload: Box<dyn Any + Send>) {
     }
 }
 
-/// Does something foreign of which nothing is expected: writes to a log, drops a value.
+/// Runs foreign code without a result: a line for a log, a drop of a value.
 pub(crate) fn quietly(run: impl FnOnce()) {
     let _ = guarded(run);
 }
 
-/// A value whose destructor is foreign: what panics in it, panics here alone.
+/// A value with a foreign destructor: a panic of the destructor ends here.
 pub(crate) struct Own<T>(Option<T>);
 
 impl<T> Own<T> {
@@ -48,7 +48,7 @@ impl<T> Own<T> {
         Self(Some(value))
     }
 
-    /// The value, for somebody who answers for its destructor.
+    /// Returns the value to a caller that guards its destructor.
     #[allow(dead_code, reason = "for the monitor, which is a feature")]
     pub(crate) fn take(mut self) -> Option<T> {
         self.0.take()
@@ -62,7 +62,7 @@ impl<T> Deref for Own<T> {
     fn deref(&self) -> &T {
         match &self.0 {
             Some(value) => value,
-            // It is taken by who consumes this.
+            // Only `take` and `drop` empty it, and both consume it.
             None => unreachable!("a value is there for as long as its owner"),
         }
     }
@@ -91,12 +91,12 @@ mod tests {
 
     static DROPPED: AtomicU32 = AtomicU32::new(0);
 
-    /// Leaves a payload of its own kind when it is dropped.
+    /// A payload that panics with another of its kind when it is dropped.
     struct Nested(u32);
 
     impl Drop for Nested {
         fn drop(&mut self) {
-            // Relaxed: pairs with the load in the test; one thread.
+            // Relaxed: pairs with the load in the test; it runs on one thread.
             DROPPED.fetch_add(1, Ordering::Relaxed);
             if self.0 > 0 {
                 resume_unwind(Box::new(Self(self.0 - 1)));

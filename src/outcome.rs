@@ -1,11 +1,11 @@
-//! What the registry answers: a refusal, the fate of an outcome, when to come back, a status, the
-//! counts of a window.
+//! The registry's answers: a refusal, the effect of an outcome, the next admission, a status, the counts of
+//! a window.
 
 use std::time::Duration;
 
 use thiserror::Error;
 
-/// The call is not to be made now: why, and when to ask again if that is known.
+/// A refusal: the caller makes no call now, and learns the reason and when to ask again, if that is known.
 ///
 /// ```
 /// use peer_health::{HealthConfig, HealthRegistry, Reason, SyncError};
@@ -26,9 +26,9 @@ use thiserror::Error;
 #[error("peer not to be called: {reason}")]
 #[non_exhaustive]
 pub struct Refused {
-    /// Why.
+    /// The reason of the refusal.
     pub reason: Reason,
-    /// How long until a call may be admitted; `None` if nobody can know.
+    /// The time until a call may be admitted; `None` if no clock alone decides that.
     pub retry_after: Option<Duration>,
 }
 
@@ -38,7 +38,7 @@ impl Refused {
     }
 }
 
-/// Why a call was [`Refused`], and what to do about it.
+/// A reason for which a call was [`Refused`], and what the caller does about it.
 ///
 /// ```
 /// assert_eq!(peer_health::Reason::ForcedOpen.to_string(), "forced open");
@@ -46,18 +46,18 @@ impl Refused {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Error)]
 #[non_exhaustive]
 pub enum Reason {
-    /// The circuit is open: come back after `retry_after`.
+    /// The circuit is open: the caller comes back after `retry_after`.
     #[error("circuit open")]
     Open,
-    /// The circuit is half-open and its probes are out: come back when one has decided.
+    /// The circuit is half-open and its probes are out: the caller comes back when one of them has decided.
     #[error("probes in flight")]
     ProbesInFlight,
-    /// An operator closed the way to this peer: until a reset, or for as long as `retry_after` says.
+    /// An operator forced the circuit open: until a reset, or for as long as `retry_after` says.
     #[error("forced open")]
     ForcedOpen,
 }
 
-/// What became of an outcome.
+/// The effect of an outcome on the circuit.
 ///
 /// ```
 /// use peer_health::{HealthRegistry, Recorded, SyncError};
@@ -69,20 +69,20 @@ pub enum Reason {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Recorded {
-    /// It counts.
+    /// The outcome counts.
     Counted,
-    /// It is no outcome on the peer: a fault of ours, of a document, or the circuit is disabled.
+    /// The outcome says nothing of the peer: the fault is ours or a document's, or the circuit is disabled.
     Neutral,
-    /// It counts, and it opened the circuit.
+    /// The outcome counts, and it opened the circuit.
     Opened {
-        /// How long the circuit stays open.
+        /// The time for which the circuit stays open.
         retry_after: Duration,
     },
-    /// Its phase was over: it changed nothing.
+    /// The outcome's phase was over, so it changed nothing.
     Late,
 }
 
-/// When a call may be admitted, as far as can be told without asking to be admitted.
+/// The next admission of a call, as far as the registry knows it without admitting one.
 ///
 /// ```
 /// use peer_health::{HealthRegistry, NextAdmission};
@@ -92,15 +92,15 @@ pub enum Recorded {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum NextAdmission {
-    /// Now.
+    /// A call may be admitted now.
     Now,
-    /// Not before this much time has passed.
+    /// No call is admitted before this much time has passed.
     After(Duration),
-    /// That depends on somebody: on the probes in flight, or on an operator.
+    /// The time depends on the probes in flight, or on an operator.
     Unknown,
 }
 
-/// Where a peer's circuit stands.
+/// The status of a peer's circuit.
 ///
 /// ```
 /// use peer_health::{HealthRegistry, Status};
@@ -113,24 +113,24 @@ pub enum NextAdmission {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Status {
-    /// Calls are made.
+    /// The circuit admits all calls.
     Closed,
-    /// No calls until the wait is over. An open circuit whose wait is over stays so until
-    /// somebody asks to be admitted.
+    /// The circuit refuses calls until its wait is over. It then stays open until a call asks for a permit,
+    /// or a report comes.
     Open,
-    /// A few probes decide.
+    /// A few probes decide whether the circuit closes.
     HalfOpen,
-    /// An operator said no: no calls until a reset, or until the time that was given is over, from
-    /// when on this reads [`Closed`](Self::Closed).
+    /// An operator forced the circuit open: it refuses calls until a reset, or until the given time is over,
+    /// when this status becomes [`Closed`](Self::Closed).
     ForcedOpen,
-    /// An operator switched the circuit off: all calls are made and nothing is recorded.
+    /// An operator switched the circuit off: it admits all calls and records nothing.
     Disabled,
-    /// An operator lets all calls be made; outcomes are recorded, and the circuit never opens.
+    /// An operator lets the circuit admit all calls; it records outcomes and never opens.
     MetricsOnly,
 }
 
-/// The table is full of peers that may not be forgotten, so that nothing can be kept about this
-/// one: the control had no effect. Raise `max_peers`, or remove a peer.
+/// An error: the table is full of peers that the registry may not forget, so it can keep nothing about this
+/// one and the control had no effect. Raise `max_peers`, or remove a peer.
 ///
 /// ```
 /// use peer_health::{HealthConfig, HealthRegistry, Untracked};
@@ -145,7 +145,7 @@ pub enum Status {
 #[error("the registry is full: nothing can be kept about this peer")]
 pub struct Untracked;
 
-/// How many calls a window holds, and how many of them failed or were slow.
+/// Counts of the calls in a window, and of those that failed or were slow.
 ///
 /// ```
 /// use peer_health::{HealthConfig, HealthRegistry, SyncError, Window};
@@ -160,10 +160,10 @@ pub struct Untracked;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct WindowCounts {
-    /// Calls in the window.
+    /// The calls in the window.
     pub total: u64,
-    /// Those that failed.
+    /// The calls that failed.
     pub failures: u64,
-    /// Those that were slow, failed or not.
+    /// The slow calls, failed or not.
     pub slow: u64,
 }

@@ -1,5 +1,4 @@
-//! Retry delays: pure arithmetic on an attempt and a number in [0, 1) that is drawn higher up
-//! (R21).
+//! Retry delays: pure arithmetic on an attempt and a number in [0, 1) that the caller draws (R21).
 //!
 //! Exponential backoff, and the jitters of Marc Brooker, "Exponential Backoff And Jitter" (AWS
 //! Architecture Blog, 2015): full, equal and decorrelated. No delay exceeds `max_delay`, jitter
@@ -9,12 +8,12 @@ use std::time::Duration;
 
 use crate::config::ConfigError;
 
-/// How long to wait before an operation is tried again. Names, fields and values are those of
+/// A policy that says how long an operation waits before each retry. Names, fields and values are those of
 /// peat-mesh's `sync_errors`.
 ///
-/// Any value of any field is survived: a multiplier that is NaN, infinite or negative means no
-/// growth, a jitter that is NaN, infinite or negative none. [`try_new`](Self::try_new) rejects
-/// such values instead.
+/// The policy takes any value of any field: a multiplier that is NaN, infinite or negative means no growth,
+/// and a jitter that is NaN, infinite or negative means none. [`try_new`](Self::try_new) rejects such values
+/// instead.
 ///
 /// ```
 /// use peer_health::RetryPolicy;
@@ -29,14 +28,14 @@ use crate::config::ConfigError;
 pub struct RetryPolicy {
     /// The delay before the first retry. Default 100 ms.
     pub initial_delay: Duration,
-    /// No delay is longer than this. Default 30 s.
+    /// The longest delay. Default 30 s.
     pub max_delay: Duration,
-    /// Attempts, the first one included, before an operation is given up. Default 5.
+    /// The number of attempts of an operation, the first one included. Default 5.
     pub max_attempts: u32,
-    /// By how much the delay grows with each attempt. Default 2.
+    /// The factor by which the delay grows with each attempt. Default 2.
     pub backoff_multiplier: f64,
-    /// The part of the delay that is added at random; at the cap it is taken off instead.
-    /// Default 0.1.
+    /// The part of the delay that the jitter adds at random; at the cap it takes it off instead. Default
+    /// 0.1.
     pub jitter_factor: f64,
 }
 
@@ -47,7 +46,7 @@ impl Default for RetryPolicy {
 }
 
 impl RetryPolicy {
-    /// A policy with a jitter of a tenth.
+    /// Returns a policy with a jitter of a tenth.
     ///
     /// ```
     /// use peer_health::RetryPolicy;
@@ -64,8 +63,8 @@ impl RetryPolicy {
         Self { initial_delay, max_delay, max_attempts, backoff_multiplier, jitter_factor: 0.1 }
     }
 
-    /// For [`Transient`](crate::ErrorSeverity::Transient) errors: soon and often. 50 ms growing by
-    /// half up to 5 s, 10 attempts, a tenth of jitter.
+    /// Returns the policy for [`Transient`](crate::ErrorSeverity::Transient) errors, which retries soon and
+    /// often: 50 ms growing by half up to 5 s, 10 attempts, a tenth of jitter.
     ///
     /// ```
     /// assert_eq!(peer_health::RetryPolicy::transient().max_attempts, 10);
@@ -74,8 +73,8 @@ impl RetryPolicy {
         Self::new(Duration::from_millis(50), Duration::from_secs(5), 10, 1.5)
     }
 
-    /// For [`Severe`](crate::ErrorSeverity::Severe) errors: late and seldom. 1 s growing threefold
-    /// up to 60 s, 3 attempts, a fifth of jitter.
+    /// Returns the policy for [`Severe`](crate::ErrorSeverity::Severe) errors, which retries late and
+    /// seldom: 1 s growing threefold up to 60 s, 3 attempts, a fifth of jitter.
     ///
     /// ```
     /// assert_eq!(peer_health::RetryPolicy::severe().jitter_factor, 0.2);
@@ -85,12 +84,12 @@ impl RetryPolicy {
         Self { jitter_factor: 0.2, ..policy }
     }
 
-    /// A policy whose values make sense.
+    /// Returns a policy with these values if they make sense.
     ///
     /// # Errors
     ///
-    /// [`ConfigError`] if `initial_delay` exceeds `max_delay`, the multiplier is not finite or
-    /// below 1, or the jitter is not finite or negative.
+    /// [`ConfigError`], which names the field and its value, if `initial_delay` exceeds `max_delay`, the
+    /// multiplier is not finite or below 1, or the jitter is not finite or negative.
     ///
     /// ```
     /// use peer_health::RetryPolicy;
@@ -113,7 +112,7 @@ impl RetryPolicy {
         Ok(policy)
     }
 
-    /// Whether the values make sense.
+    /// Returns an error if a value makes no sense.
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         let (multiplier, jitter) = (self.backoff_multiplier, self.jitter_factor);
         if self.initial_delay > self.max_delay {
@@ -131,7 +130,7 @@ impl RetryPolicy {
         Ok(())
     }
 
-    /// Whether there is another attempt after this many.
+    /// Returns whether the policy allows another attempt after `attempt` of them.
     ///
     /// ```
     /// let policy = peer_health::RetryPolicy::default();
@@ -141,8 +140,8 @@ impl RetryPolicy {
         attempt < self.max_attempts
     }
 
-    /// The delay before jitter: zero for attempt 0, else
-    /// min(max_delay, initial * multiplier^(attempt - 1)).
+    /// Returns the delay before jitter: zero for attempt 0, else min(max_delay, initial *
+    /// multiplier^(attempt - 1)).
     fn nominal(&self, attempt: u32) -> Duration {
         let multiplier = self.backoff_multiplier;
         let sound = multiplier.is_finite() && multiplier >= 0.0;
@@ -157,8 +156,8 @@ impl RetryPolicy {
         }
     }
 
-    /// The delay before the given attempt, with `u` from [0, 1) for the jitter and the delay
-    /// before the attempt before.
+    /// Returns the delay before `attempt`. `u`, from [0, 1), places it within its jitter; `previous` is the
+    /// delay before the attempt before.
     pub(crate) fn delay(
         &self,
         attempt: u32,
@@ -194,7 +193,7 @@ impl RetryPolicy {
     }
 }
 
-/// How a delay is spread, so that those who failed together do not return together.
+/// A way to spread delays, so that callers that failed together do not return together.
 ///
 /// ```
 /// use peer_health::{Jitter, RetryPolicy};
@@ -207,10 +206,10 @@ pub enum Jitter {
     /// Adds up to `jitter_factor` of the delay; at the cap, takes up to as much off.
     #[default]
     Factor,
-    /// Uniform from zero to the delay.
+    /// Draws from zero to the delay, uniformly.
     Full,
-    /// Uniform from half the delay to the delay.
+    /// Draws from half the delay to the delay, uniformly.
     Equal,
-    /// Uniform from `initial_delay` to three times the delay before.
+    /// Draws from `initial_delay` to three times the previous delay, uniformly.
     Decorrelated,
 }

@@ -1,4 +1,4 @@
-//! What can be seen of a peer, and of all peers together.
+//! Views of a peer, and of all peers together.
 
 use std::time::{Duration, SystemTime};
 
@@ -6,14 +6,14 @@ use crate::error::Failure;
 use crate::outcome::{NextAdmission, Status, WindowCounts};
 use crate::sync::Arc;
 
-/// A peer as it was at one moment.
+/// A view of a peer at one moment.
 ///
 /// # Consistency
 ///
 /// `status`, `generation`, `streak`, `retry_attempt`, `next_admission`, `open_for`, `opened_at` and
-/// `probes_in_flight` are of one state of the circuit. The rest is noted beside it (R24): it may lag
-/// behind calls that are ending at this moment, and loses none. `last_error` may be missing while another
-/// thread reads it at this very moment.
+/// `probes_in_flight` belong to one state of the circuit. The tracker keeps the other fields outside the
+/// circuit (R24): they may lag behind calls that are ending at this moment, and lose none. `last_error` may
+/// be missing while another thread reads it at this very moment.
 ///
 /// ```
 /// use peer_health::{HealthRegistry, Status, SyncError};
@@ -28,49 +28,50 @@ use crate::sync::Arc;
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Snapshot {
-    /// Where the circuit stands.
+    /// The status of the circuit.
     pub status: Status,
-    /// The number of the phase: higher is later.
+    /// The generation of the phase: a later phase has a higher one.
     pub generation: u64,
-    /// Consecutive failures; while open and half-open, those of the trip.
+    /// The consecutive failures; while open and half-open, those of the trip.
     pub streak: u32,
-    /// The window of this phase; of a half-open phase, its outcomes. Zero without a window.
+    /// The counts of this phase's window; in a half-open phase, those of its outcomes. Zero without a
+    /// window.
     pub window: WindowCounts,
-    /// When a call may be admitted.
+    /// The earliest time at which a call may be admitted.
     pub next_admission: NextAdmission,
-    /// How long ago the circuit opened; `None` when it is closed or overridden.
+    /// The time since the circuit opened; `None` when it is closed or overridden.
     pub open_for: Option<Duration>,
-    /// Probes that are out; one whose lease is over counts until its slot is given again.
+    /// The number of probes that are out; one whose lease is over counts until another takes its slot.
     pub probes_in_flight: usize,
-    /// The last error handled, counted or not; of its text the first kibibyte.
+    /// The last error handled, counted or not, with the first kibibyte of its text.
     pub last_error: Option<Arc<Failure>>,
-    /// When that was, by the system's clock: for display.
+    /// The time of that error by the system's clock, for display.
     pub last_error_at: Option<SystemTime>,
-    /// When the circuit opened, by the system's clock: for display.
+    /// The time at which the circuit opened by the system's clock, for display.
     pub opened_at: Option<SystemTime>,
-    /// Errors since the last reset, neutral ones too.
+    /// The errors since the last reset, neutral ones too.
     pub errors: u64,
-    /// Errors since the last success, since half-open began, or since the last reset.
+    /// The errors since the last success, since half-open began, or since the last reset.
     pub retry_attempt: u32,
-    /// Successes since the last error or reset.
+    /// The successes since the last error or reset.
     pub consecutive_successes: u64,
-    /// How long successful calls take: the average of those whose latency is known, each later one
-    /// with a weight of 1/8 (RFC 6298). Known is what [`with_latency`] stated, and what the circuit
-    /// measures for its own use: probes, and all calls where `slow_call` is set. `None` before the
-    /// first. A reset leaves it as it is.
+    /// The average latency of successful calls, each later sample with a weight of 1/8 (RFC 6298). A sample
+    /// is what [`with_latency`] stated, or what the circuit measures for its own use: the latency of probes,
+    /// and of all calls where `slow_call` is set. `None` before the first sample. A reset leaves the average
+    /// as it is.
     ///
-    /// It ages (D13): what it says counts half as much, beside the next sample, for every five
-    /// minutes without one, and after fifteen it is `None` again. With 24 binary digits, and to a
-    /// tenth of a second of age.
+    /// The average ages (D13): beside the next sample it counts half as much for every five minutes without
+    /// one, and after fifteen it is `None`. Its precision is 24 binary digits, and a tenth of a second of
+    /// age.
     ///
     /// [`with_latency`]: crate::Permit::with_latency
     pub latency: Option<Duration>,
-    /// All-time counts.
+    /// The all-time counts.
     pub totals: PeerTotals,
 }
 
-/// What was ever counted for a peer. Every permit ends in exactly one of `succeeded`, `failed`,
-/// `neutral`, `abandoned` and `late`; reports are counted apart.
+/// The all-time counts of a peer. Every permit ends in exactly one of `succeeded`, `failed`, `neutral`,
+/// `abandoned` and `late`; the registry counts reports apart.
 ///
 /// ```
 /// use peer_health::HealthRegistry;
@@ -84,28 +85,27 @@ pub struct Snapshot {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct PeerTotals {
-    /// Permits that ended in success.
+    /// The permits that ended in success.
     pub succeeded: u64,
-    /// Permits that ended in a failure that counts.
+    /// The permits that ended in a failure that counts.
     pub failed: u64,
-    /// Permits that ended in no outcome: neutral, or a failure that is not the peer's.
+    /// The permits that ended in no outcome: neutral, or a failure that is not the peer's.
     pub neutral: u64,
-    /// Permits that were dropped: a cancelled future, a panic.
+    /// The permits that were dropped, by a cancelled future or a panic.
     pub abandoned: u64,
-    /// Permits whose phase was over when they ended, however they did.
+    /// The permits whose phase was over when they ended, in whatever way.
     pub late: u64,
-    /// Transitions into open.
+    /// The transitions into open.
     pub opened: u64,
-    /// Successes reported without a permit.
+    /// The successes reported without a permit.
     pub reported_successes: u64,
-    /// Errors reported without a permit, neutral ones too.
+    /// The errors reported without a permit, neutral ones too.
     pub reported_errors: u64,
-    /// Calls that were refused.
+    /// The refused calls.
     pub refused: Refusals,
 }
 
-/// How often a call was refused, by [`Reason`](crate::Reason). Only who asks to be admitted is
-/// counted.
+/// Counts of refused calls, by [`Reason`](crate::Reason). Only a call that asks for a permit counts.
 ///
 /// ```
 /// use peer_health::{HealthRegistry, Refusals};
@@ -120,11 +120,11 @@ pub struct PeerTotals {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Refusals {
-    /// Since the circuit was open.
+    /// The refusals by an open circuit.
     pub open: u64,
-    /// Since its probes were out.
+    /// The refusals by a half-open circuit whose probes were out.
     pub probes_in_flight: u64,
-    /// Since it was forced open.
+    /// The refusals by a circuit that was forced open.
     pub forced_open: u64,
 }
 
@@ -132,7 +132,7 @@ pub struct Refusals {
 pub(crate) const PARTS: usize = 11;
 
 impl PeerTotals {
-    /// The permits that have ended, in whatever way.
+    /// Returns the number of permits that have ended, in whatever way.
     ///
     /// ```
     /// let registry = peer_health::HealthRegistry::<u32>::new();
@@ -143,7 +143,7 @@ impl PeerTotals {
         self.parts()[..5].iter().fold(0, |sum, part| sum.saturating_add(*part))
     }
 
-    /// All counts, the ways in which a permit ends first.
+    /// Returns all counts, the ways in which a permit ends first.
     pub(crate) fn parts(&self) -> [u64; PARTS] {
         [
             self.succeeded,
@@ -184,7 +184,7 @@ impl PeerTotals {
     }
 }
 
-/// What was ever counted for all peers, those that were forgotten included.
+/// The all-time counts of all peers, forgotten ones included.
 ///
 /// ```
 /// let registry = peer_health::HealthRegistry::<u32>::new();
@@ -198,11 +198,11 @@ impl PeerTotals {
 pub struct Totals {
     /// The sum over all peers.
     pub permits: PeerTotals,
-    /// How often there was no room for a new peer: for a call or a report, which was served
-    /// untracked, for a handle, which tries again, or for a control, which failed.
+    /// The number of times the table had no room for a new peer: for a call or a report, which the registry
+    /// then served untracked, for a handle, which tries again, or for a control, which failed.
     pub untracked: u64,
-    /// Peers forgotten to make room or because they were idle.
+    /// The peers that the registry forgot, to make room or because they were idle.
     pub evicted: u64,
-    /// Peers removed by a call.
+    /// The peers removed by a call.
     pub removed: u64,
 }

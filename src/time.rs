@@ -1,7 +1,7 @@
-//! Time as the registry sees it: nanoseconds on one injected monotonic clock (R1).
+//! The registry's time: nanoseconds on one injected monotonic clock (R1).
 //!
-//! Nothing in the library waits for time to pass or asks the system for it anywhere else. Below
-//! the registry, time is a parameter. A clock that may step back is mended at its [`Door`].
+//! This file alone reads the system's clock, and the core waits for no timer. Below the registry, time is a
+//! parameter. A clock that may step back passes a [`Door`], which mends it.
 
 use std::cell::Cell;
 use std::fmt;
@@ -14,7 +14,7 @@ mod door;
 
 use door::Door;
 
-/// A moment: nanoseconds since the registry was built. Arithmetic saturates.
+/// A moment in nanoseconds since the registry was built. Its arithmetic saturates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub(crate) struct Tick(pub(crate) u64);
 
@@ -23,38 +23,38 @@ impl Tick {
         Self(self.0.saturating_add(nanos))
     }
 
-    /// Nanoseconds since `earlier`; zero if `earlier` is not earlier.
+    /// Returns the nanoseconds since `earlier`; zero if `earlier` is not earlier.
     pub(crate) fn since(self, earlier: Self) -> u64 {
         self.0.saturating_sub(earlier.0)
     }
 }
 
-/// A duration in nanoseconds, as long as 64 bits can hold (584 years).
+/// Converts a duration to nanoseconds, at most what 64 bits hold (584 years).
 pub(crate) fn nanos(duration: Duration) -> u64 {
     let whole = duration.as_secs().saturating_mul(1_000_000_000);
     whole.saturating_add(duration.subsec_nanos().into())
 }
 
-/// The system's time so long ago, for display; nothing decides by it. A clock of the system that
-/// is set right later shows right from then on.
+/// Returns the system's time `age` nanoseconds ago, for display; nothing decides by it. Once the system's
+/// clock is set right, what is shown is right.
 #[allow(clippy::disallowed_methods, reason = "the one place that reads the system's date")]
 pub(crate) fn ago(age: u64) -> SystemTime {
     let now = SystemTime::now();
     now.checked_sub(Duration::from_nanos(age)).unwrap_or(SystemTime::UNIX_EPOCH)
 }
 
-/// Where a registry gets its time from.
+/// A source of time for a registry.
 ///
-/// The default is the system's monotonic clock. Tests of your own code take [`Clock::manual`] and
-/// move time by hand; nothing in this library sleeps.
+/// The default is the system's monotonic clock. Tests of your own code take [`Clock::manual`] and move its
+/// time by hand, so that they need no sleep.
 ///
 /// # A clock that steps back
 ///
-/// A clock of your own, or one moved by hand, may be set back, and may tell wrong once. A reading
-/// that is more than a second behind the latest one goes on from there, with all that follow it; a
-/// reading that is behind by less counts as the latest. So no wait, lease or window outlives its
-/// length, and a jump ahead at worst ends some early. Time that was told to have ended (584 years)
-/// has. All clones of a clock share this.
+/// A clock of your own, or one moved by hand, may step back, and may give one wrong reading. If a reading is
+/// more than a second behind the latest, time goes on from the latest, and all later readings are shifted by
+/// as much; a reading that is behind by less counts as the latest. So no wait, lease or window outlives its
+/// length, and a jump ahead at worst ends some of them early. A clock that has reached the end of time (584
+/// years) stays there. All clones of a clock share this.
 ///
 /// ```
 /// use peer_health::{Clock, HealthRegistry};
@@ -85,13 +85,12 @@ struct Custom {
 }
 
 thread_local! {
-    /// Whether this thread is reading a clock of somebody's own.
+    /// Whether this thread is reading a user's clock.
     static READING: Cell<bool> = const { Cell::new(false) };
 }
 
 impl Custom {
-    /// `None` if the clock panics, or asks a registry what needs the time, which it is about to
-    /// tell.
+    /// Returns `None` if the clock panics, or if it calls a registry that in turn needs this clock's time.
     fn read(&self) -> Option<u64> {
         if READING.replace(true) {
             return None;
@@ -103,7 +102,7 @@ impl Custom {
 }
 
 impl Clock {
-    /// The system's monotonic clock.
+    /// Returns the system's monotonic clock.
     ///
     /// ```
     /// use peer_health::{Clock, HealthRegistry};
@@ -116,7 +115,7 @@ impl Clock {
         Self::of(Source::Monotonic(Instant::now()))
     }
 
-    /// A clock that stands still, and the hand that moves it.
+    /// Returns a clock that stands still, and the hand that moves it.
     ///
     /// ```
     /// use peer_health::Clock;
@@ -132,11 +131,11 @@ impl Clock {
         (Self::of(source), ManualClock(hand))
     }
 
-    /// A clock of your own: `read` tells the time since any fixed moment.
+    /// Returns a clock of your own: `read` returns the time since any fixed moment.
     ///
-    /// Where it goes back by more than a second, time goes on from the latest that it told; see
-    /// [above](Self#a-clock-that-steps-back). It is never called while a lock is held. If it panics,
-    /// or calls a registry that asks for the time, that is the latest time that it told.
+    /// If `read` goes back by more than a second, time goes on from its latest reading; see
+    /// [above](Self#a-clock-that-steps-back). The registry calls `read` only while it holds no lock. If
+    /// `read` panics, or calls a registry that needs the time, its latest reading counts instead.
     ///
     /// ```
     /// use peer_health::{Clock, HealthRegistry};
@@ -156,14 +155,14 @@ impl Clock {
         Self { source, origin: 0 }
     }
 
-    /// The same clock, counting from now: what a registry takes when it is built.
+    /// Returns the same clock, counting from now: a registry takes it when it is built.
     pub(crate) fn started_now(&self) -> Self {
         Self { source: self.source.clone(), origin: self.raw() }
     }
 
     pub(crate) fn now(&self) -> Tick {
         match self.raw() {
-            // Time that has ended has ended for all, whenever they began to count.
+            // The end of time is the end for all clones, whenever they began to count.
             u64::MAX => Tick(u64::MAX),
             time => Tick(time.saturating_sub(self.origin)),
         }
@@ -172,7 +171,7 @@ impl Clock {
     fn raw(&self) -> u64 {
         match &self.source {
             Source::Monotonic(epoch) => nanos(epoch.elapsed()),
-            // Relaxed: pairs with `ManualClock`; nothing else is read by it.
+            // Relaxed: pairs with `ManualClock`; no thread reads anything else by it.
             Source::Manual(hand, door) => door.pass(|| Some(hand.load(Ordering::Relaxed))),
             Source::Custom(custom) => custom.door.pass(|| custom.read()),
         }
@@ -196,7 +195,7 @@ impl fmt::Debug for Clock {
     }
 }
 
-/// The hand of a [`Clock::manual`]: moves its time. Clones move the same clock.
+/// A hand that moves the time of a [`Clock::manual`]. Clones move the same clock.
 ///
 /// ```
 /// use peer_health::{Clock, HealthConfig, HealthRegistry, SyncError};
@@ -227,15 +226,15 @@ impl ManualClock {
     /// ```
     pub fn advance(&self, by: Duration) {
         let step = nanos(by);
-        // Relaxed, twice: pairs with `Clock::raw`; none of several advances is lost.
+        // Relaxed, twice: pairs with `Clock::raw`; a read-modify-write loses none of several advances.
         let moved = self
             .0
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |t| Some(t.saturating_add(step)));
         debug_assert!(moved.is_ok());
     }
 
-    /// Sets the time since the clock was made; backwards too, of which the [`Clock`] makes
-    /// [what it makes of any step back](Clock#a-clock-that-steps-back).
+    /// Sets the time since the clock was made. If that is earlier than before, the [`Clock`] treats it [as
+    /// any step back](Clock#a-clock-that-steps-back).
     ///
     /// ```
     /// let (_clock, hand) = peer_health::Clock::manual();
@@ -247,7 +246,7 @@ impl ManualClock {
         self.0.store(nanos(elapsed), Ordering::Relaxed);
     }
 
-    /// The time since the clock was made, as it was set.
+    /// Returns the time since the clock was made, as the hand last set it.
     ///
     /// ```
     /// let (_clock, hand) = peer_health::Clock::manual();

@@ -1,9 +1,9 @@
-//! Time as tokio tells it (feature `tokio`): a clock that `tokio::time::pause` stops, and what an
-//! attempt deadline means.
+//! Tokio's time (feature `tokio`): a clock that `tokio::time::pause` stops, and the failure that a passed
+//! deadline means.
 //!
-//! iroh has no fast failure: a dial to a dead port takes 30 s, and an application that never
-//! answers never fails. So every attempt runs under a deadline of its own, and passing it is an
-//! outcome like any other.
+//! iroh has no fast failure: a dial to a dead port takes 30 s, and a call of an application that never
+//! answers never fails. So the driver runs every attempt under a deadline, and an attempt that passes it has
+//! failed like any other.
 
 use tokio::time::Instant;
 use tokio::time::error::Elapsed;
@@ -12,12 +12,12 @@ use crate::error::{Failure, Fault, SyncError};
 use crate::time::Clock;
 
 impl Clock {
-    /// Tokio's clock: stands still under `tokio::time::pause` and moves with
+    /// Returns tokio's clock: it stands still under `tokio::time::pause` and moves with
     /// `tokio::time::advance`, so one test moves its timers and its circuits together.
     ///
-    /// Outside a runtime, and in a runtime whose time is not paused, it is the system's monotonic
-    /// clock. A runtime's paused time is seen only from within that runtime: make the clock and
-    /// use the registry there.
+    /// Outside a runtime, and in a runtime whose time is not paused, it is the system's monotonic clock.
+    /// Only code within a runtime sees that runtime's paused time: make the clock and use the registry
+    /// there.
     ///
     /// ```
     /// use peer_health::{Clock, HealthConfig, HealthRegistry, SyncError};
@@ -45,8 +45,8 @@ impl Clock {
     }
 }
 
-/// The attempt ran past its deadline: [`SyncError::Network`], [`Fault::Link`], which counts. Who is
-/// slow, the peer or the way to it, cannot be told from here.
+/// Converts a passed deadline to [`SyncError::Network`] with [`Fault::Link`], which counts. This side cannot
+/// tell whether the peer is slow, or the way to it.
 ///
 /// ```
 /// use peer_health::{Failure, Fault};

@@ -1,7 +1,7 @@
-//! Wakers of other executors (feature `tokio`): whoever wakes somebody is not ended by that.
+//! Wakers of other executors (feature `tokio`): a panic of a waker does not reach the thread that wakes.
 //!
-//! Tokio's own primitives wake side by side: one waker that panics would keep the others from being
-//! woken, or end a thread that turns the timers.
+//! Tokio's own primitives wake several tasks in a row: a waker that panics would keep the others from being
+//! woken, or end a thread that drives the timers.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -10,7 +10,7 @@ use std::task::{Context, Wake, Waker};
 use crate::foreign::{Own, quietly};
 use crate::sync::Arc;
 
-/// A waker that is cloned without foreign code, and whose panics go nowhere.
+/// A waker that clones without foreign code, and that swallows the panics of the waker inside.
 struct Shield(Own<Waker>);
 
 impl Wake for Shield {
@@ -23,7 +23,7 @@ impl Wake for Shield {
     }
 }
 
-/// The same future, which hands on no waker but our own.
+/// Runs the future with a waker of our own in place of the caller's.
 pub(crate) async fn shielded<F: Future>(future: F) -> F::Output {
     let mut future = pin!(future);
     let mut shield: Option<(Arc<Shield>, Waker)> = None;

@@ -38,7 +38,7 @@ fn the_largest_and_the_smallest_budget_can_be_made() {
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// So many tokens, of which such a part comes back each second and none by successes.
+/// Returns a budget to which time gives back `per_second` tokens and successes next to none.
 fn refilled(tokens: u32, per_second: f64) -> (RetryBudget, ManualClock) {
     let (clock, hand) = Clock::manual();
     hand.advance(7 * SECOND);

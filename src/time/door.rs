@@ -1,48 +1,48 @@
-//! The door through which the time of a clock comes that may step back, or tell wrong once (R1).
+//! The door for the time of a clock that may step back, or give one wrong reading (R1).
 //!
-//! Nothing below knows of it. What is told goes on like this:
+//! No code behind the door knows of such steps. The door handles a reading as follows:
 //!
-//! 1. A reading that is more than [`STEP`] behind the latest that was known before it was taken is
-//!    a step back: it counts as the latest, and all later readings are shifted by as much.
+//! 1. A reading that is more than [`STEP`] behind the latest that was known before it was taken is a step
+//!    back: it counts as the latest, and the door shifts all later readings by as much.
 //! 2. A reading that is behind by less counts as the latest.
-//! 3. Any other counts as it is, also one that jumps ahead: if the clock is set right after that,
-//!    this is a step back.
+//! 3. Any other reading counts as it is, even one that jumps ahead; if the clock is set right after that,
+//!    the next reading is a step back.
 //!
-//! So no thread is told less than was known when it asked, and time goes back by no more than the
-//! disorder in which threads bring their readings. Two threads that see the same step back shift
+//! So no thread gets a time before the latest that was known when it asked, and time goes back by no more
+//! than the disorder in which threads bring their readings. Two threads that see the same step back shift
 //! once: each shifts from the shift that it found before it read the clock.
 
 use crate::sync::{Ordering, TimeWord};
 
-/// A second. What is behind by less is the disorder of threads, or of a clock that is being slewed.
+/// A second: a reading that is behind by less comes from threads in disorder, or from a slewed clock.
 const STEP: u64 = 1_000_000_000;
 
-/// What is known of one clock, in nanoseconds. All who read that clock share it.
+/// The state of one clock's door, in nanoseconds; all clones of the clock share it.
 #[derive(Debug, Default)]
 pub(crate) struct Door {
-    /// The latest that was told. Never falls.
+    /// The latest time that the door gave out. It never falls.
     latest: TimeWord,
-    /// What is added to each reading. Never falls.
+    /// The shift that the door adds to each reading. It never falls.
     shift: TimeWord,
 }
 
 impl Door {
-    /// Lets a reading through; what was known already, if `read` gives none.
+    /// Mends a reading and returns it; returns the latest time if `read` gives none.
     pub(crate) fn pass(&self, read: impl FnOnce() -> Option<u64>) -> u64 {
-        // Acquire, twice: pairs with the Release in `fetch_max` and in `compare_exchange` below. The
-        // clock is read after what was known of it, and not seen in an earlier state than by whoever
-        // told that; and a reading is shifted by no step that came after it.
+        // Acquire, twice: pairs with the Release in `fetch_max` and in `compare_exchange` below. The thread
+        // reads the clock after it has read these words, so it sees the clock in no earlier state than the
+        // thread that wrote them; and no step that came after this reading shifts it.
         let known = self.latest.load(Ordering::Acquire);
         let shift = self.shift.load(Ordering::Acquire);
         let Some(reading) = read() else { return known };
         let told = reading.saturating_add(shift);
         if told > known {
-            // Release: pairs with the Acquire above. A clock that stands still is not written.
+            // Release: pairs with the Acquire above. While a clock stands still, no thread writes here.
             self.latest.fetch_max(told, Ordering::Release);
         } else if known - told > STEP {
             let shifted = shift.saturating_add(known - told);
-            // Release, Relaxed: pairs with the Acquire above. If it fails, another thread has
-            // shifted by this step, or by one after it.
+            // Release, Relaxed: pairs with the Acquire above. If it fails, another thread has shifted by
+            // this step, or by a later one.
             let (done, failed) = (Ordering::Release, Ordering::Relaxed);
             let _ = self.shift.compare_exchange(shift, shifted, done, failed);
         }
@@ -84,7 +84,7 @@ mod tests {
         assert_eq!(told(&Door::default(), &[0, 0, SECOND, 0]), [0, 0, SECOND, SECOND]);
     }
 
-    /// Both read the same step back, one inside the other: it is a step once.
+    /// One thread reads a step back inside another's reading of it: the door shifts once.
     #[test]
     fn r01_two_that_see_one_step_back_shift_once() {
         let door = Door::default();
@@ -97,7 +97,7 @@ mod tests {
         assert_eq!(told(&door, &[1 + SECOND]), [10 * SECOND]);
     }
 
-    /// The reading is late, not the clock: others have read on meanwhile.
+    /// The reading is late, not the clock: other threads have read on meanwhile.
     #[test]
     fn r01_a_reading_that_was_overtaken_is_no_step_back() {
         let door = Door::default();

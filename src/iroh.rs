@@ -1,9 +1,9 @@
-//! What iroh can tell the registry: whose fault each of its errors is (`From<&E> for Failure` and
-//! `From<E> for Failure`), who calls us, and how connections end (feature `iroh`).
+//! iroh's news for the registry: whose fault each of its errors is (`From<&E> for Failure` and `From<E> for
+//! Failure`), which peers call us, and how connections end (feature `iroh`).
 //!
-//! A node that blames the wrong side isolates innocent peers, or hammers a peer that has asked to
-//! be left alone. So every error that iroh's connect, stream, read and write calls return is
-//! judged here once, and `permit.failure(&error)` is all that a caller writes.
+//! A node that blames the wrong side isolates innocent peers, or hammers a peer that has asked to be left
+//! alone. So this module judges every error that iroh's connect, stream, read and write calls return, and a
+//! caller writes no more than `permit.failure(&error)`.
 //!
 //! | error | [`SyncError`] | [`Fault`] | counts |
 //! |---|---|---|---|
@@ -22,18 +22,17 @@
 //! | a variant that a newer iroh adds | `Network` | `Link` | yes |
 //!
 //! An error that wraps another (`ConnectError`, `ReadExactError`, `ReadError::ConnectionLost`, an
-//! `io::Error` made from a QUIC error) is judged by what it wraps. The text is that of the error
-//! that was judged; the reason that a peer gave is quoted as it came.
+//! `io::Error` made from a QUIC error) is judged by what it wraps. The failure has the text of the error
+//! that was judged, and quotes the reason that a peer gave as it came.
 //!
-//! What no type can tell: whether an `io::Error` or a document's error is about something that was
-//! received, about the document, or about this node. Say so with [`Failure::remote`],
-//! [`Failure::document`] or [`Failure::local`].
-//! And a `read_exact` after our own `stop` looks like a stream that the peer has cut short: do not
-//! read on after a stop.
+//! No type tells whether an `io::Error` or a document's error is about received bytes, about the document,
+//! or about this node. Your code says so with [`Failure::remote`], [`Failure::document`] or
+//! [`Failure::local`]. And a `read_exact` after our own `stop` looks like a stream that the peer has cut
+//! short: do not read on after a stop.
 //!
-//! Besides the classification there are [`Codes`], for protocols that give their close, reset and
-//! stop codes a meaning; [`connect`], a dial with a deadline; and [`HealthHooks`], by which an
-//! endpoint refuses dials to peers whose circuit is open and tells the registry who is alive:
+//! Besides the classification there are [`Codes`], for protocols that give their close, reset and stop codes
+//! a meaning; [`connect`], a dial with a deadline; and [`HealthHooks`], by which an endpoint refuses dials
+//! to peers whose circuit is open and tells the registry which peers are alive:
 //!
 //! ```no_run
 //! # async fn doc() -> Result<(), Box<dyn std::error::Error>> {
@@ -71,8 +70,8 @@ use crate::error::Fault::{self, Link, Local, Nobody, Peer};
 use crate::error::SyncError::{self, Network, PeerNotFound, Protocol, ResourceExhaustion, State};
 use crate::error::{Failure, judged};
 
-/// How long a peer that refused a connection is left alone at least: 30 s, after which its idle
-/// connections have timed out by iroh's default and it has room again.
+/// The least wait after a peer refused a connection: 30 s, after which its idle connections have timed out
+/// by iroh's default and it has room again.
 ///
 /// ```
 /// use iroh::endpoint::{ConnectionError, TransportError, TransportErrorCode};
@@ -84,17 +83,17 @@ use crate::error::{Failure, judged};
 /// ```
 pub const REFUSED_RETRY_AFTER: Duration = Duration::from_secs(30);
 
-/// TLS alert `unknown_ca`: in iroh, the key that answers is not the one that was called.
+/// The TLS alert `unknown_ca`: in iroh, the key that answers is not the one that was called.
 const UNKNOWN_CA: u8 = 48;
-/// TLS alert `no_application_protocol`: no ALPN in common.
+/// The TLS alert `no_application_protocol`: no ALPN in common.
 const NO_APPLICATION_PROTOCOL: u8 = 120;
 
-/// One row of the table: what it is, whose fault it was, and the error that says so.
+/// Returns one row of the table: the kind of error, whose fault it was, and the error itself.
 fn row(kind: fn(String) -> SyncError, fault: Fault, error: &dyn Display) -> Failure {
     Failure::from(kind(error.to_string())).with_fault(fault)
 }
 
-/// Our own hook refused: no packet left, or the connection was closed by us.
+/// Returns the failure of a dial that our own hook refused: no packet left, or we closed the connection.
 fn rejected_by_us() -> Failure {
     SyncError::CircuitBreakerOpen.into()
 }
@@ -195,13 +194,13 @@ impl From<&ConnectionError> for Failure {
     }
 }
 
-/// The peer's QUIC stack ended the connection and said why.
+/// Judges a connection that the peer's QUIC stack ended with a reason.
 fn told_by_peer(code: Code, error: &ConnectionError) -> Failure {
     match code {
         Code::CONNECTION_REFUSED => {
             row(ResourceExhaustion, Peer, error).with_retry_after(REFUSED_RETRY_AFTER)
         }
-        // It has gone: shut down, broken inside, or its application gave up in the handshake.
+        // The peer has gone: it shut down, broke inside, or its application gave up in the handshake.
         Code::NO_ERROR | Code::INTERNAL_ERROR | Code::APPLICATION_ERROR => {
             row(Network, Peer, error)
         }
@@ -211,7 +210,7 @@ fn told_by_peer(code: Code, error: &ConnectionError) -> Failure {
     }
 }
 
-/// Our QUIC stack ended the connection for what it saw.
+/// Judges a connection that our QUIC stack ended for what it saw.
 fn found_by_us(found: &TransportError, error: &ConnectionError) -> Failure {
     match found.code {
         alert if alert == Code::crypto(UNKNOWN_CA) => row(PeerNotFound, Link, error),
@@ -221,8 +220,8 @@ fn found_by_us(found: &TransportError, error: &ConnectionError) -> Failure {
     }
 }
 
-/// Whether the endpoint went away under the connection. By the same code noq says that a peer has
-/// sent so many pieces, with so many gaps between, that it keeps no more of them.
+/// Whether the endpoint went away under the connection. noq uses the same code where a peer has sent more
+/// pieces, with more gaps between them, than it keeps.
 fn is_endpoint_gone(found: &TransportError) -> bool {
     found.code == Code::INTERNAL_ERROR && !found.reason.starts_with("too many gaps")
 }
@@ -298,7 +297,7 @@ impl From<&SendDatagramError> for Failure {
             E::ConnectionLost(source) => source.into(),
             E::UnsupportedByPeer => row(Protocol, Peer, error),
             E::Disabled => row(State, Local, error),
-            // How much it takes is for the peer to say, too.
+            // The path and the peer each limit the size.
             E::TooLarge => row(State, Nobody, error),
         }
     }
@@ -313,7 +312,7 @@ impl From<&EndpointError> for Failure {
     }
 }
 
-/// No peer has a part in a bind, so nothing here counts, not even what is unknown.
+/// No peer has a part in a bind, so no error of it counts, not even an unknown one.
 impl From<&BindError> for Failure {
     fn from(error: &BindError) -> Self {
         use BindError as E;
@@ -360,7 +359,7 @@ fn quic_error(error: &(dyn Error + Send + Sync + 'static)) -> Option<Failure> {
         .or_else(|| is::<ClosedStream>(error))
 }
 
-/// The same for errors by value, so that `?` and `map_err(Failure::from)` work.
+/// Implements the conversions for errors by value, so that `?` and `map_err(Failure::from)` work.
 macro_rules! owned {
     ($($error:ty),+ $(,)?) => {$(
         impl From<$error> for Failure {

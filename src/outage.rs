@@ -1,21 +1,21 @@
-//! The guard against an outage of our own (R30): when more than a part of the peers in use would
-//! be open, it is probably this node that is cut off, and further trips are held back.
+//! The limiter of an outage of our own (R30): when more than a part of the peers in use would be open, this
+//! node itself is probably cut off, and the limiter holds further trips back.
 //!
-//! How many circuits are open is not kept, it is counted, when somebody is about to open one and the
-//! last count is a second old, or peers have come or gone since. So whatever way a circuit left Open,
-//! it gives its place back, at the next count; nothing can leak, and a guard that is off costs
-//! nothing. A table of more than 1,024 peers is counted 256 by 256, by the calls that fail; until the
-//! first count is whole, those peers decide that were seen by now.
+//! The limiter keeps no number of open circuits: it counts them when a circuit is about to open and the last
+//! count is a second old, or when peers have come or gone since. So whatever way a circuit left Open, its
+//! grant is free again at the next count; no grant leaks, and a limiter that is off costs nothing. Calls
+//! that fail count a table of more than 1,024 peers, 256 entries at a time; until the first count is whole,
+//! the peers seen so far decide.
 //!
-//! Between two counts places are only taken. A count knows how many trips were made before it
-//! began: those it has seen. Whoever is about to trip adds to what it saw all places that were
-//! taken and are not among them, also those of trips that are still being made. So there are never
-//! more than the limit while nobody leaves or falls idle; a trip that is made while the count goes
-//! by may count twice, and hold another back until the next.
+//! Between two counts the limiter only grants. A count knows how many trips were made before it began: it
+//! has seen all those. A circuit that is about to trip adds to the count all grants that are not among them,
+//! also those of trips that are still being made. So there are never more open circuits than the limit while
+//! no peer leaves or falls idle; a trip that is made during a count may count twice, and hold another back
+//! until the next.
 //!
-//! Who answers proves that we are online. The first trip that is held back begins an observation: if
-//! between two counts after it, a second apart, a peer that is not open has had a success, nothing
-//! is held back until the next count.
+//! A peer that answers proves that this node is online. The first trip that is held back begins an
+//! observation: if between two counts after it, a second apart, a peer that is not open has had a success,
+//! the limiter holds nothing back until the next count.
 
 use std::fmt;
 
@@ -23,71 +23,70 @@ use crate::config::rules::{Limit, Rules};
 use crate::sync::{Arc, AtomicU64, Loaded, Ordering, Swap};
 use crate::time::Tick;
 
-/// How long a count is good, and how long after the end of an outage another may begin.
+/// The time for which a count is fresh, and the least time from the end of an outage to the next.
 const AGAIN: u64 = 1_000_000_000;
-/// `OutageLimiter::outage`: zero, none so far; one goes on, or the last has ended at the time that lies
-/// beyond.
+/// The values of `OutageLimiter::outage`: zero, `GOES_ON`, or `ENDED` plus the time of the last one's end.
 const GOES_ON: u64 = 1;
 const ENDED: u64 = 2;
 
-/// The peers in use, and the open circuits and the trips held back among them.
+/// The numbers of peers in use, of open circuits and of held-back trips.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Count {
-    /// What [`PeerSource::arrivals`] was, and how many peers there were, in use or not.
+    /// The value of [`PeerSource::arrivals`], and the number of peers, in use or not.
     pub(crate) arrivals: u64,
     pub(crate) peers: u64,
     pub(crate) record_use_now: u64,
     pub(crate) open: u64,
     pub(crate) held: u64,
-    /// Whether one of them that is not open has had a success since the last count.
+    /// Whether a peer that is not open has had a success since the last count.
     pub(crate) answered: bool,
 }
 
-/// A count, or what there is of it by now.
+/// A count, or its part so far.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Looked {
     pub(crate) at: Tick,
-    /// So many trips were made before it began: it sees them all.
+    /// The number of trips that were made before it began: it sees them all.
     pub(crate) seen: u64,
     pub(crate) count: Count,
-    /// Whether all were counted.
+    /// Whether it has counted all peers.
     pub(crate) whole: bool,
 }
 
-/// Counts the peers of a registry.
+/// A registry whose peers the limiter counts.
 pub(crate) trait PeerSource: Send + Sync {
-    /// A number that rises by one at least with each newcomer.
+    /// Returns a number that rises by one at least with each newcomer.
     fn arrivals(&self) -> u64;
-    /// How many peers there are.
+    /// Returns the number of peers.
     fn peers(&self) -> u64;
-    /// Whether they are counted at once.
+    /// Whether one call counts all peers.
     fn is_small(&self) -> bool;
-    /// Counts some more peers, or begins anew with what `seen` says. `None` if the registry is gone.
+    /// Counts some more peers, or begins a count with what `seen` returns. `None` if the registry is gone.
     fn count_on(&self, rules: &Rules, seen: &dyn Fn() -> u64) -> Option<Looked>;
 }
 
-/// The last count, and what is observed (R30).
+/// The last count, and the observation (R30).
 #[derive(Debug, Default)]
 struct PeerCounts {
-    /// `None` before the first.
+    /// `None` before the first count.
     last: Option<Looked>,
-    /// Since when an observation went on, and the count with which the current second of it began.
+    /// The beginning of the observation, and the count with which its current second began.
     observed: Option<Tick>,
     base: Option<Tick>,
-    /// Whether somebody has answered since, and whether somebody had between the two counts before.
+    /// Whether a peer has answered in the current second, and whether one had in the second before.
     answered: bool,
     online: bool,
 }
 
 impl PeerCounts {
-    /// The count after this count, which is whole.
+    /// Returns the state after `looked`, which is whole.
     fn after(&self, looked: Looked, observed: Option<Tick>) -> Self {
         let next = Self { last: Some(looked), observed, ..Self::default() };
         let base = self.base.filter(|_| self.observed == observed);
         let answered = self.answered || looked.count.answered;
         match (observed, base) {
             (None, _) => next,
-            // The first count after the trip that was held back.
+            // This is the first count after the trip that was held back.
             (Some(since), None) => Self { base: Some(looked.at).filter(|at| *at > since), ..next },
             (_, Some(base)) if looked.at.since(base) < AGAIN => {
                 Self { base: Some(base), answered, online: self.online, ..next }
@@ -97,39 +96,39 @@ impl PeerCounts {
     }
 }
 
-/// What decides about a trip.
+/// The inputs of the decision about a trip.
 #[derive(Debug, Clone, Copy)]
 struct Counted {
     limit: Limit,
     seen: u64,
     count: Count,
-    /// Whether it was counted just now, so that it knows of all that were held back.
+    /// Whether the count is of this moment, and so includes all trips that were held back.
     anew: bool,
-    /// Whether others answer.
+    /// Whether other peers answer.
     online: bool,
 }
 
-/// What a trip is told.
+/// The limiter's answer to a trip.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Grant {
-    /// Nobody asks.
+    /// The trip needs no grant.
     Free,
-    /// It has a place of its own; and whether all trips that were held back would have one too.
+    /// The trip is granted; `calm` if the limit would allow all held-back trips too.
     Taken { calm: bool },
-    /// There is no place: hold the trip back.
+    /// The trip is held back.
     None,
 }
 
 pub(crate) struct OutageLimiter {
-    /// `None` where there is no registry.
+    /// `None` without a registry.
     source: Option<Box<dyn PeerSource>>,
     last: Swap<PeerCounts>,
-    /// Trips that were made or are being made.
+    /// The number of trips that were made or are being made.
     taken: AtomicU64,
-    /// Trips that were made.
+    /// The number of trips that were made.
     made: AtomicU64,
     outage: AtomicU64,
-    /// Zero, or one more than when the observation began that goes on.
+    /// Zero, or one more than the time at which the current observation began.
     observed: AtomicU64,
 }
 
@@ -140,23 +139,23 @@ impl OutageLimiter {
         Self { source, last, taken, made, outage, observed }
     }
 
-    /// The guard was perhaps off: nobody has taken places for what opened since the last count.
+    /// Discards the last count: while the limiter was off, circuits opened without a grant.
     pub(crate) fn begin_anew(&self) {
         self.last.replace(Arc::new(PeerCounts::default()));
     }
 
-    /// Takes a place for a circuit that is about to open; whether it was held back already.
+    /// Grants a circuit's trip or holds it back; `held` if it was held back before.
     pub(crate) fn take(&self, rules: &Rules, now: Tick, held: bool) -> Grant {
         let Some(counted) = self.counted(rules, now) else { return Grant::Free };
         let Counted { limit, seen, count, online, .. } = counted;
         let open = |taken: u64| count.open.saturating_add(taken.saturating_sub(seen));
-        // Relaxed, twice: pairs with `give_back`; a read-modify-write sees the latest, and with it
-        // all places that were taken before this one.
+        // Relaxed, twice: pairs with `give_back`; a read-modify-write sees the latest value, and with it all
+        // grants before this one.
         let taken = self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |taken| {
             (online || limit.allows(count.record_use_now, open(taken + 1))).then_some(taken + 1)
         });
         let Ok(taken) = taken else {
-            // Relaxed, twice: pairs with `count`; nothing else is read by it.
+            // Relaxed, twice: pairs with `census`; no thread reads anything else by it.
             let (relaxed, since) = (Ordering::Relaxed, now.0.saturating_add(1));
             let _ = self.observed.compare_exchange(0, since, relaxed, relaxed);
             return Grant::None;
@@ -171,14 +170,14 @@ impl OutageLimiter {
         Grant::Taken { calm: calm || online }
     }
 
-    /// The trip was made.
+    /// Notes that a granted trip was made.
     pub(crate) fn trip_made(&self) {
         // Release: pairs with the Acquire in `count`: a count that includes this trip by number
         // finds the circuit open.
         self.made.fetch_add(1, Ordering::Release);
     }
 
-    /// The trip was not made.
+    /// Takes a grant back whose trip was not made.
     pub(crate) fn give_back(&self, place: Grant) {
         if matches!(place, Grant::Taken { .. }) {
             // Relaxed: pairs with `take`; the number alone matters.
@@ -193,7 +192,7 @@ impl OutageLimiter {
         }
     }
 
-    /// What there is to decide by; `None` if nobody is to ask.
+    /// Returns the inputs of a decision; `None` if the limiter is off.
     fn counted(&self, rules: &Rules, now: Tick) -> Option<Counted> {
         let (limit, source) = (rules.guard?, self.source.as_deref()?);
         let census = self.last.load();
@@ -205,7 +204,7 @@ impl OutageLimiter {
         }
     }
 
-    /// Counts anew, or goes on with it. Several threads may do so at once.
+    /// Counts anew, or goes on with a count. Several threads may do so at once.
     fn census(
         &self,
         census: &Loaded<PeerCounts>,
@@ -222,7 +221,7 @@ impl OutageLimiter {
             let observed = self.observed.load(Ordering::Relaxed).checked_sub(1).map(Tick);
             let next = census.after(looked, observed);
             let online = next.online;
-            // If somebody was faster, that count stays, and this one serves for this trip.
+            // If another thread was faster, its count stays, and this one serves for this trip only.
             let _ = self.last.compare_and_swap(census, Arc::new(next));
             return Some(Counted { limit, seen, count, anew: true, online });
         }
@@ -239,38 +238,39 @@ impl OutageLimiter {
         }
     }
 
-    /// Whether an outage goes on, as far as was told.
+    /// Whether an outage goes on, as far as the limiter has told.
     #[inline]
     pub(crate) fn holds(&self) -> bool {
-        // Relaxed: pairs with `begin` and `end`; nothing else is read by it.
+        // Relaxed: pairs with `begin` and `end`; no thread reads anything else by it.
         self.outage.load(Ordering::Relaxed) == GOES_ON
     }
 
-    /// Whether an outage goes on: a trip was held back, and there is still no place for all.
+    /// Whether an outage goes on: a trip was held back, and the limit still does not allow all of them.
     pub(crate) fn lasts(&self, rules: &Rules, now: impl FnOnce() -> Tick) -> bool {
         let (Some(limit), Some(source), true) = (rules.guard, &self.source, self.holds()) else {
             return false;
         };
-        // Counted anew: the last count knows nothing of what was held back since.
+        // A new count is needed: the last one knows nothing of what was held back since.
         let counted = self.census(&self.last.load(), limit, &**source, rules, now());
         counted.is_some_and(|Counted { limit, seen, count, anew, online }| {
             // Relaxed: pairs with `take`; the number alone matters.
             let since = self.taken.load(Ordering::Relaxed).saturating_sub(seen);
-            // In a table that is not counted at once: what was held back still is, as far as is known.
+            // In a large table one call counts a part: held-back trips count as such until the count is
+            // whole.
             let (since, held) = if anew { (0, count.held) } else { (since, count.held.max(1)) };
             !online && !limit.allows(count.record_use_now, count.open.saturating_add(since + held))
         })
     }
 
-    /// A trip was held back; whether that is to be told: not if an outage goes on already, nor
-    /// within a second of the last one's end.
+    /// Notes that a trip was held back. Returns whether listeners hear of it: not while an outage goes on,
+    /// nor within a second of the last one's end.
     pub(crate) fn begin(&self, now: impl FnOnce() -> Tick) -> bool {
         if self.holds() {
             return false;
         }
         let now = now();
-        // Relaxed, twice: pairs with `end`; whoever changes the word tells of it, and nothing else
-        // is read by it.
+        // Relaxed, twice: pairs with `end`; the thread that changes the word tells of it, and no thread
+        // reads anything else by it.
         let begun = self.outage.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |outage| {
             let ended = outage.checked_sub(ENDED).map(Tick);
             let begins = outage != GOES_ON && ended.is_none_or(|at| now.since(at) >= AGAIN);
@@ -279,20 +279,21 @@ impl OutageLimiter {
         begun.is_ok()
     }
 
-    /// A peer in trouble has answered, or there is a place for all; whether that ends an outage.
+    /// Notes that a peer in trouble has answered, or that all trips are allowed. Returns whether an outage
+    /// ends.
     pub(crate) fn end(&self, now: impl FnOnce() -> Tick) -> bool {
         if !self.holds() {
             return false;
         }
-        // Relaxed: pairs with `begin`; see there.
+        // Relaxed: pairs with `begin`, as explained there.
         let (ended, relaxed) = (now().0.saturating_add(ENDED), Ordering::Relaxed);
         self.outage.compare_exchange(GOES_ON, ended, relaxed, relaxed).is_ok()
     }
 }
 
-/// Whether the count is good: not for longer than a second, nor when an eighth of the peers is
-/// new or gone, nor where so few were in use that there is no limit: more may be by now. So all
-/// counts together cost each newcomer a few looks, and each second one.
+/// Whether the count is fresh: it is not after a second, nor when an eighth of the peers is new or gone, nor
+/// while so few are in use that there is no limit: more may be by now. So all counts together cost each
+/// newcomer a few looks, and each second one count.
 fn is_fresh(at: Tick, count: Count, limit: Limit, source: &dyn PeerSource, now: Tick) -> bool {
     let many = (count.peers / 8).max(1);
     now.since(at) < AGAIN

@@ -1,5 +1,5 @@
-//! One peer's place: its tracker, its key, and what all peers of the registry share. Whoever holds
-//! an entry, a permit or a handle, keeps it from being evicted.
+//! One peer's entry: its tracker, its key, and what all entries of the registry share. A permit or a handle
+//! holds the entry, and so keeps the registry from evicting it.
 
 use crate::circuit::{Admission, Circuit, Emitted, Outcome, Ticket};
 use crate::error::Failure;
@@ -10,33 +10,33 @@ use crate::snapshot::{PARTS, PeerTotals, Totals};
 use crate::sync::{Arc, AtomicU32, AtomicU64, Ordering};
 use crate::tracker::{Context, Tracker};
 
-/// What is said of a peer when a step was made.
+/// The news of a peer after a step.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Announcement {
-    /// To listeners: what happened, and to which generation.
+    /// For listeners: what happened, and in which generation.
     Event(u64, EventKind),
-    /// To who follows the peers' admission: it may have changed.
+    /// For those that follow the peer's admission: it may have changed.
     Step,
-    /// To the same: the tracker is gone; whether a success was ever recorded in it.
+    /// For the same: the tracker is gone; `answered` if it ever recorded a success.
     Gone { answered: bool },
 }
 
-/// Told of the peer of an entry.
+/// The function that hears of an entry's steps.
 pub(crate) type Announce<K> = Box<dyn Fn(&PeerEntry<K>, Announcement) + Send + Sync>;
 
-/// What the entries of a registry share.
+/// The state that all entries of a registry share.
 pub(crate) struct RegistryShared<K> {
     pub(crate) context: Context,
-    /// Told of each step that somebody is to know of; never while a lock is held (R25).
+    /// Hears of each step that has an effect outside; the registry holds no lock meanwhile (R25).
     pub(crate) sink: Announce<K>,
     pub(crate) ledger: Ledger,
-    /// The order of uses: rises with each insertion and each sweep (R26).
+    /// The counter of the order of uses: it rises with each insertion and each sweep (R26).
     uses: AtomicU64,
-    /// Whether each use counts: in a table so small that exact order is cheap.
+    /// Whether each use raises it: in a table so small that exact order is cheap.
     exact_uses: bool,
 }
 
-/// Totals of what is not tracked, or no longer.
+/// The totals of calls that no tracker holds any more, or never did.
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
     counters: [AtomicU64; PARTS],
@@ -64,7 +64,7 @@ impl Ledger {
         }
     }
 
-    /// The outcome of a call that was admitted untracked.
+    /// Counts the outcome of a call that was admitted untracked.
     pub(crate) fn settle(&self, outcome: Outcome) -> Recorded {
         let mut one = PeerTotals::default();
         let (counter, recorded) = match outcome {
@@ -84,14 +84,14 @@ impl<K> RegistryShared<K> {
         Self { context, sink, ledger: Ledger::default(), uses: AtomicU64::new(0), exact_uses }
     }
 
-    /// A new place in the order of uses, after all others.
+    /// Returns a new number in the order of uses, after all others.
     pub(crate) fn next_use(&self) -> u64 {
-        // Relaxed: pairs with `now_used`; one order is all that is asked of it.
+        // Relaxed: pairs with `current_use`; the callers need one order and nothing else.
         self.uses.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    /// The place in the order of uses that a use has now: its own in a small table, otherwise
-    /// that of the latest insertion or sweep, so that calls to different peers share no write.
+    /// Returns the number of a use that happens now: its own in a small table, otherwise that of the latest
+    /// insertion or sweep, so that calls to different peers share no write.
     #[inline]
     pub(crate) fn current_use(&self) -> u64 {
         if self.exact_uses {
@@ -101,33 +101,32 @@ impl<K> RegistryShared<K> {
         self.uses.load(Ordering::Relaxed)
     }
 
-    /// Where the order of uses stands: it has risen by one at least with each insertion.
+    /// Returns the latest number in the order of uses: each insertion has raised it by one at least.
     pub(crate) fn uses(&self) -> u64 {
         // Relaxed: pairs with `next_use`.
         self.uses.load(Ordering::Relaxed)
     }
 }
 
-/// In no segment.
+/// The position of an entry that is in no segment.
 pub(crate) const NOWHERE: u32 = u32::MAX;
 
-/// One peer's place in the registry.
+/// The state of one peer in the registry.
 #[repr(C)]
 pub(crate) struct PeerEntry<K> {
     pub(crate) tracker: Tracker,
     pub(crate) shared: Arc<RegistryShared<K>>,
     pub(crate) key: Own<K>,
-    /// Where the entry is in its segment of the table's ring.
+    /// The entry's position in its segment of the table's ring.
     pub(crate) place: AtomicU32,
-    /// How many handle there are on it.
+    /// The number of handles that hold it.
     handles: AtomicU32,
-    /// The key's hash, for the table that holds this.
+    /// The key's hash, for the table that holds this entry.
     pub(crate) hash: u64,
 }
 
 impl<K: Clone> PeerEntry<K> {
-    /// An entry that is in no table, of a tracker that is removed: whoever asks it is told to look
-    /// the peer up again.
+    /// Returns an entry in no table, with a removed tracker: it sends each caller to look the peer up again.
     pub(crate) fn nowhere(shared: &Arc<RegistryShared<K>>, key: &K) -> Self {
         let tracker = Tracker::new(Arc::new(Circuit::new(0)), 0, 0);
         tracker.remove(&shared.context);
@@ -142,7 +141,7 @@ impl<K> PeerEntry<K> {
         Self { tracker, shared, key, place, handles, hash }
     }
 
-    /// For a table, which finds it by this.
+    /// Returns the entry with its hash, by which a table finds it.
     pub(crate) fn hashed(mut self, hash: u64) -> Self {
         self.hash = hash;
         self
@@ -153,7 +152,7 @@ impl<K> PeerEntry<K> {
         self.tracker.remove(&self.shared.context)
     }
 
-    /// Tells the listener what this thread has done: most often, nothing.
+    /// Tells the sink what this thread's step has emitted: most often nothing.
     #[inline]
     pub(crate) fn tell(&self, emitted: &Emitted) {
         if !emitted.is_empty() {
@@ -176,8 +175,8 @@ impl<K> PeerEntry<K> {
             if told {
                 tell(generation, kind);
             }
-            // A peer that answered after its trip was held back, and before this was told, has ended
-            // an outage that had not begun.
+            // A peer that answered after its trip was held back, and before the sink heard of that, has
+            // ended an outage that had not begun.
             let over = match kind {
                 EventKind::Closed => true,
                 EventKind::LocalOutage => told && !guard.lasts(&context.rules(), || clock.now()),
@@ -187,26 +186,26 @@ impl<K> PeerEntry<K> {
                 tell(generation, EventKind::LocalRecovered);
             }
         }
-        // That it is gone is for who removed it to say.
+        // The thread that removed the tracker says itself that it is gone.
         if !matches!(emitted.events[0], Some((_, EventKind::Removed))) {
             (self.shared.sink)(self, Announcement::Step);
         }
     }
 
-    /// Asks to be admitted: by the word alone, if the circuit is at rest.
+    /// Admits a call or refuses it: by the word alone, if the circuit is at rest.
     #[inline]
     pub(crate) fn acquire(&self) -> Admission {
         self.admit_at_rest().map_or_else(|| self.acquire_noted(), Admission::Admitted)
     }
 
-    /// Admits a call at once if it is to change nothing but a total.
+    /// Admits a call at once if that changes nothing but a total.
     #[inline]
     pub(crate) fn admit_at_rest(&self) -> Option<Ticket> {
         let generation = self.tracker.rests()?;
         (!self.shared.context.looks_at_successes()).then_some(Ticket::quiet(generation))
     }
 
-    /// Counts a success at once if it changes nothing but a total.
+    /// Counts a success at once if that changes nothing but a total. Returns whether it did.
     #[inline]
     pub(crate) fn succeed_at_rest(&self, generation: u64) -> bool {
         let rests = self.tracker.rests() == Some(generation);
@@ -217,7 +216,7 @@ impl<K> PeerEntry<K> {
         counts
     }
 
-    /// Asks to be admitted by the circuit.
+    /// Admits a call or refuses it by the circuit.
     #[inline(never)]
     pub(crate) fn acquire_noted(&self) -> Admission {
         let (admission, emitted) = self.tracker.acquire(&self.shared.context);
@@ -228,7 +227,7 @@ impl<K> PeerEntry<K> {
         admission
     }
 
-    /// Takes the outcome of a permit; a success that [`Self::succeed_at_rest`] has not counted.
+    /// Takes the outcome of a permit, unless [`Self::succeed_at_rest`] has counted it.
     pub(crate) fn settle(
         &self,
         ticket: Ticket,
@@ -237,27 +236,27 @@ impl<K> PeerEntry<K> {
         latency: Option<u64>,
     ) -> Recorded {
         let context = &self.shared.context;
-        // A call that ends is a use, however long it took: for a count that this outcome brings about.
+        // The end of a call is a use, however long it took: a count that this outcome starts sees it.
         self.record_use_now();
         let (recorded, emitted) = self.tracker.settle(context, ticket, outcome, failure, latency);
         self.tell(&emitted);
         if recorded == Recorded::Late && self.tracker.circuit().is_removed() {
-            // Nobody looks here any more: what was counted goes where it is seen.
+            // No view shows this tracker any more, so its counts go to the ledger.
             self.shared.ledger.add(self.tracker.take_totals());
         }
         recorded
     }
 
-    /// Notes a use that is over: the peer is as recently used as any.
+    /// Notes a use of the peer that ends now: the peer is as recently used as any.
     #[inline]
     pub(crate) fn record_use_now(&self) {
         self.tracker.record_use(self.shared.current_use());
     }
 
-    /// Whether a handle is on the peer.
+    /// Whether a handle holds the entry.
     pub(crate) fn has_handles(&self) -> bool {
-        // Acquire: pairs with the Release in `HandleRef::drop`: who finds no handle finds the use that it
-        // noted.
+        // Acquire: pairs with the Release in `HandleRef::drop`: a thread that finds no handle finds the use
+        // that the handle noted.
         self.handles.load(Ordering::Acquire) > 0
     }
 }
@@ -268,12 +267,12 @@ impl<K> Drop for PeerEntry<K> {
     }
 }
 
-/// An entry that is held for long: by a handle.
+/// A handle's hold on an entry.
 pub(crate) struct HandleRef<K>(Arc<PeerEntry<K>>);
 
 impl<K> HandleRef<K> {
     pub(crate) fn new(entry: Arc<PeerEntry<K>>) -> Self {
-        // Relaxed: pairs with `is_gripped`; the peer was marked as used when it was looked up.
+        // Relaxed: pairs with `has_handles`; the lookup has noted the peer's use.
         entry.handles.fetch_add(1, Ordering::Relaxed);
         Self(entry)
     }
@@ -291,7 +290,7 @@ impl<K> Drop for HandleRef<K> {
             entry.tracker.touch(entry.shared.context.clock.now());
         }
         entry.record_use_now();
-        // Release: pairs with the Acquire in `is_gripped`; see there.
+        // Release: pairs with the Acquire in `has_handles`, as explained there.
         entry.handles.fetch_sub(1, Ordering::Release);
     }
 }

@@ -1,13 +1,13 @@
 //! The only door to shared memory: atomics, `Arc`, a lock, and a swappable `Arc`.
 //!
-//! Every other file of the core takes its shared state from here, and nothing else; a model
-//! checker replaces this one file and sees every shared access of the production code.
+//! Every other file of the core takes its shared state from here, and from nowhere else; a model checker
+//! replaces this one file and sees every shared access of the production code.
 //!
-//! [`Swap`] has three operations: load, compare-and-swap, and (for values that nobody computes
-//! from an earlier load) replace. What it promises is what `arc-swap` documents: a load acquires,
-//! a compare-and-swap that succeeds releases and acquires, one that fails acquires. The value that
-//! a compare-and-swap expects is held alive by its caller, so its address cannot be reused
-//! meanwhile: a pointer that compares equal *is* the same value (no ABA).
+//! [`Swap`] has three operations: load, compare-and-swap, and (for values that no thread computes from an
+//! earlier load) replace. It promises what `arc-swap` documents: a load acquires, a compare-and-swap that
+//! succeeds releases and acquires, one that fails acquires. The caller of a compare-and-swap keeps the value
+//! that it expects alive, so no other value can have its address meanwhile: a pointer that compares equal
+//! *is* the same value (no ABA).
 
 pub(crate) use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
 pub(crate) use std::sync::{Arc, Weak};
@@ -15,11 +15,11 @@ use std::sync::{PoisonError, TryLockError};
 
 use crossbeam_utils::atomic::AtomicCell;
 
-/// A lock that a panic elsewhere does not close: what it holds is valid at every moment.
+/// A lock that ignores poison: what it holds is valid at every moment, also after a panic.
 #[derive(Debug, Default)]
 pub(crate) struct Mutex<T>(std::sync::Mutex<T>);
 
-/// What is locked, until this is dropped.
+/// The access to a locked value, until this is dropped.
 pub(crate) type Locked<'a, T> = std::sync::MutexGuard<'a, T>;
 
 impl<T> Mutex<T> {
@@ -31,7 +31,7 @@ impl<T> Mutex<T> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// `None` if somebody else has it.
+    /// Returns `None` if another thread holds the lock.
     pub(crate) fn try_lock(&self) -> Option<Locked<'_, T>> {
         match self.0.try_lock() {
             Ok(locked) => Some(locked),
@@ -41,25 +41,25 @@ impl<T> Mutex<T> {
     }
 }
 
-/// Loads a word for its line of cache alone: nothing is decided by it, so a model does without.
+/// Loads a word for its line of cache alone: no thread decides by it, so a model leaves it out.
 #[inline]
 pub(crate) fn prefetch(word: &AtomicU64) {
-    // Relaxed: pairs with nothing; nobody looks at what was read.
+    // Relaxed: pairs with nothing; no thread looks at the value.
     let _ = word.load(Ordering::Relaxed);
 }
 
-/// How keys are hashed: by a seed of its own for each table. A model needs the same in every execution.
+/// The hasher of keys, with a seed of its own for each table. A model needs equal ones in every execution.
 pub(crate) use foldhash::quality::RandomState as KeyHasher;
 
-/// A count for display, or a time that is noted beside a circuit: nothing is ordered by it, so a model
+/// A count for display, or a time that the tracker notes outside a circuit: it orders nothing, so a model
 /// does not look at it.
 pub(crate) type Total = AtomicU64;
 
-/// A word of the door of a clock. To read the time is no event of a circuit's history: a checker of
-/// histories passes over these words by their name.
+/// A word of a clock's door. A read of the time is no event of a circuit's history: a checker of histories
+/// passes over these words by their type.
 pub(crate) type TimeWord = AtomicU64;
 
-/// A value that is made when it is first asked for, by whoever asks: of several at once, one is kept.
+/// A value that the first thread to need it makes: of several at once, one is kept.
 #[derive(Debug)]
 pub(crate) struct Once<T>(once_cell::race::OnceBox<T>);
 
@@ -86,8 +86,8 @@ impl<T> Once<T> {
     }
 }
 
-/// A place for an `Arc`, without a lock: whoever puts one there, or none, takes what was there. A swap
-/// acquires and releases.
+/// A cell for an `Arc`, without a lock: a thread that puts an `Arc` or none there takes what was there. A
+/// swap acquires and releases.
 pub(crate) struct Cell<T>(AtomicCell<Option<Arc<T>>>);
 
 impl<T> Default for Cell<T> {
@@ -114,19 +114,19 @@ impl<T> Swap<T> {
         Self(arc_swap::ArcSwap::new(value))
     }
 
-    /// The value as it is now (an Acquire load: pairs with the Release of whoever put it there).
+    /// Returns the value as it is now (an Acquire load: pairs with the Release of the thread that put it
+    /// there).
     pub(crate) fn load(&self) -> Loaded<T> {
         self.0.load()
     }
 
-    /// Puts `next` in the place of `seen`; if something else is there by now, hands that back.
+    /// Puts `next` in the place of `seen`; returns the value that it finds if that is another one.
     pub(crate) fn compare_and_swap(&self, seen: &Arc<T>, next: Arc<T>) -> Result<(), Loaded<T>> {
         let found = self.0.compare_and_swap(seen, next);
         if Arc::ptr_eq(&found, seen) { Ok(()) } else { Err(found) }
     }
 
-    /// Puts `next` there whatever was there: only for values that are not computed from what
-    /// they replace.
+    /// Puts `next` there whatever was there: only for values that no thread computes from what they replace.
     #[allow(clippy::disallowed_methods, reason = "the one place that may store")]
     pub(crate) fn replace(&self, next: Arc<T>) {
         self.0.store(next);

@@ -1,14 +1,14 @@
-//! Windows over the latest calls, by count or by time: what failure and slow-call rates are
-//! computed from (R15).
+//! Windows over the latest calls, by count or by time, from which the circuit computes failure and slow-call
+//! rates (R15).
 //!
-//! A window belongs to one Closed phase. Outcomes are added with read-modify-write operations
-//! only, so none is lost and none counts twice; several threads may add while one judges, so a
-//! rate is judged on a window that is moving. Of threads that add at the same time, at least the
-//! last one sees what all of them added: a rate that is reached does not go unseen.
+//! A window belongs to one Closed phase. Threads add outcomes with read-modify-write operations only, so
+//! none is lost and none counts twice; several threads may add while one judges, so a thread judges a rate
+//! on a window that is moving. Of threads that add at the same time, at least the last one sees what all of
+//! them added: no reached rate goes unseen.
 //!
-//! A window by count is a ring of one byte per call beside one word with the three sums. A window
-//! by time is a list of buckets; which buckets there are is part of the circuit's immutable value,
-//! so rotation is one of its steps, and only the counters inside a bucket are shared.
+//! A window by count is a ring of one byte per call beside one word with the three sums. A window by time is
+//! a list of buckets; the list is part of the circuit's immutable value, so rotation is one of its steps,
+//! and threads share only the counters inside a bucket.
 
 use crate::config::Window;
 use crate::config::rules::Rules;
@@ -16,7 +16,7 @@ use crate::outcome::WindowCounts;
 use crate::sync::{Arc, AtomicU8, AtomicU64, Ordering};
 use crate::time::Tick;
 
-/// One call, as a window counts it.
+/// A call, as a window counts it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Sample {
     pub(crate) failed: bool,
@@ -31,8 +31,8 @@ pub(crate) enum Sliding {
 }
 
 impl Sliding {
-    /// The window that an outcome at `now` needs in the place of `current`, if that one will not
-    /// do: there is none yet, its shape was changed, or the bucket of `now` is missing.
+    /// Returns the window that an outcome at `now` needs in the place of `current`, if that one does not
+    /// serve: there is none yet, its shape has changed, or it lacks the bucket of `now`.
     pub(crate) fn needed(current: Option<&Self>, rules: &Rules, now: Tick) -> Option<Option<Self>> {
         match (current, rules.window) {
             (None, None) => None,
@@ -64,10 +64,10 @@ impl Sliding {
         }
     }
 
-    /// Whether a window by count holds no failure: what can be told without knowing the time.
+    /// Whether a window by count holds no failure; a window by time would need the time to know that.
     pub(crate) fn is_spotless(&self) -> bool {
         match self {
-            // Relaxed: pairs with `Ring::add`; one word, and nothing else is read by it.
+            // Relaxed: pairs with `Ring::add`; no thread reads anything else by this word.
             Self::Ring(ring) => Sums(ring.sums.load(Ordering::Relaxed)).counts().failures == 0,
             Self::Series(_) => false,
         }
@@ -78,14 +78,14 @@ impl Sliding {
             // Relaxed: as above.
             Self::Ring(ring) => Sums(ring.sums.load(Ordering::Relaxed)).counts(),
             Self::Series(series) => series.counts(now, |counter| {
-                // Acquire: pairs with the additions in `Series::add`; the total is read after it.
+                // Acquire: pairs with the additions in `Series::add`; the thread reads the total after it.
                 counter.load(Ordering::Acquire)
             }),
         }
     }
 }
 
-/// Three sums of 21 bits in one word, so that they are read and changed together.
+/// Three sums of 21 bits in one word, so that threads read and change them together.
 #[derive(Clone, Copy)]
 struct Sums(u64);
 
@@ -124,20 +124,20 @@ impl Ring {
     }
 
     fn add(&self, sample: Sample) -> WindowCounts {
-        // The sum first, the slot second, and what the slot held is taken off last: whatever lies
-        // in a slot has been added before, so no sum ever goes below zero and borrows from its
+        // The sum changes first, the slot second, and the old value of the slot is subtracted last: each
+        // value in a slot has been added before, so no sum ever goes below zero and borrows from its
         // neighbour.
         let mine = Sums::of(sample).0;
-        // Relaxed: pairs with itself in other threads; of read-modify-writes of one word the last
-        // sees them all.
+        // Relaxed: pairs with itself in other threads; of read-modify-writes of one word the last sees them
+        // all.
         let mut sums = self.sums.fetch_add(mine, Ordering::Relaxed).wrapping_add(mine);
-        // Relaxed: pairs with nothing; it only hands out places.
+        // Relaxed: pairs with nothing; it only hands out slots.
         let place = self.next.fetch_add(1, Ordering::Relaxed) % self.slots.len() as u64;
         let slot = &self.slots[usize::try_from(place).unwrap_or_default()];
-        // AcqRel: pairs with the swap that put the old value here, so that what is taken off was
-        // added before. No model sees this one, since loom takes read-modify-writes of a word in
-        // the order in which it runs them; the proof is that what happens before comes first in
-        // the word's modification order (C++20, [intro.races]).
+        // AcqRel: pairs with the swap that put the old value here, so that its addition came before this
+        // subtraction. No model sees this one, since loom takes read-modify-writes of a word in the order in
+        // which it runs them; the proof is that what happens before comes first in the word's modification
+        // order (C++20, [intro.races]).
         let old = slot.swap(Self::pack(sample), Ordering::AcqRel);
         if let Some(old) = Self::unpack(old) {
             let gone = Sums::of(old).0;
@@ -156,13 +156,13 @@ impl Ring {
     }
 }
 
-/// The calls of the last `buckets * width` nanoseconds. The list is part of an immutable value;
-/// only the counters in a bucket change.
+/// The calls of the last `buckets * width` nanoseconds. The list is part of an immutable value; threads
+/// change only the counters in a bucket.
 #[derive(Debug, Clone)]
 pub(crate) struct Series {
     width: u64,
     buckets: u64,
-    /// Ascending by number.
+    /// The buckets, ascending by number.
     list: Vec<(u64, Arc<Bucket>)>,
 }
 
@@ -178,7 +178,7 @@ impl Series {
         now.0 / self.width
     }
 
-    /// The first bucket that is still in the window when `number` is the current one.
+    /// Returns the first bucket that is still in the window when `number` is the current one.
     fn first(&self, number: u64) -> u64 {
         number.saturating_sub(self.buckets - 1)
     }
@@ -187,8 +187,8 @@ impl Series {
         self.list.last().map_or(0, |(number, _)| *number)
     }
 
-    /// The same window with the bucket of `now` and without those that are over; `None` if it has
-    /// that bucket, or if the moment is so long past that no bucket is due to it.
+    /// Returns the same window with the bucket of `now` and without those that are over; `None` if it has
+    /// that bucket, or if the moment is so long past that it has no bucket.
     fn with_bucket_of(&self, now: Tick) -> Option<Self> {
         let number = self.number(now);
         let first = self.first(number.max(self.newest()));
@@ -208,8 +208,8 @@ impl Series {
         let number = self.number(now);
         if let Ok(place) = self.list.binary_search_by_key(&number, |(n, _)| *n) {
             let bucket = &self.list[place].1;
-            // Relaxed: pairs with the reads below, for which what follows releases it. The total
-            // goes first, so that nobody sees more failures than calls.
+            // Relaxed: pairs with the reads below, for which what follows releases it. The total goes first,
+            // so that no thread sees more failures than calls.
             bucket.total.fetch_add(1, Ordering::Relaxed);
             // Release, twice: pairs with the reads in other threads.
             if sample.slow {
@@ -219,8 +219,8 @@ impl Series {
                 bucket.failures.fetch_add(1, Ordering::Release); // Release: as above
             }
         }
-        // AcqRel: pairs with itself and with the additions. A read that is a read-modify-write is
-        // in one order with them: of two threads that add, the later one sees what the other did.
+        // AcqRel: pairs with itself and with the additions. A read that is a read-modify-write is in one
+        // order with them: of two threads that add, the later one sees what the other did.
         self.counts(now, |counter| counter.fetch_add(0, Ordering::AcqRel))
     }
 
@@ -229,10 +229,10 @@ impl Series {
         let live = self.first(number)..=number;
         let mut counts = WindowCounts::default();
         for (_, bucket) in self.list.iter().filter(|(n, _)| live.contains(n)) {
-            // Failures and slow calls before the total: they never exceed it.
+            // The thread reads failures and slow calls before the total, so they never exceed it.
             counts.failures += read(&bucket.failures);
             counts.slow += read(&bucket.slow);
-            // Relaxed: pairs with the additions; what was read above has acquired them.
+            // Relaxed: pairs with the additions, which the reads above have acquired.
             counts.total += bucket.total.load(Ordering::Relaxed);
         }
         counts
@@ -246,7 +246,7 @@ mod tests {
     use super::*;
     use crate::config::HealthConfig;
 
-    /// R1, R15: threads bring their times out of order.
+    /// Threads bring their times out of order (R1, R15).
     #[test]
     fn a_window_by_time_takes_stragglers_while_their_bucket_lives() {
         let window = Window::time(Duration::from_nanos(30), 3);

@@ -1,72 +1,72 @@
-//! One word in which a closed circuit counts, so that a failure and the success after it replace no
-//! value, and a call to a healthy peer reads nothing else.
+//! A word in which a closed circuit counts, so that a failure and the success after it replace no value, and
+//! a call to a healthy peer reads nothing else.
 //!
-//! The values of a circuit are numbered: its *epochs*. The word names the epoch that it belongs to:
+//! The tracker numbers the values of a circuit: their *epochs*. The word names the epoch it belongs to:
 //!
-//! | state | what it carries | who decides |
+//! | state | content | what decides |
 //! |---|---|---|
 //! | at rest | the generation | the word: Closed, no window, a [`FailureRun`] of zero |
 //! | counting | the [`FailureRun`] | the value of its epoch, but for the run |
 //! | frozen | the [`FailureRun`] | as counting, and final: the value is about to be replaced |
 //! | frozen, of an earlier epoch | nothing | the value alone |
 //!
-//! | step | who takes it | made from |
+//! | step | taken by | made from |
 //! |---|---|---|
-//! | at rest, counting -> at rest, counting | a call that is counted: [`count`](Word::count) | the word that it saw |
-//! | -> frozen | whoever is about to replace the value: [`freeze`](Word::freeze) | the word that its step was made from |
-//! | frozen -> at rest, counting, of the next epoch | whoever has replaced the value: [`publish`](Word::publish) | the word that it froze |
+//! | at rest, counting -> at rest, counting | a call that counts: `count` | the word that the call read |
+//! | -> frozen | a thread before it replaces the value: `freeze` | the word that its step was made from |
+//! | frozen -> at rest, counting, of the next epoch | the same thread later: `publish` | the frozen word |
 //!
-//! What holds:
-//! 1. A word of epoch e that is not frozen means that value e is in place: it is published after
-//!    that was put there, and frozen before it is replaced.
-//! 2. Of one epoch the word counts, then is frozen, and never counts again. So what the next value was
-//!    made from is final, and no call that was counted is lost.
-//! 3. Nobody waits. Who finds the word frozen makes a step of its own, from the value and the run that
-//!    is frozen; whoever is first to replace the value has made the step. A compare-and-swap that is
-//!    lost is another's that was won.
-//! 4. A value whose numbers do not fit, or that is not Closed, is never published: it decides alone.
+//! These invariants hold:
+//! 1. A word of epoch e that is not frozen means that value e is in place: a thread publishes the word after
+//!    it has put the value there, and freezes it before it replaces the value.
+//! 2. In one epoch the word counts, then is frozen, and never counts again. So the run that the next value
+//!    was made from is final, and no counted call is lost.
+//! 3. No thread waits. A thread that finds the word frozen makes a step of its own from the value and the
+//!    frozen run; the first thread that replaces the value has made the step. A thread loses a
+//!    compare-and-swap only because another thread has won one.
+//! 4. No thread publishes a value whose numbers do not fit or that is not Closed: it decides alone.
 //!
-//! An epoch has 30 bits. For a thread to take one value for another by its epoch, that one circuit has to be replaced
-//! 2^29 times, for a minute without a pause, while the thread stands between two loads; a permit
+//! An epoch has 30 bits. A thread can take one value for another by its epoch only if other threads replace
+//! that one circuit 2^29 times, for a minute without a pause, while it stands between two loads; a permit
 //! names the generation, which never wraps.
 
 use crate::sync::{AtomicU64, Ordering, prefetch};
 
-/// What a closed circuit counts from call to call.
+/// The counts of a closed circuit from call to call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct FailureRun {
-    /// Failures in a row.
+    /// The failures in a row.
     pub(crate) streak: u32,
-    /// Errors since the last success, neutral ones too.
+    /// The errors since the last success, neutral ones too.
     pub(crate) attempts: u32,
 }
 
 #[derive(Debug)]
 pub(crate) struct Word(AtomicU64);
 
-/// What the word was.
+/// The word as a thread read it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Reading(u64);
 
-/// What a reading says of the value of some epoch.
+/// What a reading says of the value of an epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum About {
-    /// This is its run, and a call may be counted.
+    /// This is the value's run, and a call may be counted.
     Counting(FailureRun),
-    /// This was its run in the end.
+    /// This was the value's last run.
     Frozen(FailureRun),
-    /// Nothing: the value decides alone.
+    /// The word says nothing: the value decides alone.
     Silent,
-    /// The value has been replaced.
+    /// Another value has replaced it.
     Replaced,
 }
 
-/// What is to be published of a value.
+/// The part of a value that the word publishes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Published {
     pub(crate) epoch: u32,
     pub(crate) generation: u64,
-    /// Whether it keeps a window: then it is never at rest.
+    /// Whether the value keeps a window: then its word is never at rest.
     pub(crate) window: bool,
     pub(crate) run: FailureRun,
 }
@@ -79,7 +79,7 @@ const COUNTING: u64 = 1 << 62;
 const FROZEN: u64 = 0;
 const EPOCH: u32 = (1 << 30) - 1;
 
-/// The epoch that follows.
+/// Returns the epoch that follows.
 pub(crate) fn next(epoch: u32) -> u32 {
     epoch.wrapping_add(1) & EPOCH
 }
@@ -108,20 +108,20 @@ impl Published {
         })
     }
 
-    /// Whether the word may ever count for this value: whoever replaces it has to freeze the word.
+    /// Whether the word may ever count for this value, so that a thread that replaces it has to freeze it.
     pub(crate) fn counts(self) -> bool {
         self.word().is_some()
     }
 }
 
 impl Reading {
-    /// The generation of the circuit, if it is at rest.
+    /// Returns the generation of the circuit, if the word is at rest.
     #[inline]
     pub(crate) fn generation(self) -> Option<u64> {
         (self.0 & STATE == AT_REST).then_some(self.0 & u64::from(u32::MAX))
     }
 
-    /// What it says of the value of this epoch.
+    /// Returns what this reading says of the value of `epoch`.
     #[allow(clippy::cast_possible_truncation, reason = "the epoch is cut to its bits")]
     pub(crate) fn about(self, epoch: u32) -> About {
         let ahead = ((self.0 >> 32) as u32).wrapping_sub(epoch) & EPOCH;
@@ -129,7 +129,7 @@ impl Reading {
             (AT_REST, 0) => About::Counting(FailureRun::default()),
             (COUNTING, 0) => About::Counting(unpack(self.0)),
             (FROZEN, 0) => About::Frozen(unpack(self.0)),
-            // Of an earlier epoch.
+            // The word is of an earlier epoch.
             (FROZEN, ahead) if ahead > EPOCH / 2 => About::Silent,
             _ => About::Replaced,
         }
@@ -137,65 +137,65 @@ impl Reading {
 }
 
 impl Word {
-    /// The word of a circuit that begins with this, in its epoch zero.
+    /// Returns the word of a circuit that begins with `first`, in its epoch zero.
     pub(crate) fn new(first: Option<Published>) -> Self {
         Self(AtomicU64::new(Self::first(first)))
     }
 
     fn first(first: Option<Published>) -> u64 {
-        // Frozen, of the epoch before the first.
+        // Without a value to publish the word begins frozen, of the epoch before the first.
         first.and_then(Published::word).unwrap_or_else(|| with(FROZEN, EPOCH, 0))
     }
 
-    /// Begins anew, as the word of another circuit. Only while nobody else knows it.
+    /// Begins anew, as the word of another circuit. The caller is the only thread that knows the word.
     pub(crate) fn begin(&self, first: Option<Published>) {
-        // Relaxed: pairs with nothing; whoever comes to know it comes to know this first.
+        // Relaxed: pairs with nothing; a thread that comes to know the word acquires this first.
         self.0.store(Self::first(first), Ordering::Relaxed);
     }
 
     #[inline]
     pub(crate) fn read(&self) -> Reading {
-        // Acquire: pairs with the Release in `publish`: who reads of an epoch finds its value, or a
-        // later one; and with that in `count`: who sees a streak sees what came before the calls that
-        // made it.
+        // Acquire: pairs with the Release in `publish`: a thread that reads an epoch finds its value, or a
+        // later one; and with that in `count`: a thread that sees a streak sees what came before the calls
+        // that made it.
         Reading(self.0.load(Ordering::Acquire))
     }
 
-    /// Brings the word into the cache, before it is asked.
+    /// Brings the word into the cache, ahead of a look at it.
     #[inline]
     pub(crate) fn prefetch(&self) {
         prefetch(&self.0);
     }
 
-    /// Counts a call: the run becomes that of `next`, if the word still is what was read. `None` if it
-    /// does not fit.
+    /// Counts a call: the run becomes that of `next`, if the word still is what was read. Returns `None` if
+    /// the run does not fit.
     pub(crate) fn count(&self, seen: Reading, next: Published) -> Option<bool> {
-        // Release, Relaxed: pairs with the Acquire in `read`. If it fails, nothing is decided by what
-        // was found.
+        // Release, Relaxed: pairs with the Acquire in `read`. If it fails, the thread decides nothing by the
+        // word it found.
         let counted =
             self.0.compare_exchange(seen.0, next.word()?, Ordering::Release, Ordering::Relaxed);
         Some(counted.is_ok())
     }
 
-    /// Before a value is replaced whose run was `run`, by this reading: nobody counts for it any more.
+    /// Freezes the word of a value with this run, before a thread replaces the value: no call counts there
+    /// any more. Returns `None` if the word has changed since it was read.
     pub(crate) fn freeze(&self, seen: Reading, epoch: u32, run: FailureRun) -> Option<Reading> {
         let frozen = with(FROZEN, epoch, pack(run)?);
         if frozen == seen.0 {
             return Some(seen);
         }
-        // Acquire, Relaxed: pairs with the Release in `count`: the calls that this run consists of may be
-        // others by now than those that were seen. The value that follows releases this to all who find
-        // it. If it fails, nothing is decided by what was found.
+        // Acquire, Relaxed: pairs with the Release in `count`: other calls than those seen may make up this
+        // run by now. The value that follows releases them to all threads that find it. If it fails, the
+        // thread decides nothing by the word it found.
         let made = self.0.compare_exchange(seen.0, frozen, Ordering::Acquire, Ordering::Relaxed);
         made.is_ok().then_some(Reading(frozen))
     }
 
-    /// After a value was put in place: it counts from here on, if the word still is as it was frozen, or
-    /// as it was read before a value of which it said nothing was replaced.
+    /// Makes the word count for a value that is now in place, if the word still is as `frozen` has it.
     pub(crate) fn publish(&self, frozen: Reading, next: Published) {
         let Some(word) = next.word() else { return };
-        // Release, Relaxed: pairs with the Acquire in `read`. If it fails, somebody is about to replace
-        // what was put in place.
+        // Release, Relaxed: pairs with the Acquire in `read`. If it fails, another thread is about to
+        // replace the value.
         let _ = self.0.compare_exchange(frozen.0, word, Ordering::Release, Ordering::Relaxed);
     }
 }

@@ -1,4 +1,4 @@
-//! What the application's own close, reset and stop codes mean.
+//! The meaning of the application's own close, reset and stop codes.
 
 use std::error::Error;
 use std::{fmt, io};
@@ -13,7 +13,7 @@ use crate::error::{Failure, Fault, SyncError};
 use crate::foreign::{Own, guarded};
 use crate::sync::Arc;
 
-/// How a connection or a stream ended.
+/// The end of a connection or a stream.
 ///
 /// ```
 /// use peer_health::Failure;
@@ -25,21 +25,21 @@ use crate::sync::Arc;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Ending {
-    /// As it was meant to: closed by us, or by the peer with a code that says so.
+    /// It ended as planned: this side closed it, or the peer did with a code that says so.
     Planned,
-    /// By this failure. Whether it counts against the peer is for the failure to say.
+    /// It ended by this failure, which says whether it counts against the peer.
     Failed(Failure),
 }
 
 type Meaning = Own<Box<dyn Fn(VarInt) -> Option<Ending> + Send + Sync>>;
 
-/// What the codes of your protocol mean, where they mean more than "the peer has gone".
+/// The meaning of your protocol's codes, where they mean more than "the peer has gone".
 ///
-/// An application gives a code when it closes a connection, resets a stream or stops one, and in
-/// QUIC these are one space of codes (RFC 9000, 20.2). The function that is given says what a code
-/// means; for a code it has no opinion on (`None`), and for every error without a code, the
-/// classification is that of `From<&E> for Failure`. [`Codes::default`] has no opinion on any. A
-/// peer that just drops its connection closes it with 0.
+/// An application gives a code when it closes a connection, resets a stream or stops one, and in QUIC these
+/// are one space of codes (RFC 9000, 20.2). Your function says what a code means; for a code without a
+/// meaning (`None`), and for every error without a code, the classification is that of `From<&E> for
+/// Failure`. [`Codes::default`] gives no code a meaning. A peer that just drops its connection closes it
+/// with 0.
 ///
 /// ```
 /// use iroh::endpoint::{ReadError, VarInt};
@@ -66,7 +66,7 @@ pub struct Codes {
 }
 
 impl Codes {
-    /// Codes with the meaning that `meaning` gives them. One at which it panics has none.
+    /// Returns codes with the meaning that `meaning` gives them. A code at which it panics has none.
     ///
     /// ```
     /// use iroh::endpoint::{ConnectionError, ReadError, VarInt};
@@ -83,9 +83,9 @@ impl Codes {
         Self { meaning: Arc::new(Own::new(Box::new(meaning))) }
     }
 
-    /// What became of a call that ended with `error`: the failure that its code stands for, and
-    /// `error.into()` otherwise. A planned end is no answer to the call, but it is held against
-    /// nobody: [`SyncError::Network`], [`Fault::Nobody`].
+    /// Returns the failure of a call that ended with `error`: the one that its code stands for, and
+    /// `error.into()` otherwise. A planned end is no answer to the call, but counts against no peer:
+    /// [`SyncError::Network`], [`Fault::Nobody`].
     ///
     /// ```
     /// use iroh::endpoint::{VarInt, WriteError};
@@ -108,8 +108,8 @@ impl Codes {
         }
     }
 
-    /// How a connection ended, from what its `closed()` or `close_reason()` says. Planned are a
-    /// code that means so, and what was closed by us, be it the connection or the endpoint.
+    /// Returns how a connection ended, from what its `closed()` or `close_reason()` returned. An end is
+    /// planned if its code says so, or if this side closed the connection or the endpoint.
     ///
     /// ```
     /// use iroh::endpoint::ConnectionError;
@@ -123,7 +123,7 @@ impl Codes {
     pub fn ending(&self, reason: &ConnectionError) -> Ending {
         match reason {
             ConnectionError::LocallyClosed => Ending::Planned,
-            // The endpoint went away under it: the other way to see one and the same thing.
+            // The endpoint went away under the connection: another sign that this side closed it.
             ConnectionError::TransportError(found) if is_endpoint_gone(found) => Ending::Planned,
             _ => reason
                 .code()
@@ -132,7 +132,7 @@ impl Codes {
         }
     }
 
-    /// What a code means; nothing if that panics.
+    /// Returns the meaning of a code; `None` if the function panics.
     fn meaning(&self, code: VarInt) -> Option<Ending> {
         guarded(|| (self.meaning)(code)).flatten()
     }
@@ -150,7 +150,7 @@ impl fmt::Debug for Codes {
     }
 }
 
-/// An error that may carry a code of the application: iroh's, and yours that wrap them.
+/// An error that may carry a code of the application: iroh's errors, and yours that wrap them.
 ///
 /// ```
 /// use iroh::endpoint::{ReadError, ReadExactError, VarInt};
@@ -161,7 +161,7 @@ impl fmt::Debug for Codes {
 /// assert_eq!(ReadExactError::FinishedEarly(3).code(), None);
 /// ```
 pub trait Coded: Error {
-    /// The code that the peer's application gave, if this error is about that.
+    /// Returns the code that the peer's application gave, if the error carries one.
     ///
     /// ```
     /// use iroh::endpoint::{VarInt, WriteError};
@@ -274,7 +274,7 @@ impl Coded for SendDatagramError {
     }
 }
 
-/// Of the QUIC errors that noq turns into an `io::Error` for tokio's read and write traits.
+/// Reads the code of the QUIC error that noq turned into an `io::Error` for tokio's read and write traits.
 impl Coded for io::Error {
     fn code(&self) -> Option<VarInt> {
         fn of<E: Coded + 'static>(error: &(dyn Error + Send + Sync + 'static)) -> Option<VarInt> {

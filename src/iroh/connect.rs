@@ -1,4 +1,4 @@
-//! A dial that ends in time, and says whose fault it was if it fails.
+//! A dial that ends in time, and whose failure says whose fault it was.
 
 use std::time::Duration;
 
@@ -9,24 +9,24 @@ use tokio::time::timeout;
 use super::row;
 use crate::error::{Failure, Fault, SyncError};
 
-/// Connects to a peer before `deadline` has passed, or says why not.
+/// Connects to a peer before `deadline` has passed, or returns why it did not.
 ///
-/// iroh gives a dead port 30 s, and so does it a peer that ignores us or was restarted; this is
-/// for a caller that has less time. It is one attempt, to be made inside a permit: as the `op` of
-/// a coordinator, or as the future of [`call_async`](crate::HealthRegistry::call_async). Which
-/// error is what, the table of the [module](crate::iroh) says. The transport configuration, and
-/// so the idle time-out, is that of the endpoint.
+/// iroh waits 30 s for a dead port, and as long for a peer that ignores us or was restarted; this function
+/// is for a caller that has less time. It makes one attempt, inside a permit: as the `op` of a coordinator,
+/// or as the future of [`call_async`](crate::HealthRegistry::call_async). The table of the
+/// [module](crate::iroh) says what each error means. The endpoint gives the transport configuration, and so
+/// the idle time-out.
 ///
 /// # Errors
 ///
-/// Past the deadline: [`SyncError::Network`], [`Fault::Link`], which counts. A `deadline` of zero:
-/// [`SyncError::State`], [`Fault::Local`]; nothing was sent, nothing counts. Otherwise what iroh's
-/// error means.
+/// Past the deadline: [`SyncError::Network`] with [`Fault::Link`], which counts: try again later. A
+/// `deadline` of zero: [`SyncError::State`] with [`Fault::Local`]; nothing is sent and nothing counts: pass
+/// a longer one. Otherwise the failure that iroh's error means.
 ///
 /// # Cancel safety
 ///
-/// Dropping the future ends the dial and leaves nothing behind; so does the deadline. If the peer
-/// had taken the connection by then, it sees that it was closed.
+/// A drop of the future ends the dial and leaves nothing behind; so does the deadline. If the peer had
+/// accepted the connection by then, it sees that it was closed.
 ///
 /// ```
 /// use iroh::endpoint::presets::Minimal;

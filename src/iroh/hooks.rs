@@ -1,4 +1,4 @@
-//! What an endpoint tells the registry, and the registry the endpoint.
+//! Hooks by which an endpoint asks and tells the registry.
 
 use std::fmt;
 
@@ -16,27 +16,27 @@ use crate::sync::Arc;
 type OnInbound = Own<Box<dyn Fn(EndpointId) + Send + Sync>>;
 type OnClosed = Arc<Own<Box<dyn Fn(EndpointId, Ending) + Send + Sync>>>;
 
-/// Hooks for an endpoint: no dial goes out to a peer whose circuit is open, and who calls us is
-/// known to be alive.
+/// Hooks that keep an endpoint from dialling peers whose circuit is open, and tell the registry which peers
+/// call us.
 ///
-/// - A dial to a peer whose circuit [is open](HealthRegistry::is_circuit_open), its wait not over,
-///   or forced open, is refused before a packet leaves. Its error is iroh's `LocallyRejected`,
-///   which is [`CircuitBreakerOpen`](crate::SyncError::CircuitBreakerOpen) and counts against
-///   nobody. Nothing is moved and no permit is taken, so this is a net below the caller's own
-///   [`acquire`](HealthRegistry::acquire) and no substitute: while a circuit is half-open the hook
-///   lets every dial pass, and only permits bound the probes.
-/// - A peer whose inbound connection has completed its handshake has proven its key, and that
-///   there is a way to it. That is [good news](HealthRegistry::note_reachable): the wait of its open
-///   circuit ends, and the next `acquire` is admitted, as a probe. It closes no circuit, and lifts no
-///   `force_open`: a peer that is alive may still answer garbage, and then its probe fails. After
-///   each such probe the next connection is heeded later, so that a peer which answers garbage is
-///   not probed more often for calling us.
+/// - The hooks refuse a dial to a peer whose circuit [is open](HealthRegistry::is_circuit_open), with its
+///   wait not over, or forced open, before a packet leaves. Its error is iroh's `LocallyRejected`, which is
+///   [`CircuitBreakerOpen`](crate::SyncError::CircuitBreakerOpen) and counts against no peer. A hook makes
+///   no step and takes no permit, so it is a net below the caller's own [`acquire`](HealthRegistry::acquire)
+///   and no substitute: while a circuit is half-open the hook lets every dial pass, and only permits bound
+///   the probes.
+/// - A peer whose inbound connection has completed its handshake has proven its key, and that there is a way
+///   to it. That is [good news](HealthRegistry::note_reachable): the wait of its open circuit ends, and the
+///   next `acquire` is admitted, as a probe. News closes no circuit, and lifts no `force_open`: a peer that
+///   is alive may still answer garbage, and then its probe fails. After each such probe the circuit heeds
+///   the next connection later, so that a peer which answers garbage is not probed more often for calling
+///   us.
 ///
-/// Connections are closed by whoever holds them: the hooks hold neither an endpoint nor a
-/// connection, and what they are given must not either, or the endpoint is never dropped. They
-/// apply to all ALPNs of the endpoint unless [told which](Self::with_alpns). There is no hook for
-/// a dial that fails: that is for the permit to report. Install them after hooks that may reject a
-/// connection, or a peer that is rejected by those has ended its wait before.
+/// The code that holds a connection closes it: the hooks hold neither an endpoint nor a connection, and what
+/// you give them must not either, or the endpoint is never dropped. They apply to all ALPNs of the endpoint
+/// unless [told which](Self::with_alpns). iroh has no hook for a dial that fails: the permit reports that.
+/// Install these hooks after those that may reject a connection, or a peer that is rejected by them has
+/// ended its wait before.
 ///
 /// ```
 /// use iroh::endpoint::{BeforeConnectOutcome, EndpointHooks};
@@ -57,14 +57,14 @@ type OnClosed = Arc<Own<Box<dyn Fn(EndpointId, Ending) + Send + Sync>>>;
 #[must_use = "hooks do nothing until they are given to an endpoint"]
 pub struct HealthHooks {
     registry: HealthRegistry<EndpointId>,
-    /// `None` for all.
+    /// The watched ALPNs; `None` for all.
     alpns: Option<Vec<Vec<u8>>>,
     on_inbound: Option<OnInbound>,
     on_closed: Option<(Codes, OnClosed)>,
 }
 
 impl HealthHooks {
-    /// Hooks that ask and tell `registry`, for all ALPNs.
+    /// Returns hooks that ask and tell `registry`, for all ALPNs.
     ///
     /// ```
     /// use iroh::{Endpoint, endpoint::presets::Minimal};
@@ -78,10 +78,10 @@ impl HealthHooks {
         Self { registry, alpns: None, on_inbound: None, on_closed: None }
     }
 
-    /// Watches these ALPNs only, of dials and of connections. For an endpoint that other protocols
-    /// share: a circuit that opened by one protocol's failures does not stop another.
+    /// Watches these ALPNs only, of dials and of connections. Use it where other protocols share the
+    /// endpoint: a circuit that opened by one protocol's failures then does not stop another.
     ///
-    /// A dial is judged by the ALPN it names first, a connection by the one that was agreed on.
+    /// The hooks judge a dial by the ALPN it names first, a connection by the one that was agreed on.
     ///
     /// ```
     /// use iroh::endpoint::{BeforeConnectOutcome, EndpointHooks};
@@ -103,13 +103,13 @@ impl HealthHooks {
         self
     }
 
-    /// Calls `tell` for each inbound connection on a watched ALPN, once its handshake is completed
-    /// and the wait of its circuit has ended: the moment to try what waits for that peer.
+    /// Calls `tell` for each inbound connection on a watched ALPN, once its handshake is completed and the
+    /// wait of its circuit has ended: then what waits for that peer may be tried.
     ///
-    /// It runs inside the accept of the connection: let it be short, and send what takes longer to
-    /// a task. A panic of it is lost, and the accept goes on. A [`SyncDriver`](crate::SyncDriver) whose operation
-    /// dials with this endpoint holds it, and must not be held by `tell`, or be
-    /// [shut down](crate::SyncDriver::shutdown): send the peer over a channel, as here.
+    /// `tell` runs inside the accept of the connection: keep it short, and send longer work to a task. If it
+    /// panics, the accept goes on. A [`SyncDriver`](crate::SyncDriver) whose operation dials with this
+    /// endpoint holds it, and must not be held by `tell`, or be [shut down](crate::SyncDriver::shutdown):
+    /// send the peer over a channel, as here.
     ///
     /// ```
     /// use peer_health::{HealthConfig, HealthRegistry, SyncError, iroh::HealthHooks};
@@ -156,18 +156,18 @@ impl HealthHooks {
         self
     }
 
-    /// Calls `tell` once for each connection on a watched ALPN that has ended, whoever dialled,
-    /// with how it ended; `codes` says what the codes mean with which peers close them.
+    /// Calls `tell` once for each connection on a watched ALPN that has ended, whichever side dialled, with
+    /// how it ended; `codes` says what the codes mean with which peers close them.
     ///
-    /// Nothing is reported to the registry: a call that was being made on the connection fails with
-    /// the same reason and reports it, once. This is for connections that were idle, and for the
-    /// owner of a pool. A connection may end long after its peer has come back on another: ask
-    /// whether it was the newest before it counts for anything.
+    /// The hooks report nothing to the registry: a call that was being made on the connection fails with the
+    /// same reason and reports it, once. `tell` serves connections that were idle, and the owner of a pool.
+    /// A connection may end long after its peer has come back on another: check that it was the newest
+    /// before its end counts for anything.
     ///
-    /// If `tell` panics, or the function of `codes`, the task ends, and this event is lost.
+    /// If `tell` panics, or the function of `codes`, its task ends, and this event is lost.
     ///
-    /// Each such connection has a small task, in the tokio runtime in which it was dialled or
-    /// accepted, that holds it by a weak handle. Outside a runtime nothing is told.
+    /// Each such connection has a small task, in the tokio runtime in which it was dialled or accepted, that
+    /// holds it by a weak handle. Outside a runtime `tell` is never called.
     ///
     /// ```
     /// use peer_health::HealthRegistry;
@@ -222,11 +222,11 @@ impl HealthHooks {
         self.alpns.as_ref().is_none_or(|alpns| alpns.iter().any(|watched| watched == alpn))
     }
 
-    /// Tells how the connection ends, when it ends.
+    /// Calls `tell` with the connection's end, when it ends.
     fn watch(&self, connection: &Connection) {
         let Some((codes, tell)) = self.on_closed.clone() else { return };
         let Ok(runtime) = Handle::try_current() else { return };
-        // Registered here, while the connection is sure to be alive; keeps it alive no longer.
+        // The future is made while the connection is sure to be alive, and does not keep it alive.
         let closed = connection.weak_handle().closed();
         let peer = connection.remote_id();
         runtime.spawn(async move {
@@ -253,7 +253,7 @@ impl EndpointHooks for HealthHooks {
                 let peer = connection.remote_id();
                 self.registry.note_reachable(&peer);
                 if let Some(tell) = &self.on_inbound {
-                    // The endpoint is to go on.
+                    // A panic of `tell` must not end the endpoint's accept.
                     quietly(|| tell(peer));
                 }
             }

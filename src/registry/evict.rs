@@ -1,12 +1,12 @@
-//! Room for newcomers: who may be forgotten, and when (R26).
+//! Room for newcomers: which peers the registry may forget, and when (R26).
 //!
-//! A newcomer pays for a constant number of looks, whatever the table holds: [`FOR_IDLE`] entries are looked at
-//! for peers that are idle and, if the table is full, [`FOR_ROOM`] for the one that is to go. One
-//! thread looks at a time; beside it a newcomer to a full table is served untracked.
+//! A newcomer pays for a constant number of looks, whatever the table holds: its thread looks at
+//! [`FOR_IDLE`] entries for idle peers and, if the table is full, at [`FOR_ROOM`] for the one to evict. One
+//! thread looks at a time; beside it the registry serves a newcomer to a full table untracked.
 //!
-//! An entry is evicted only by proof that nobody holds it but the map, the ring and who evicts it,
-//! given under its shard's lock: from the map nobody can come to hold it there, from the ring only
-//! who looks. So there is no outcome that could be lost with it.
+//! A thread evicts an entry only by proof that nothing but the map, the ring and the thread itself holds it,
+//! given under its shard's lock: from the map no other thread can then take it, and from the ring only the
+//! thread that looks can. So no eviction loses an outcome.
 
 use std::collections::VecDeque;
 
@@ -19,7 +19,7 @@ use crate::peer::{Announcement, PeerEntry, RegistryShared};
 use crate::sync::{Arc, Ordering, fence};
 use crate::time::Tick;
 
-/// So many entries are looked at for room, and for idle peers.
+/// The number of entries that a newcomer's thread looks at for room, and for idle peers.
 const FOR_ROOM: usize = 64;
 const FOR_IDLE: usize = 32;
 /// Idle peers are noted and forgotten in groups of this size. A list of twice as many takes a kibibyte: an
@@ -27,22 +27,22 @@ const FOR_IDLE: usize = 32;
 const IDLE_AT_ONCE: usize = 16;
 /// So many peers go at most for one newcomer, after `max_peers` was lowered.
 const AT_ONCE: usize = 32;
-/// Where less than half of the entries that are looked at may go, a peer that is called again and again is
-/// spared: or strangers who fail would take the place of all who do not.
+/// While fewer entries than this may go, of those looked at, a peer that is called again and again is
+/// spared: otherwise strangers that fail would displace all peers that do not.
 const FEW: usize = FOR_ROOM / 2;
 
-/// Where the looks of newcomers go on.
+/// The positions at which the looks of newcomers go on.
 #[derive(Debug, Default)]
 pub(super) struct Looks {
     room: Hand,
-    /// Where the order of uses stood when the hand began its round: a peer that was used since has a
-    /// second chance, as in page replacement.
+    /// The order of uses when the hand began its round: a peer that was used since has a second chance, as
+    /// in page replacement.
     began: u64,
     idle: Hand,
 }
 
-/// Clean peers go first, the least recently used of them first; then those in trouble that were
-/// out of use for too long, the oldest first.
+/// The order of eviction: clean peers go first, the least recently used of them first; then those in trouble
+/// that were unused for too long, the oldest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Rank {
     Clean { last_use: u64 },
@@ -50,7 +50,7 @@ enum Rank {
 }
 
 impl Rank {
-    /// Of an entry that may go, if nobody holds it.
+    /// Returns the rank of an entry; `None` if it may not go even when no permit or handle holds it.
     fn of<K>(entry: &PeerEntry<K>, now: Tick, forget: u64) -> Option<Self> {
         let tracker = &entry.tracker;
         let last_use = tracker.last_use();
@@ -75,30 +75,30 @@ impl Rank {
 /// An entry that may go.
 type Candidate<K> = (Rank, Arc<PeerEntry<K>>);
 
-/// An entry that was evicted, the generation that its tracker ended with, and its place. Listeners are
-/// told, and the key is dropped, when nothing is locked (R25).
+/// An evicted entry, the generation that its tracker ended with, and its capacity in the table. The registry
+/// tells listeners and drops the key when it holds no lock (R25).
 struct Evicted<'a, K> {
     entry: Arc<PeerEntry<K>>,
     generation: u64,
     place: Reservation<'a, K>,
 }
 
-/// Whether only the table holds it, as far as can be seen.
+/// Whether only the table holds the entry, as far as this thread can see.
 fn is_free<K>(entry: &Arc<PeerEntry<K>>) -> bool {
     Arc::strong_count(entry) == HOLDERS
 }
 
-/// The order of uses, and when it stood where. A peer whose last use comes before a place in that order
-/// was not used since the time that was noted with it.
+/// The past of the order of uses: a peer whose last use comes before a noted number was not used since the
+/// time that was noted with it.
 #[derive(Debug, Default)]
 pub(super) struct Uses {
     past: VecDeque<(Tick, u64)>,
 }
 
 impl Uses {
-    /// The place before which a peer is idle. Where the order stands now is noted, if that was not
-    /// done for so long, nor since `from`: `now` was read after `place` was taken, so that what was
-    /// used before has a lower place, and is never taken for idle early.
+    /// Returns the number before which a peer is idle. Notes `place`, the order's number of now, unless the
+    /// last note, or `from`, is younger than `again`: the caller reads `now` after it takes `place`, so an
+    /// earlier use has a lower number, and no peer is taken for idle early.
     fn note(
         &mut self,
         now: Tick,
@@ -109,7 +109,7 @@ impl Uses {
     ) -> Option<u64> {
         let old = self.past.iter().take_while(|(t, _)| t.plus(idle) <= now).count();
         let idle_before = old.checked_sub(1).map(|last| self.past[last].1);
-        // What is older than that is not asked again.
+        // No later call needs older notes.
         self.past.drain(..old.saturating_sub(1));
         let last = self.past.back().map(|(t, _)| *t).or(from);
         if last.is_some_and(|t| now.since(t) < again) {
@@ -125,7 +125,7 @@ impl Uses {
 }
 
 impl<K: PeerKey> Table<K> {
-    /// A place for a newcomer: one that is free, or that of a peer which may go.
+    /// Reserves capacity for a newcomer: free capacity, or that of a peer which may go.
     pub(super) fn make_place(
         &self,
         shared: &RegistryShared<K>,
@@ -142,10 +142,10 @@ impl<K: PeerKey> Table<K> {
                 return None;
             }
             left -= 1;
-            // More of them than there may be: `max_peers` was lowered.
+            // The table holds more peers than allowed: `max_peers` was lowered.
             let surplus = self.len().saturating_sub(max);
             let gone = self.look_for_room(shared, now, (surplus + 1).min(AT_ONCE), patient);
-            // The newcomer has the place of one that went, unless that would leave as many.
+            // The newcomer gets the capacity of one that went, unless that would leave as many.
             let enough = gone.len() > usize::from(surplus > 0);
             let promise = tell(shared, gone).filter(|_| enough);
             if promise.is_some() {
@@ -154,8 +154,8 @@ impl<K: PeerKey> Table<K> {
         }
     }
 
-    /// Looks at the next entries, and evicts up to `wanted` of those that may go, the first by rank.
-    /// Their places are still taken.
+    /// Looks at the next entries, and evicts up to `wanted` of those that may go, the first by rank. Their
+    /// capacity stays reserved.
     fn look_for_room(
         &self,
         shared: &RegistryShared<K>,
@@ -166,7 +166,7 @@ impl<K: PeerKey> Table<K> {
         let looks = if patient { Some(self.looks.lock()) } else { self.looks.try_lock() };
         let Some(mut looks) = looks else { return Vec::new() };
         let forget = shared.context.rules().forget;
-        // Some more than are wanted: one may be used by the time that it is to go.
+        // A few spares are kept, since a candidate may be used before it goes.
         let spare = 2 * wanted;
         let mut candidates: Vec<Candidate<K>> = Vec::with_capacity(spare + 1);
         let (mut outdone, mut free, all) = (Vec::new(), 0, self.len());
@@ -189,18 +189,18 @@ impl<K: PeerKey> Table<K> {
             *began = shared.uses();
         }
         let gone = self.evict(shared, &candidates, wanted, now, forget);
-        // The last references to entries that were removed meanwhile go when nothing is locked.
+        // The last references to entries that were removed meanwhile go when no lock is held.
         drop(looks);
         gone
     }
 
-    /// The place in the order of uses before which a peer is idle, for a count.
+    /// Returns the number in the order of uses before which a peer is idle, for a count.
     pub(super) fn idle_before(&self, place: u64, rules: &Rules, now: Tick) -> Option<u64> {
         self.uses.lock().note(now, place, rules.idle, rules.idle / 16, None)
     }
 
-    /// Looks at a few entries for peers that are idle, and forgets those. Notes where the order of uses
-    /// stands at `now`.
+    /// Looks at a few entries for idle peers and forgets those. Notes where the order of uses stands at
+    /// `now`.
     pub(super) fn forget_a_few(&self, shared: &RegistryShared<K>, place: u64, now: Tick) {
         let (idle, forget) = {
             let rules = shared.context.rules();
@@ -222,8 +222,8 @@ impl<K: PeerKey> Table<K> {
         }
     }
 
-    /// Forgets the peers that may go and were not used since a sweep at least `idle_timeout` ago, and
-    /// so many more as there are too many. How many.
+    /// Forgets the peers that may go and were not used since a sweep at least `idle_timeout` ago, and more
+    /// while the table holds too many. Returns how many went.
     pub(crate) fn sweep(&self, shared: &RegistryShared<K>) -> usize {
         let before = shared.context.clock.now();
         let place = shared.next_use();
@@ -256,8 +256,8 @@ impl<K: PeerKey> Table<K> {
         swept
     }
 
-    /// Forgets those that still may go, in their order and `wanted` at most. Only while `looks` is
-    /// locked: nobody else comes to hold an entry from the ring.
+    /// Evicts those that still may go, in their order and `wanted` at most. The caller holds the lock of
+    /// `looks`, so that no other thread takes an entry from the ring.
     fn evict(
         &self,
         shared: &RegistryShared<K>,
@@ -279,7 +279,7 @@ impl<K: PeerKey> Table<K> {
     ) -> Option<Evicted<'_, K>> {
         let mut last = 0;
         let gone = self.map.remove_if(&EntryRef::of(entry) as &dyn AsKey<K>, |Keyed(found), ()| {
-            // The proof: nobody else holds the entry, and under this lock nobody comes to. It comes
+            // The proof: nothing else holds the entry, and under this lock no thread can take it. It comes
             // first: it acquires what the last holder did, and the rank is judged by that.
             let alone = Arc::strong_count(found) == HOLDERS + 1;
             // Acquire: pairs with the Release by which `Arc` gives up a reference.
@@ -299,7 +299,7 @@ impl<K: PeerKey> Table<K> {
     }
 }
 
-/// Tells of peers that were evicted, when nothing is locked. Gives their places back, but one.
+/// Tells of evicted peers, while no lock is held. Releases their capacity but one, which it returns.
 fn tell<'a, K>(
     shared: &RegistryShared<K>,
     gone: Vec<Evicted<'a, K>>,
@@ -316,7 +316,7 @@ fn tell<'a, K>(
     kept
 }
 
-/// The entry, if its peer may go and its last use comes before `idle_before`.
+/// Returns the entry if its peer may go and its last use comes before `idle_before`.
 fn idle_one<K>(
     entry: &Arc<PeerEntry<K>>,
     idle_before: u64,

@@ -1,9 +1,9 @@
-//! What a coordinator is told by the registry, and how it sees a peer: what it needs in order to
-//! follow the circuits instead of asking them again and again.
+//! The registry's hooks: a coordinator hears of steps and looks at a peer, and so follows the circuits
+//! without asking them again and again.
 //!
-//! A hook is told after the listeners, by the thread that made the step, while no lock is held. It
-//! hears more than they do: a probe that ended without deciding, a wait that was cut short, a new
-//! configuration. A success of a healthy peer tells nobody anything.
+//! The thread that made a step calls the hooks, after the listeners and while it holds no lock. A hook hears
+//! more than a listener: of a probe that ended without deciding, of a wait that was cut short, of a new
+//! configuration. No hook hears of a success of a healthy peer.
 
 use std::time::Duration;
 
@@ -14,16 +14,15 @@ use crate::outcome::Refused;
 use crate::sync::Arc;
 use crate::time::{Clock, Tick};
 
-/// What a hook is told.
+/// The news for a hook.
 pub(crate) enum HookNotice<'a, K> {
-    /// A step was made by which the peer may be admitted earlier than it seemed, or stands
-    /// otherwise.
+    /// A step lets the peer be admitted earlier than it seemed, or changed its status.
     Peer(&'a K),
-    /// The peer's tracker is gone, evicted or removed; whether a success was ever recorded in it.
+    /// The peer's tracker is gone, evicted or removed; `answered` if it ever recorded a success.
     Gone { peer: &'a K, answered: bool },
-    /// A step of the peer was made of which no listener has heard: its key could not be cloned.
+    /// No listener has heard of a step of the peer, since its key could not be cloned.
     Unheard(&'a K),
-    /// The configuration was replaced.
+    /// The registry has a new configuration.
     Configured,
 }
 
@@ -55,43 +54,43 @@ impl<K> Hooks<K> {
     }
 }
 
-/// A hook that was added: it is told until this is dropped.
+/// A hook that was added: the registry calls it until this is dropped.
 #[must_use = "the hook is removed when this is dropped"]
 pub(crate) struct Hooked {
     _stop: Unsubscribe,
 }
 
-/// How a peer stands, at one moment.
+/// The state of a peer for the coordinator, at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Standing {
-    /// Whether a success was recorded in its tracker, by a permit or a report.
+    /// Whether its tracker recorded a success, by a permit or a report.
     pub(crate) answered: bool,
-    /// Whether a streak is running, or the circuit is open or half-open; under an override, not.
+    /// Whether a streak is running, or the circuit is open or half-open; false under an override.
     pub(crate) troubled: bool,
-    /// What `acquire` would answer now; `None` if it would admit.
+    /// The refusal that `acquire` would give now; `None` if it would admit.
     pub(crate) refused: Option<Refused>,
-    /// Where the probes are out: how long until time alone frees a slot, by a lease that runs out or
-    /// by the age of the phase; `None` if it never does. Zero if the phase is as old as it may get, and
-    /// opens as soon as somebody asks, which is then refused as `refused` says.
+    /// While probes are out, the time until a slot becomes free although no probe ends: a lease runs out, or
+    /// the phase is old enough; `None` if neither will. Zero if the phase has its greatest age and opens at
+    /// the next admission, which it refuses as `refused` says.
     pub(crate) look_again: Option<Duration>,
     pub(crate) opened_at: Option<Tick>,
 }
 
 impl<K: PeerKey> HealthRegistry<K> {
-    /// Adds a hook: told of each step that is made from now on. Whoever looks at a peer after this
-    /// misses none: each was made before the look, or is told.
+    /// Adds a hook, which hears of each step from now on. A caller that looks at a peer after this misses
+    /// none: each was made before the look, or the hook hears of it.
     pub(crate) fn hook(&self, hook: impl Fn(HookNotice<'_, K>) + Send + Sync + 'static) -> Hooked {
         let hooks = Arc::clone(&self.inner.hooks);
         let hook = hooks.0.add(Box::new(hook));
         Hooked { _stop: Unsubscribe(Box::new(move || hooks.0.remove(&hook))) }
     }
 
-    /// How a peer stands. Asks for no admission: no refusal is counted, and it is no use of the
-    /// peer. An unknown peer stands as a new one.
+    /// Returns the state of a peer. It asks for no admission, counts no refusal and is no use of the peer.
+    /// An unknown peer stands as a new one.
     pub(crate) fn standing(&self, peer: &K) -> Standing {
         let Some(entry) = self.known(peer) else { return Standing::default() };
         let (context, circuit) = (&self.shared().context, entry.tracker.circuit());
-        // Of a peer that admits all, nobody asks the time.
+        // A peer that admits all calls needs no time.
         let now = if circuit.admits_all() { Tick::default() } else { context.clock.now() };
         let circuit = circuit.seen_at(now);
         let refused = entry.tracker.refusal(&circuit, context, now);
@@ -114,8 +113,8 @@ impl<K: PeerKey> HealthRegistry<K> {
         }
     }
 
-    /// Why the peer may not be called now, counted as a refusal; nothing is moved. `None` if it may be
-    /// called, or if a step has to be made to know it: asking to be admitted tells.
+    /// Returns the refusal of a call to the peer, and counts it; no step is made. `None` if the call may be
+    /// made, or if only a step can tell: then `acquire` decides.
     pub(crate) fn refusal(&self, peer: &K) -> Option<Refused> {
         let Standing { refused, look_again, .. } = self.standing(peer);
         let refused = refused.filter(|_| look_again != Some(Duration::ZERO))?;
@@ -123,12 +122,12 @@ impl<K: PeerKey> HealthRegistry<K> {
         Some(refused)
     }
 
-    /// The registry's clock.
+    /// Returns the registry's clock.
     pub(crate) fn clock(&self) -> Clock {
         self.shared().context.clock.clone()
     }
 
-    /// The registry's time.
+    /// Returns the registry's time.
     pub(crate) fn now(&self) -> Tick {
         self.shared().context.clock.now()
     }

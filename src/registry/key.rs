@@ -1,14 +1,14 @@
-//! Keys as the map compares them: by bytes where the key's own comparison is slow for a reason
-//! that does not hold here.
+//! The map's comparison of keys: by bytes where the key's own comparison is slow for a reason that does not
+//! hold here.
 //!
-//! `EndpointId == EndpointId` takes constant time, as comparing secrets must; ids are public, and
-//! comparing their bytes is forty times faster.
+//! `EndpointId == EndpointId` takes constant time, as a comparison of secrets must; ids are public, and a
+//! comparison of their bytes is forty times faster.
 //!
-//! The entries are the map's keys: each holds its peer's key, and the map no second one. It is asked
-//! with a borrowed key, which is not cloned.
+//! The entries are the map's keys: each holds its peer's key, and the map holds no second one. A caller asks
+//! with a borrowed key, which the map does not clone.
 //!
-//! A key is hashed before the map is asked, and its entry keeps the hash: a map that grows in the
-//! midst of which a key's `Hash` panics, loses the peers that it was about to move (R25).
+//! A key is hashed before the map is asked, and its entry keeps the hash: if a key's `Hash` panicked while
+//! the map grows, the map would lose the peers that it was about to move (R25).
 
 use std::borrow::Borrow;
 use std::fmt::Debug;
@@ -17,13 +17,13 @@ use std::hash::{BuildHasher, Hash, Hasher};
 use crate::peer::PeerEntry;
 use crate::sync::Arc;
 
-/// What a peer may be known by: any value that can be hashed, compared, cloned, printed and shared.
-/// Implemented for all such types.
+/// A type of keys for peers: any type that can be hashed, compared, cloned, printed and shared. The trait is
+/// implemented for all such types.
 ///
-/// `Eq` of a key may run while a shard of the table is locked: it must not call the registry, and
-/// neither should `Hash` and `Clone`. If one of the four panics, or the key's `Drop`, nobody but its caller has
-/// to do with it: a call that was given such a key, and has done nothing yet, unwinds; the outcome of
-/// a permit never does, nor does what other peers need.
+/// `Eq` of a key may run while a shard of the table is locked: it must not call the registry, and neither
+/// should `Hash` and `Clone`. If one of the four panics, or the key's `Drop`, only its caller is affected: a
+/// call that was given such a key, and has done nothing yet, unwinds; the outcome of a permit never does,
+/// nor does what other peers need.
 ///
 /// ```
 /// fn is_peer_key<K: peer_health::PeerKey>() {}
@@ -34,15 +34,14 @@ pub trait PeerKey: Hash + Eq + Clone + Debug + Send + Sync + 'static {}
 
 impl<K: Hash + Eq + Clone + Debug + Send + Sync + 'static> PeerKey for K {}
 
-/// An entry in the map, in the place of its key.
+/// An entry in the map, where it stands for its key.
 pub(crate) struct Keyed<K>(pub(crate) Arc<PeerEntry<K>>);
 
-/// Whatever names a peer of the map, which is asked with one of these: by its key or by its entry, and
-/// by the hash of its key.
+/// A question to the map: it names a peer by its key or by its entry, and by the hash of its key.
 pub(crate) trait AsKey<K> {
-    /// The key, where one is at hand.
+    /// Returns the key, if the question holds one.
     fn key(&self) -> Option<&K>;
-    /// Where the peer's entry lies, if that is known.
+    /// Returns the address of the peer's entry, if it is known.
     fn lies(&self) -> Option<EntryRef>;
     fn hash(&self) -> u64;
 }
@@ -82,8 +81,8 @@ impl<K> AsKey<K> for KeyRef<'_, K> {
     }
 }
 
-/// Where an entry lies, or lay, and the hash of its key: no code of a key finds it again. Another that
-/// lies there by now is of the same peer, or has another hash.
+/// The address of an entry, past or present, and the hash of its key, which find it again without code of
+/// the key. Another entry at this address is of the same peer, or has another hash.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct EntryRef {
     address: usize,
@@ -122,7 +121,7 @@ impl<K> Hash for dyn AsKey<K> + '_ {
     }
 }
 
-/// Keys are compared without their hashes: an entry keeps its own in another line of cache.
+/// Compares keys without their hashes: an entry keeps its own in another line of cache.
 impl<K: Eq + 'static> PartialEq for dyn AsKey<K> + '_ {
     #[inline]
     fn eq(&self, other: &Self) -> bool {
@@ -163,7 +162,7 @@ impl BuildHasher for StoredHash {
 
 impl Hasher for StoredHash {
     fn write(&mut self, bytes: &[u8]) {
-        // Nothing but a hash is written.
+        // Keys write nothing but a hash here.
         bytes.iter().for_each(|byte| self.0 = self.0.rotate_left(8) ^ u64::from(*byte));
     }
 
@@ -191,7 +190,7 @@ fn endpoint_id<K: 'static>(key: &K) -> Option<&iroh_base::EndpointId> {
     (key as &dyn std::any::Any).downcast_ref()
 }
 
-/// A key as a log shows it; one whose `Debug` fails or panics is told from none.
+/// Returns a key as a log shows it; a `Debug` that fails or panics yields "(unprintable)".
 #[cfg(feature = "tracing")]
 pub(crate) fn short<K: PeerKey>(key: &K) -> String {
     #[cfg(feature = "endpoint-id")]

@@ -1,10 +1,10 @@
-//! What is logged (R31): few lines, however many peers fail and however long.
+//! The log of transitions (R31): few lines, however many peers fail and however long.
 //!
-//! - A circuit that opens for the first time since it was closed, of a peer that answered before, is
-//!   a warning; that it closed again, information. So are an outage of our own and its end.
-//! - Strangers, reopenings, half-open phases, overrides and resets are for debugging: there may be as
-//!   many as there are peers, and hours.
-//! - That a peer is forgotten is for tracing.
+//! - WARN: a circuit opens for the first time since it was closed, of a peer that answered before; an outage
+//!   of our own begins. INFO: such a circuit is closed again; such an outage ends.
+//! - DEBUG: strangers, reopenings, half-open phases, overrides and resets, of which there may be as many as
+//!   there are peers, and hours.
+//! - TRACE: a peer is forgotten.
 
 use super::key::PeerKey;
 #[cfg(feature = "tracing")]
@@ -14,7 +14,8 @@ use crate::event::EventKind;
 use crate::foreign::quietly;
 use crate::peer::PeerEntry;
 
-/// Subscribers are foreign, and so is how a key shows itself: what panics there is lost to the log.
+/// Logs a transition. Subscribers are foreign code, and so is a key's `Debug`: if either panics, the line is
+/// lost.
 #[cfg(feature = "tracing")]
 pub(super) fn transition<K: PeerKey>(entry: &PeerEntry<K>, generation: u64, kind: EventKind) {
     quietly(|| write(entry, generation, kind));
@@ -62,7 +63,7 @@ fn write<K: PeerKey>(entry: &PeerEntry<K>, generation: u64, kind: EventKind) {
 #[cfg(not(feature = "tracing"))]
 pub(super) fn transition<K: PeerKey>(_: &PeerEntry<K>, _: u64, _: EventKind) {}
 
-/// A listener has panicked, or there was no event to tell it.
+/// Logs that a listener has panicked, or that there was no event to tell it.
 #[cfg(feature = "tracing")]
 pub(super) fn lost<K: PeerKey>(peer: &K, generation: u64, kind: EventKind) {
     quietly(|| {
@@ -74,7 +75,7 @@ pub(super) fn lost<K: PeerKey>(peer: &K, generation: u64, kind: EventKind) {
 #[cfg(not(feature = "tracing"))]
 pub(super) fn lost<K>(_: &K, _: u64, _: EventKind) {}
 
-/// A hook is the library's own, but what it does is not all ours.
+/// Logs that a hook has panicked: it is the library's own, but it calls foreign code.
 #[cfg(feature = "tracing")]
 pub(super) fn lost_by_hook() {
     quietly(|| tracing::error!(target: "peer_health", "hook panicked"));

@@ -1,9 +1,9 @@
-//! Names of peers: each stands for one key, for as long as anybody has it, and is cloned, hashed,
-//! compared and dropped without any code of the key.
+//! Names of peers: each stands for one key for as long as a holder has it, and is cloned, hashed, compared
+//! and dropped without any code of the key.
 //!
-//! What keeps peers in several maps under a mutex keeps them by name. Foreign code runs when a key
-//! becomes a name, with nothing locked and nothing changed; it may panic there and then, and no map
-//! is left halfway (R25).
+//! Code that keeps peers in several maps under a mutex keeps them by name. Foreign code runs when a key
+//! becomes a name, while no lock is held and nothing has changed; it may panic there and then, and leaves no
+//! map halfway (R25).
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,7 +15,7 @@ use super::key::{PeerKey, same};
 use crate::foreign::Own;
 use crate::sync::{Arc, KeyHasher, Weak};
 
-/// A peer's key, by name.
+/// A name for a peer's key.
 pub(crate) struct Name<K>(Arc<Named<K>>);
 
 struct Named<K> {
@@ -30,14 +30,14 @@ pub(crate) struct Names<K> {
 }
 
 struct Used<K> {
-    /// By hash, and by the order of their making.
+    /// The names by hash, and by the order of their making.
     names: BTreeMap<(u64, u64), Weak<Named<K>>>,
     made: u64,
-    /// Names that nobody has any more go when there are so many.
+    /// The number of names at which those without a holder go.
     most: usize,
 }
 
-/// As many names are kept at least, whether anybody has them or not.
+/// The number of names that are kept at least, with or without a holder.
 const FEW: usize = 64;
 
 impl<K> Default for Names<K> {
@@ -48,9 +48,9 @@ impl<K> Default for Names<K> {
 }
 
 impl<K: PeerKey> Names<K> {
-    /// The name of a peer, a new one if nobody has one.
+    /// Returns the name of a peer, a new one if the peer has none.
     ///
-    /// A panic of the key comes out, and has changed nothing.
+    /// A panic of the key reaches the caller, and has changed nothing.
     pub(crate) fn name(&self, peer: &K) -> Name<K> {
         let hash = self.hasher.hash_one(peer);
         self.find(peer, hash, 0).unwrap_or_else(|from| {
@@ -59,7 +59,7 @@ impl<K: PeerKey> Names<K> {
             loop {
                 match self.add(&fresh, from) {
                     Ok(()) => return fresh,
-                    // Others with this hash came meanwhile.
+                    // Other threads added names with this hash meanwhile.
                     Err(()) => match self.find(peer, hash, from) {
                         Ok(name) => return name,
                         Err(next) => from = next,
@@ -69,25 +69,25 @@ impl<K: PeerKey> Names<K> {
         })
     }
 
-    /// The name of a peer, if anybody has one: without it nobody knows the peer.
+    /// Returns the name of a peer, if it has one: without a name no map knows the peer.
     ///
-    /// A panic of the key comes out, and has changed nothing.
+    /// A panic of the key reaches the caller, and has changed nothing.
     pub(crate) fn known(&self, peer: &K) -> Option<Name<K>> {
         self.find(peer, self.hasher.hash_one(peer), 0).ok()
     }
 
-    /// Looks among the names that were made from then on; the number of the next if it is none of them.
+    /// Looks among the names made from number `from` on; returns the number of the next name as the error.
     fn find(&self, peer: &K, hash: u64, from: u64) -> Result<Name<K>, u64> {
         let record_use_now = self.record_use_now.lock().unwrap_or_else(PoisonError::into_inner);
         let made = record_use_now.made;
         let range = record_use_now.names.range((hash, from)..=(hash, u64::MAX));
         let alike: Vec<Name<K>> = range.filter_map(|(_, name)| name.upgrade().map(Name)).collect();
         drop(record_use_now);
-        // Compared, and dropped, when nothing is locked.
+        // The names are compared and dropped while no lock is held.
         alike.into_iter().find(|name| same(&**name, peer)).ok_or(made)
     }
 
-    /// Adds a name, unless another with its hash was made from then on.
+    /// Adds a name, unless another with its hash was made from number `from` on.
     fn add(&self, fresh: &Name<K>, from: u64) -> Result<(), ()> {
         let hash = fresh.0.hash;
         let mut record_use_now = self.record_use_now.lock().unwrap_or_else(PoisonError::into_inner);
@@ -145,7 +145,7 @@ mod tests {
 
     use super::*;
 
-    /// Keys of one hash.
+    /// A key that has the same hash as all others.
     #[derive(Debug, Clone, PartialEq, Eq)]
     struct Alike(u32);
 

@@ -1,4 +1,4 @@
-//! Counts the peers for the guard against an outage of our own (R30), a few at a time.
+//! Counts the peers for the outage limiter (R30), a few at a time.
 
 use super::key::PeerKey;
 use super::ring::{EntryRing, Hand, RingSlot};
@@ -10,11 +10,11 @@ use crate::peer::RegistryShared;
 use crate::sync::Weak;
 use crate::time::Tick;
 
-/// A table of so many peers is counted at once; in a larger one so many entries are looked at for one call.
+/// Up to `SMALL` peers are counted in one call; in a larger table each call looks at `STEP` entries.
 const SMALL: usize = 1024;
 const STEP: usize = 256;
 
-/// The peers of a registry, which holds this itself.
+/// The peers of a registry, as the outage limiter sees them; the registry itself holds this.
 pub(super) struct Peers<K>(pub(super) Weak<RegistryInner<K>>);
 
 impl<K: PeerKey> PeerSource for Peers<K> {
@@ -35,12 +35,12 @@ impl<K: PeerKey> PeerSource for Peers<K> {
         let RegistryInner { table, shared, .. } = &*inner;
         if self.is_small() {
             let mut round = Round::begin(table, shared, rules, seen());
-            // Some come while the others are counted.
+            // Peers may come while this thread counts the others.
             round.step(&table.ring, 2 * SMALL, rules, Marks::HookNotice);
             return Some(round.looked);
         }
         let Some(mut rounds) = table.rounds.try_lock() else {
-            // Somebody else counts: a few must do.
+            // Another thread counts: a part must do.
             let mut round = Round::begin(table, shared, rules, seen());
             round.step(&table.ring, STEP, rules, Marks::None);
             return Some(Looked { whole: false, ..round.looked });
@@ -59,7 +59,7 @@ impl<K: PeerKey> PeerSource for Peers<K> {
     }
 }
 
-/// The count of a large table that goes on, by number.
+/// The count of a large table, which goes on from call to call, and its number.
 #[derive(Debug, Default)]
 pub(super) struct Rounds {
     number: u32,
@@ -69,18 +69,18 @@ pub(super) struct Rounds {
 #[derive(Debug)]
 struct Round {
     hand: Hand,
-    /// Peers that were used before that and not since are idle.
+    /// Peers whose last use comes before this number are idle.
     idle_before: Option<u64>,
     looked: Looked,
 }
 
-/// What is noted with an entry that is counted.
+/// The notes that a count leaves with an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Marks {
     None,
-    /// How many successes there were.
+    /// The count notes the successes.
     HookNotice,
-    /// That too, and in which round: an entry that changes its place is counted once.
+    /// The count notes the successes and its number, so that an entry which moves counts once.
     Numbered(u32),
 }
 
@@ -92,7 +92,7 @@ impl Round {
         seen: u64,
     ) -> Self {
         let arrivals = shared.next_use();
-        // Read after the place in the order of uses was taken: see `Uses`.
+        // The clock is read after the number in the order of uses was taken: see `Uses`.
         let at = shared.context.clock.now();
         let idle_before = table.idle_before(arrivals, rules, at);
         let count = Count { arrivals, ..Count::default() };
@@ -116,8 +116,8 @@ impl Round {
 }
 
 impl Count {
-    /// Adds a peer: it counts if it ever answered, and is held by a handle, or was used since a sweep
-    /// or a count that was at least `idle_timeout` ago.
+    /// Adds a peer: it counts if it ever answered, and a handle holds it, or it was used since a sweep or a
+    /// count that was at least `idle_timeout` ago.
     fn add<K>(
         &mut self,
         place: &mut RingSlot<K>,
@@ -132,11 +132,11 @@ impl Count {
         if record_use {
             #[allow(clippy::cast_possible_truncation, reason = "whether it changed is all")]
             let successes = successes as u32;
-            // Also of peers that are out of use: what they did before is no news later.
+            // This includes peers out of use: a success while they were is no news later.
             let changed = successes != std::mem::replace(&mut place.successes, successes);
             self.answered |= changed && !entry.tracker.circuit().is_tripped();
         }
-        // Asked first: see `PeerEntry::is_gripped`.
+        // Handles are read before the use: see `PeerEntry::has_handles`.
         let record_use_now =
             entry.has_handles() || idle_before.is_none_or(|idle| entry.tracker.last_use() >= idle);
         if successes == 0 || !record_use_now {
@@ -150,28 +150,26 @@ impl Count {
 }
 
 impl<K: PeerKey> HealthRegistry<K> {
-    /// Whether this node itself is probably cut off (R30): the outage guard is on, a circuit was
-    /// not opened because of it, and still more than `max_open_percent` of the peers in use are
-    /// open or would be.
+    /// Returns whether this node itself is probably cut off (R30): the outage guard is on, it kept a circuit
+    /// from opening, and still more than `max_open_percent` of the peers in use are open or would be.
     ///
-    /// The guard holds trips back, so that a node which was offline does not find most of its
-    /// peers open when it is back. Nobody has to end this: a peer that answers clears its streak,
-    /// and circuits that are open are probed as ever. Listeners are told of
-    /// [`LocalOutage`](crate::EventKind::LocalOutage) and
+    /// The guard holds trips back, so that a node which was offline does not find most of its peers open
+    /// when it is back. The outage ends by itself: a peer that answers clears its streak, and open circuits
+    /// are probed as ever. Listeners hear of [`LocalOutage`](crate::EventKind::LocalOutage) and
     /// [`LocalRecovered`](crate::EventKind::LocalRecovered).
     ///
-    /// In use is a peer that ever answered, and that a handle holds or that was used within
-    /// `idle_timeout` as far as insertions, sweeps and counts can tell: longer ago where there were
-    /// none. A peer that never answered is not held back. Open are the open and the half-open ones
-    /// among them, not those that were forced open. They are counted when one is about to open and the
-    /// last count is a second old, or an eighth of the peers is new or gone: up to 1,024 peers at once,
-    /// more of them 256 by 256, for each call that fails, or asks this, until all were seen. Until then
-    /// those decide that were seen by now. So a circuit that has closed, or a peer that was removed, may hold its place for a while; while no
-    /// peer is removed or falls idle, never are there more than the limit.
+    /// A peer is in use if it ever answered, and a handle holds it or it was used within `idle_timeout`, as
+    /// far as insertions, sweeps and counts can tell: longer ago where there were none. The guard never
+    /// holds back a peer that never answered. Open and half-open circuits count as open; those that were
+    /// forced open do not. The guard counts when a circuit is about to open and the last count is a second
+    /// old, or an eighth of the peers is new or gone: up to 1,024 peers at once, more of them 256 at a time,
+    /// by each call that fails or asks this, until it has seen all. Until then the peers seen so far decide.
+    /// So a circuit that has closed, or a peer that was removed, may count for a while; while no peer is
+    /// removed or falls idle, never are more open than the limit allows.
     ///
-    /// Who answers proves that this node is online: when a trip is held back, and between two counts
-    /// after that, a second apart, a peer that is not open has had a success, trips are not held
-    /// back until the next count. For a second after the end of an outage, no other begins.
+    /// A peer that answers proves that this node is online: when a trip is held back, and between two counts
+    /// after that, a second apart, a peer that is not open has had a success, the guard holds no trip back
+    /// until the next count. For a second after the end of an outage, no other begins.
     ///
     /// ```
     /// use peer_health::{HealthConfig, HealthRegistry, Recorded, SyncError};

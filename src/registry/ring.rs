@@ -1,40 +1,40 @@
-//! Every entry of the table once, in an order that follows from nothing: what looks for room, for the
-//! idle, or counts, goes on where it ended, and looks at a constant number of entries (R26, R30). As
-//! in page replacement, the ring does not move; hands do.
+//! A ring of all entries of the table in no particular order. A thread that looks for room or for idle
+//! peers, or counts, goes on where the last one ended, and looks at a constant number of entries (R26, R30).
+//! As in page replacement, the ring does not move; hands do.
 //!
-//! The ring is cut into segments, each with a lock of its own, so that newcomers that are added side by
-//! side do not wait for each other, nor for who looks. A segment is held for as long as 64 entries
-//! are looked at; no key is hashed, compared or dropped meanwhile.
+//! The ring has segments, each with a lock of its own, so that threads that add newcomers wait neither for
+//! each other nor for a thread that looks. A thread holds a segment for as long as it looks at 64 entries;
+//! it hashes, compares and drops no key meanwhile.
 //!
-//! A hand goes down through a segment. When an entry leaves, the last of its segment takes its place: one
-//! that the hand has passed already, or one that has yet to come. So no entry is missed that was there
-//! from the beginning of a round to its end; one may be seen twice.
+//! A hand goes down through a segment. When an entry leaves, the last of its segment moves to its index: one
+//! that the hand has passed, or one that has yet to come. So a round misses no entry that was there from its
+//! beginning to its end; it may see one twice.
 
 use super::table::ahead;
 use crate::peer::{NOWHERE, PeerEntry};
 use crate::sync::{Arc, Mutex, Ordering};
 
-/// So many entries, and the table itself, hold each entry: the map and the ring.
+/// The number of references that the table holds to each entry: the map's and the ring's.
 pub(super) const HOLDERS: usize = 2;
 
 pub(super) struct EntryRing<K> {
     segments: Box<[Mutex<Vec<RingSlot<K>>>]>,
 }
 
-/// One entry's place in the ring.
+/// One entry's slot in the ring.
 pub(super) struct RingSlot<K> {
     pub(super) entry: Arc<PeerEntry<K>>,
-    /// The last count of the guard's in which the entry was, and how many successes its peer had then,
+    /// The last count of the outage limiter that included the entry, and its peer's successes then,
     /// wrapping.
     pub(super) counted_in: u32,
     pub(super) successes: u32,
 }
 
-/// Where a look goes on.
+/// The position at which a look goes on.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Hand {
     segment: usize,
-    /// The places at and above this one were passed.
+    /// The hand has passed the slots at and above this index.
     below: usize,
 }
 
@@ -44,7 +44,7 @@ impl Default for Hand {
     }
 }
 
-/// A segment of more entries than that does not fit into memory.
+/// Converts an index; a segment of more entries than fit into 32 bits does not fit into memory.
 fn index(at: usize) -> u32 {
     u32::try_from(at).unwrap_or(NOWHERE)
 }
@@ -60,11 +60,11 @@ impl<K> EntryRing<K> {
         &self.segments[salt % self.segments.len()]
     }
 
-    /// Adds an entry that is in the map, unless it was removed from there meanwhile.
+    /// Adds an entry that is in the map, unless another thread removed it from there meanwhile.
     pub(super) fn add(&self, entry: &Arc<PeerEntry<K>>) {
         let mut places = self.segment(entry).lock();
-        // Whoever removes an entry ends its tracker first, and then looks here: under this lock the
-        // one finds the end, or the other finds the place.
+        // A thread that removes an entry ends its tracker first, and then looks here: under this lock this
+        // thread finds the end, or that one finds the slot.
         if entry.tracker.circuit().is_removed() {
             return;
         }
@@ -73,7 +73,7 @@ impl<K> EntryRing<K> {
         places.push(RingSlot { entry: Arc::clone(entry), counted_in: 0, successes: 0 });
     }
 
-    /// Takes an entry out that is no longer in the map.
+    /// Takes out an entry that is no longer in the map.
     pub(super) fn remove(&self, entry: &PeerEntry<K>) {
         let mut places = self.segment(entry).lock();
         // Relaxed, twice: pairs with `add`, under the same lock.
@@ -89,12 +89,12 @@ impl<K> EntryRing<K> {
             moved.entry.place.store(place, Ordering::Relaxed);
         }
         drop(places);
-        // Where the last reference goes, the key goes with it: under no lock (R25).
+        // If this is the last reference, the key goes with it: under no lock (R25).
         drop(gone);
     }
 
-    /// Shows up to `count` entries, from where the hand stands; how many there were, and whether the
-    /// hand came to the end of a round, and stands at the beginning of the next.
+    /// Shows up to `count` entries from the hand on. Returns how many there were, and whether the hand came
+    /// to the end of a round and stands at the beginning of the next.
     pub(super) fn step(
         &self,
         hand: &mut Hand,
@@ -124,8 +124,8 @@ impl<K> EntryRing<K> {
         (seen, true)
     }
 
-    /// Shows `count` entries, or all if there are no more, from where the hand stands and round; whether
-    /// a round ended with that.
+    /// Shows `count` entries, or all if there are no more, from the hand on and round. Returns whether a
+    /// round ended with that.
     pub(super) fn look(
         &self,
         hand: &mut Hand,

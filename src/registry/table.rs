@@ -1,11 +1,11 @@
 //! The table of peers: one entry per peer, never more than `max_peers` (R26, R27).
 //!
-//! No guard of the map leaves a method, and nothing runs under a shard's lock but `Eq` of the key and
-//! steps of a circuit, which wait for nobody. Entries are dropped outside. A key that panics leaves the
-//! table as it was, and gives its place back.
+//! No guard of the map leaves a method, and under a shard's lock nothing runs but `Eq` of the key and steps
+//! of a circuit, which wait for no thread. The table drops entries outside. A key that panics leaves the
+//! table as it was, and its reservation is released.
 //!
-//! Beside the map every entry stands in a [`EntryRing`], so that whoever looks for room looks at a few
-//! entries and not at the table: see [`room`](super::room).
+//! Every entry also stands in an [`EntryRing`], so that a thread that looks for room looks at a few entries
+//! and not at the table: see [`evict`](super::evict).
 
 use std::hash::BuildHasher;
 
@@ -27,12 +27,12 @@ pub(crate) struct Table<K> {
     pub(super) map: Map<K>,
     hasher: KeyHasher,
     pub(super) ring: EntryRing<K>,
-    /// Places taken or promised: never less than the entries in the map.
+    /// The capacity that is taken or reserved: never less than the entries in the map.
     taken: AtomicUsize,
-    /// How a tracker begins: shared by those that were never in trouble.
+    /// The first circuit of a tracker, which all trackers share that were never in trouble.
     fresh: Swap<Circuit>,
-    /// The highest generation that a tracker which is gone has reached: its peer's next tracker
-    /// continues there.
+    /// The highest generation that a tracker which is gone has reached: its peer's next tracker continues
+    /// there.
     generations: AtomicU64,
     seed: u64,
     pub(super) looks: Mutex<Looks>,
@@ -40,7 +40,7 @@ pub(crate) struct Table<K> {
     pub(super) rounds: Mutex<Rounds>,
 }
 
-/// A place that was taken for a newcomer: given back if nobody comes to sit there.
+/// Capacity that is reserved for a newcomer, and released if no entry takes it.
 pub(super) struct Reservation<'a, K>(pub(super) &'a Table<K>);
 
 impl<K> Reservation<'_, K> {
@@ -55,11 +55,11 @@ impl<K> Drop for Reservation<'_, K> {
     }
 }
 
-/// So many entries are looked at together.
+/// The number of entries that are prefetched together.
 pub(super) const GROUP: usize = 32;
 
-/// Looks at entries that are about to be used: their memory comes into the cache side by side, and
-/// not one after the other.
+/// Touches entries that the caller is about to use: their memory comes into the cache side by side, and not
+/// one after the other.
 pub(super) fn ahead<'a, K: 'a>(entries: impl Iterator<Item = &'a PeerEntry<K>>) {
     for entry in entries {
         entry.tracker.prefetch();
@@ -67,16 +67,16 @@ pub(super) fn ahead<'a, K: 'a>(entries: impl Iterator<Item = &'a PeerEntry<K>>) 
 }
 
 impl<K> Table<K> {
-    /// How many peers are tracked; one that is being added may count already.
+    /// Returns the number of tracked peers; one that is being added may count already.
     pub(crate) fn len(&self) -> usize {
-        // Relaxed: pairs with `take_place`.
+        // Relaxed: pairs with `reserve`.
         self.taken.load(Ordering::Relaxed)
     }
 
-    /// Takes a place if there are less than `max`.
+    /// Reserves capacity for one peer if less than `max` is taken.
     pub(super) fn reserve(&self, max: usize) -> Option<Reservation<'_, K>> {
-        // Relaxed, twice: pairs with `give_places_back`; the number alone matters, and a
-        // read-modify-write sees the latest.
+        // Relaxed, twice: pairs with `release`; the number alone matters, and a read-modify-write sees the
+        // latest.
         let taken = self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |taken| {
             (taken < max).then_some(taken + 1)
         });
@@ -84,15 +84,15 @@ impl<K> Table<K> {
     }
 
     pub(super) fn release(&self, places: usize) {
-        // Relaxed: pairs with `take_place`.
+        // Relaxed: pairs with `reserve`.
         self.taken.fetch_sub(places, Ordering::Relaxed);
     }
 }
 
 impl<K: PeerKey> Table<K> {
     pub(crate) fn new(max_peers: usize, seed: u64) -> Self {
-        // Enough shards that who lists the peers of one holds up an insertion for microseconds, and
-        // so few that an empty table takes some kilobytes.
+        // There are enough shards that a listing of one holds up an insertion for microseconds, and so few
+        // that an empty table takes some kilobytes.
         let shards = (max_peers / 1024).next_power_of_two().clamp(16, 1024);
         Self {
             map: DashMap::with_hasher_and_shard_amount(StoredHash::default(), shards),
@@ -108,7 +108,7 @@ impl<K: PeerKey> Table<K> {
         }
     }
 
-    /// The peer's entry, if it has one.
+    /// Returns the peer's entry, if it has one.
     pub(crate) fn get(&self, key: &K) -> Option<Arc<PeerEntry<K>>> {
         self.find(&KeyRef(key, self.hasher.hash_one(key)))
     }
@@ -118,8 +118,8 @@ impl<K: PeerKey> Table<K> {
         self.map.get(key as &dyn AsKey<K>).map(|found| Arc::clone(&found.key().0))
     }
 
-    /// The peer's entry, made if there is room for it; counted as a use. `patient`: who asks waits
-    /// until all were looked at for room.
+    /// Returns the peer's entry, made if there is room for it, and counts a use. A `patient` caller waits
+    /// until the search for room has looked at all entries.
     #[inline(never)]
     pub(crate) fn entry(
         &self,
@@ -143,10 +143,10 @@ impl<K: PeerKey> Table<K> {
         &KeyRef(key, hash): &KeyRef<'_, K>,
         patient: bool,
     ) -> Option<Arc<PeerEntry<K>>> {
-        // What may panic comes before anything changes (R25).
+        // Code that may panic runs before anything changes (R25).
         let (own, salt) = (key.clone(), self.salt(key));
         let last_use = shared.next_use();
-        // Read after the place in the order of uses was taken: see `Uses`.
+        // The clock is read after the number in the order of uses was taken: see `Uses`.
         let now = shared.context.clock.now();
         self.forget_a_few(shared, last_use, now);
         let Some(promise) = self.make_place(shared, now, patient) else {
@@ -160,7 +160,7 @@ impl<K: PeerKey> Table<K> {
         match self.map.entry(Keyed(Arc::clone(&entry))) {
             Entry::Occupied(found) => return Some(Arc::clone(&found.key().0)),
             Entry::Vacant(place) => {
-                // Asked again under the lock of the shard, where the peer's earlier tracker ended.
+                // The circuit is taken again under the shard's lock, where the earlier tracker ended.
                 let fresh = self.fresh_circuit();
                 if !Arc::ptr_eq(&circuit, &fresh) {
                     entry.tracker.begin(fresh);
@@ -173,11 +173,11 @@ impl<K: PeerKey> Table<K> {
         Some(entry)
     }
 
-    /// How a new tracker begins: asked under the lock of the peer's shard, with a generation that
-    /// no earlier tracker of the peer has reached.
+    /// Returns the first circuit of a new tracker, with a generation that no earlier tracker of the peer has
+    /// reached if the caller holds the lock of the peer's shard.
     fn fresh_circuit(&self) -> Arc<Circuit> {
-        // Relaxed: pairs with `retire`, which the same lock orders before this. Asked without the
-        // lock, it may be too early.
+        // Relaxed: pairs with `retire`, which the same lock orders before this. Without the lock the value
+        // may be too old.
         let generation = self.generations.load(Ordering::Relaxed);
         let fresh = self.fresh.load();
         if fresh.generation >= generation {
@@ -188,19 +188,19 @@ impl<K: PeerKey> Table<K> {
         fresh
     }
 
-    /// A tracker goes whose last phase is `generation`. To be told under the lock of its shard.
+    /// Notes that a tracker ends with `generation`. The caller holds the lock of its shard.
     pub(super) fn retire(&self, generation: u64) {
         // Relaxed: pairs with `fresh_circuit`, under the same lock.
         self.generations.fetch_max(generation, Ordering::Relaxed);
     }
 
-    /// Depends on the registry's seed and the key alone, so that jitter can be repeated.
+    /// Hashes the registry's seed and the key alone, so that jitter can be repeated.
     fn salt(&self, key: &K) -> u64 {
         foldhash::quality::FixedState::with_seed(self.seed).hash_one(key)
     }
 
-    /// Removes the peer (R27): its tracker's last phase begins under the lock of the shard, so
-    /// that nobody can find the old tracker afterwards, nor a new one before.
+    /// Removes the peer (R27): its tracker's last phase begins under the lock of the shard, so that no
+    /// thread can find the old tracker afterwards, nor a new one before.
     pub(crate) fn remove(&self, shared: &RegistryShared<K>, key: &K) -> bool {
         let mut ended = Default::default();
         let key = KeyRef(key, self.hasher.hash_one(key));
@@ -223,8 +223,8 @@ impl<K: PeerKey> Table<K> {
         true
     }
 
-    /// All entries, none of them held by that: a peer may go before it is looked at. A shard is held
-    /// only while its entries are counted up (R28).
+    /// Returns weak references to all entries, which keep no peer: one may go before the caller looks at it.
+    /// A shard is locked only while its entries are collected (R28).
     pub(super) fn entries(&self) -> Vec<Weak<PeerEntry<K>>> {
         let mut entries = Vec::with_capacity(self.len());
         let mut keys = self.map.iter();

@@ -1,18 +1,18 @@
-//! What the trackers of a registry share.
+//! The inputs that all trackers of a registry share.
 
 use crate::config::rules::Rules;
 use crate::outage::{OutageLimiter, PeerSource};
 use crate::sync::{Arc, AtomicU8, Loaded, Ordering, Swap};
 use crate::time::Clock;
 
-/// The time, the configuration, and the guard against an outage of our own.
+/// The clock, the configuration, and the limiter of an outage of our own.
 #[derive(Debug)]
 pub(crate) struct Context {
     pub(crate) clock: Clock,
     rules: Swap<Rules>,
-    /// 1 once a configuration looked at healthy calls: see [`Rules::looks_at_successes`].
+    /// 1 from the first configuration on that looked at healthy calls: see [`Rules::looks_at_successes`].
     looking: AtomicU8,
-    /// Against an outage of our own (R30).
+    /// The outage limiter (R30).
     pub(crate) guard: OutageLimiter,
 }
 
@@ -22,7 +22,7 @@ impl Context {
         Self { clock, rules: Swap::new(rules), looking, guard: OutageLimiter::new(None) }
     }
 
-    /// With the peers that the guard is to count.
+    /// Returns this context with the peers that the outage limiter counts.
     pub(crate) fn guarding(self, source: Box<dyn PeerSource>) -> Self {
         Self { guard: OutageLimiter::new(Some(source)), ..self }
     }
@@ -35,7 +35,7 @@ impl Context {
     pub(crate) fn configure(&self, rules: Arc<Rules>) {
         let guarded = rules.guard.is_some();
         if rules.looks_at_successes() {
-            // Relaxed: pairs with `looks_at_successes`. Whoever has seen the new configuration has
+            // Relaxed: pairs with `looks_at_successes`. A thread that has seen the new configuration has
             // acquired what came before it, and sees this too.
             self.looking.store(1, Ordering::Relaxed);
         }
@@ -45,11 +45,11 @@ impl Context {
         }
     }
 
-    /// Whether the call of a healthy peer may matter to the configuration. Once it did, it counts
-    /// as if it did, which costs healthy calls a look at the configuration and changes nothing.
+    /// Whether the configuration may look at a call of a healthy peer. Once one did, this stays true, which
+    /// costs each healthy call a look at the configuration and changes nothing.
     #[inline]
     pub(crate) fn looks_at_successes(&self) -> bool {
-        // Relaxed: pairs with `configure`; see there.
+        // Relaxed: pairs with `configure`, as explained there.
         self.looking.load(Ordering::Relaxed) == 1
     }
 }

@@ -1,4 +1,4 @@
-//! What is counted beside a peer's circuit, and when the peer was last used.
+//! The counts outside a peer's circuit, and the peer's last use.
 
 use super::totals::Record;
 use super::{Errors, Tracker};
@@ -16,7 +16,7 @@ impl Tracker {
         self.succeeded.load(Ordering::Relaxed) + reported
     }
 
-    /// Brings what calls write, and whether the circuit is at rest, into the cache: before it is asked.
+    /// Brings the words that calls read and write into the cache, ahead of a look at them.
     #[inline]
     pub(crate) fn prefetch(&self) {
         prefetch(&self.last_use);
@@ -26,17 +26,17 @@ impl Tracker {
     /// Counts a success, for display.
     #[inline]
     pub(crate) fn count_success(&self) {
-        // Relaxed: pairs with nothing; a total, in no order with the circuit.
+        // Relaxed: pairs with nothing; the total has no order with the circuit.
         self.succeeded.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Counts a call that was refused.
+    /// Counts a refused call.
     pub(crate) fn count_refusal(&self, reason: Reason) {
         // Relaxed: pairs with nothing; a total.
         self.record.get_or_make().refused(reason).fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Counts the transitions into Open among those of a step that was made.
+    /// Counts the transitions into Open of a step that was made.
     pub(super) fn count_openings(&self, emitted: &Emitted) {
         for (_, kind) in emitted.events.iter().flatten() {
             if matches!(kind, EventKind::Opened { .. }) {
@@ -46,24 +46,24 @@ impl Tracker {
         }
     }
 
-    /// What steps are told of what is noted beside the circuit.
+    /// Returns what a step needs of the notes outside the circuit.
     pub(super) fn noted(&self) -> Noted {
         let successes = self.successes();
         let zero = Noted { successes, ..Noted::default() };
         self.record.get().map_or(zero, |record| record.noted(successes))
     }
 
-    /// What is known of errors since the last reset.
+    /// Returns the errors since the last reset.
     pub(crate) fn errors(&self, circuit: &Circuit) -> Errors {
         self.record.get().map(|record| record.errors(circuit.health.era)).unwrap_or_default()
     }
 
-    /// Whether there ever was an error.
+    /// Whether the tracker ever noted an error.
     pub(crate) fn has_errors(&self) -> bool {
         self.record.get().is_some_and(Record::has_errors)
     }
 
-    /// Successes since the last error or reset.
+    /// Returns the successes since the last error or reset.
     pub(crate) fn successes_since(&self, circuit: &Circuit, errors: &Errors) -> u64 {
         let before = errors.last.as_ref().map_or(0, |last| last.successes);
         self.successes().saturating_sub(before.max(circuit.health.successes_before))
@@ -71,15 +71,15 @@ impl Tracker {
 
     pub(crate) fn totals(&self) -> PeerTotals {
         self.sum(|counter| {
-            // Relaxed: pairs with nothing; totals, in no order with the circuit.
+            // Relaxed: pairs with nothing; the totals have no order with the circuit.
             counter.load(Ordering::Relaxed)
         })
     }
 
-    /// The totals, and zero in their place: what is counted later is counted elsewhere.
+    /// Takes the totals and leaves zeros: the caller adds them to the registry's ledger.
     pub(crate) fn take_totals(&self) -> PeerTotals {
         self.sum(|counter| {
-            // Relaxed: pairs with nothing; whatever is added after this is taken by the next one.
+            // Relaxed: pairs with nothing; the next call takes what another thread adds after this.
             counter.swap(0, Ordering::Relaxed)
         })
     }
@@ -89,40 +89,40 @@ impl Tracker {
         PeerTotals { succeeded: read(&self.succeeded), ..totals }
     }
 
-    /// The average latency of successes in nanoseconds, if any is known. Asks for the time only if
-    /// one was: a peer whose calls nobody times needs no clock (R1).
+    /// Returns the average latency of successes in nanoseconds, if one is known. Reads the clock only if a
+    /// call was timed: a peer whose calls no rule times needs no clock (R1).
     pub(crate) fn latency(&self, now: impl FnOnce() -> Tick) -> Option<u64> {
         self.latency.known(now)
     }
 
-    /// Notes the use of a peer in trouble: one without a record has never been in any.
+    /// Notes the use of a peer in trouble; a peer without a record never was in trouble.
     pub(crate) fn touch(&self, now: Tick) {
         if let Some(record) = self.record.get() {
             record.touch(now);
         }
     }
 
-    /// Notes the use of a peer, in the registry's order of uses.
+    /// Notes the use of a peer by its number in the registry's order of uses.
     #[inline]
     pub(crate) fn record_use(&self, last_use: u64) {
-        // Relaxed, twice: pairs with `stamp`, as in `Record::touch`.
+        // Relaxed, twice: pairs with `last_use`, as in `Record::touch`.
         if self.last_use.load(Ordering::Relaxed) < last_use {
             self.last_use.fetch_max(last_use, Ordering::Relaxed);
         }
     }
 
-    /// A hash of the registry's seed and the peer.
+    /// Returns the hash of the registry's seed and the peer.
     pub(crate) fn salt(&self) -> u64 {
         self.salt
     }
 
     pub(crate) fn last_use(&self) -> u64 {
-        // Relaxed: pairs with `mark`; see there.
+        // Relaxed: pairs with `record_use`, as explained there.
         self.last_use.load(Ordering::Relaxed)
     }
 
-    /// Since when a tracker in trouble is of no use to anybody: its last use or the end of its
-    /// wait, whichever is later (R26). `None` for an override, which is never forgotten.
+    /// Returns the time since when a tracker in trouble is unused: its last use or the end of its wait,
+    /// whichever is later (R26). `None` for an override, which the registry never forgets.
     pub(crate) fn unused_since(&self, circuit: &Circuit) -> Option<Tick> {
         let record_use_now = self.record.get().map_or_else(Tick::default, Record::used_at);
         match &circuit.phase {

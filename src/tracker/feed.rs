@@ -1,4 +1,4 @@
-//! What calls are fed to a window (R15).
+//! The feeding of windows with outcomes (R15).
 
 use super::{Context, Tracker};
 use crate::circuit::{Emitted, Settled};
@@ -7,8 +7,8 @@ use crate::outcome::Recorded;
 use crate::time::Tick;
 
 impl Tracker {
-    /// Adds an outcome that was taken to the window of its phase, and opens the circuit if that
-    /// reaches a rate (R15). Without a time the window is one by count.
+    /// Adds an outcome to the window of its phase, and opens the circuit if that reaches a rate (R15). A
+    /// window by count needs no time.
     pub(super) fn feed(
         &self,
         context: &Context,
@@ -21,7 +21,7 @@ impl Tracker {
         let Some((window, sample)) = settled.feed else { return (settled.recorded, emitted) };
         let counts = window.add(sample, now.unwrap_or_default());
         if counts.failures == 0 && counts.slow == 0 {
-            // No rate is reached by this.
+            // Such a window reaches no rate.
             return (settled.recorded, emitted);
         }
         let now = now.unwrap_or_else(|| context.clock.now());
@@ -34,7 +34,7 @@ impl Tracker {
         match self.advance(context, now, |circuit, at| circuit.trip(generation, counts, asked, at))
         {
             (Some(retry_after), told) => (Recorded::Opened { retry_after }, after(told)),
-            // Held back, if anything is to be told (R30).
+            // The limiter held the trip back, if the step told of that (R30).
             (None, told) if emitted.is_empty() || lifted => (settled.recorded, after(told)),
             (None, _) => (settled.recorded, emitted),
         }

@@ -1,36 +1,35 @@
-//! How long a peer's successful calls take, as far as that is known, and known lately (D13).
+//! The average latency of a peer's successful calls, while its samples are fresh (D13).
 //!
-//! The average is the smoothed round-trip time of RFC 6298, section 2: the first sample as it is,
-//! each later one with a weight of 1/8. What it says of the past fades: its weight halves every
-//! five minutes that go by without a sample, so a sample after such a time a has a weight of
-//! 1 - 7/8 * 2^(-a / 5 min); after fifteen minutes nothing is known. A peer that was slow once is
-//! not slow for ever.
+//! The average is the smoothed round-trip time of RFC 6298, section 2: it begins as the first sample, and
+//! each later one has a weight of 1/8. The past fades: the average's weight halves for every five minutes
+//! without a sample, so a sample after such a time a has a weight of 1 - 7/8 * 2^(-a / 5 min); after fifteen
+//! minutes the average is unknown. So a peer that was slow once does not stay slow for ever.
 //!
-//! The average and the time of its last sample are one word, so that no reader sees the one of a
-//! sample and the other of the next, and that of samples which come side by side none vanishes.
+//! The average and the time of its last sample lie in one word, so that no reader sees parts of two samples,
+//! and of samples that threads add side by side none vanishes.
 
 use crate::sync::{AtomicU64, Ordering};
 use crate::time::Tick;
 
-/// What time is counted in here: a tenth of a second, so that 33 bits last for 27 years.
+/// The unit of time in the word: a tenth of a second, so that 33 bits last for 27 years.
 const UNIT: u64 = 100_000_000;
-/// The last time that can be noted; from then on nothing ages.
+/// The last time that the word can hold; from then on nothing ages.
 const LATEST: u64 = (1 << 33) - 1;
-/// Without a sample an average counts half as much after so many units: five minutes.
+/// After this many units, five minutes, without a sample the average counts half as much.
 const HALF_LIFE: f64 = 3000.0;
-/// After so many, fifteen minutes, it is unknown.
+/// After this many units, fifteen minutes, the average is unknown.
 const UNKNOWN: u64 = 9000;
-/// What the average keeps of its weight beside a sample that comes at once.
+/// The weight that the average keeps beside a sample that comes at once.
 const KEPT: f64 = 7.0 / 8.0;
 
-/// A peer's latency, as several threads sample it.
+/// A peer's average latency, which several threads sample.
 #[derive(Debug)]
 pub(super) struct Latency(AtomicU64);
 
-/// What the word says: the average, at least a nanosecond, and the time of the latest sample.
+/// The content of the word: the average, at least a nanosecond, and the time of the latest sample.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Average {
-    /// With 24 binary digits: exact to a nanosecond up to 16 ms, to a ten-millionth beyond.
+    /// The average with 24 binary digits: exact to a nanosecond up to 16 ms, to a ten-millionth beyond.
     nanos: f32,
     units: u64,
 }
@@ -40,19 +39,18 @@ impl Latency {
         Self(AtomicU64::new(0))
     }
 
-    /// Takes a sample into the average.
+    /// Folds a sample into the average.
     pub(super) fn sample(&self, nanos: u64, now: Tick) {
         let fold = |word| Some(Average::folded(Average::unpack(word), nanos, units(now)).pack());
-        // Relaxed, twice: pairs with itself in other threads and with `known`. Of
-        // read-modify-writes of one word each begins with what the one before has left: no sample
-        // vanishes.
+        // Relaxed, twice: pairs with itself in other threads and with `known`. Of read-modify-writes of one
+        // word each begins with what the one before has left: no sample vanishes.
         let folded = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fold);
         debug_assert!(folded.is_ok());
     }
 
-    /// The average in nanoseconds, if any is known. Asks for the time only if one was.
+    /// Returns the average in nanoseconds, if one is known. Reads the clock only if there was a sample.
     pub(super) fn known(&self, now: impl FnOnce() -> Tick) -> Option<u64> {
-        // Relaxed: pairs with `sample`; nothing else is read by it.
+        // Relaxed: pairs with `sample`; no thread reads anything else by it.
         let average = Average::unpack(self.0.load(Ordering::Relaxed))?;
         average.weight(units(now())).map(|_| average.rounded())
     }
@@ -63,7 +61,7 @@ fn units(now: Tick) -> u64 {
 }
 
 impl Average {
-    /// Zero is no average: none is less than a nanosecond.
+    /// Unpacks a word. Zero holds no average, since none is less than a nanosecond.
     fn unpack(word: u64) -> Option<Self> {
         #[allow(clippy::cast_possible_truncation, reason = "the low half, less its sign")]
         let nanos = f32::from_bits((word as u32) & (u32::MAX >> 1));
@@ -74,8 +72,8 @@ impl Average {
         self.units << 31 | u64::from(self.nanos.to_bits())
     }
 
-    /// How much this counts beside a sample: `None` if it is forgotten. Time that steps back stands
-    /// still.
+    /// Returns the weight of this average beside a sample; `None` if it is forgotten. An earlier `now`
+    /// counts as no time.
     fn weight(self, now: u64) -> Option<f64> {
         let age = now.saturating_sub(self.units);
         (age < UNKNOWN).then(|| KEPT * (-(age as f64) / HALF_LIFE).exp2())
@@ -107,7 +105,7 @@ mod tests {
 
     const MINUTE: u64 = 60_000_000_000;
 
-    /// What is known after samples, each of so many nanoseconds at its time.
+    /// Returns a reader of the average after these samples of (time, nanoseconds).
     fn after(samples: &[(u64, u64)]) -> impl Fn(u64) -> Option<u64> {
         let latency = Latency::unknown();
         samples.iter().for_each(|(at, nanos)| latency.sample(*nanos, Tick(*at)));

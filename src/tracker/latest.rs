@@ -1,13 +1,13 @@
-//! The latest of several values, for display, without a lock: who writes swaps; who reads takes the value
-//! out and puts it back. Whatever is put back finds its way behind what is newer, so at rest the newest
-//! is there.
+//! The latest of several values, for display and without a lock. A writer swaps its value in; a reader takes
+//! the value out and puts it back. A put that finds a newer value there gives way, so the newest value is
+//! there when no thread is at work.
 
 use crate::sync::{Arc, Cell};
 
-/// So often does a reader look for a value that another reader has taken out.
+/// The number of times a reader looks for a value that another reader has taken out.
 const TRIES: u32 = 64;
 
-/// A value that is newer than others.
+/// A value that knows whether it is newer than another.
 pub(super) trait Dated {
     fn is_newer(&self, other: &Self) -> bool;
 }
@@ -27,7 +27,7 @@ impl<T> std::fmt::Debug for Latest<T> {
 }
 
 impl<T: Dated> Latest<T> {
-    /// Puts a value there, unless what is there is newer.
+    /// Puts a value there, unless a newer one is there.
     pub(super) fn put(&self, mut value: Arc<T>) {
         while let Some(found) = self.0.swap(Some(Arc::clone(&value))) {
             if !found.is_newer(&value) {
@@ -37,7 +37,7 @@ impl<T: Dated> Latest<T> {
         }
     }
 
-    /// What is there; none if others read it again and again at this moment.
+    /// Returns the value; `None` if none is there, or other threads read it again and again at this moment.
     pub(super) fn get(&self) -> Option<Arc<T>> {
         let found = (0..TRIES).find_map(|_| {
             std::hint::spin_loop();

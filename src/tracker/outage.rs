@@ -1,4 +1,4 @@
-//! What the steps of a tracker mean to the guard against an outage of our own (R30).
+//! The meaning of a tracker's steps to the outage limiter (R30).
 
 use super::Context;
 use crate::circuit::{Circuit, Emitted, Outcome, StepContext};
@@ -6,7 +6,7 @@ use crate::event::EventKind;
 use crate::outage::Grant;
 use crate::outcome::Recorded;
 
-/// A place for the trip of this circuit. Who never answered needs none.
+/// Asks for the grant of this circuit's trip. A peer that never answered needs none.
 #[cold]
 pub(super) fn place(
     context: &Context,
@@ -20,8 +20,8 @@ pub(super) fn place(
     context.guard.take(at.rules, at.now, seen.is_held_back(at.rules, at.now))
 }
 
-/// After a step that was made: if its trip had a place, that is said; if there is room for all again, an
-/// outage that went on is over. A count that has begun goes on, since there may soon be trips.
+/// Tells the limiter of a step that was made: that a granted trip was made, and, if all held trips would
+/// have a grant again, that the outage is over. A begun count goes on, since trips may follow soon.
 pub(super) fn opened(
     context: &Context,
     at: StepContext<'_>,
@@ -38,7 +38,7 @@ pub(super) fn opened(
     Emitted::two(emitted.events[0], over)
 }
 
-/// Whether a success comes, during an outage, from a peer whose trip was held back (R30).
+/// Whether the outcome is a success, during an outage, of a peer whose trip was held back (R30).
 pub(super) fn answers(
     context: &Context,
     circuit: &Circuit,
@@ -51,8 +51,7 @@ pub(super) fn answers(
         && circuit.is_held_back(at.rules, at.now)
 }
 
-/// Adds to the transitions of a success that it came from such a peer, unless it would have opened
-/// again.
+/// Emits the end of the outage for a success of such a peer, unless the circuit would have opened again.
 pub(super) fn relieved(
     answers: bool,
     recorded: Recorded,

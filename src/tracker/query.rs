@@ -1,4 +1,4 @@
-//! When a peer may be called, without asking to be admitted (R7).
+//! The questions about a peer's next admission, which admit no call (R7).
 
 use super::{Context, Tracker, View};
 use crate::circuit::{Admission, Circuit, StepContext};
@@ -6,8 +6,8 @@ use crate::outcome::{NextAdmission, Refused, Status};
 use crate::time::Tick;
 
 impl View {
-    /// As it reads at that moment: reset, if it was forced open until then (R17). The next phase has
-    /// not begun yet.
+    /// Returns the view at `now`: after a reset, if a ban is over by then (R17). The next phase has not
+    /// begun.
     pub(crate) fn seen_at(self, now: Tick) -> Self {
         let lifted = self.after_ban(now);
         match lifted.map(|lifted| Circuit { generation: self.generation, ..lifted }) {
@@ -18,7 +18,7 @@ impl View {
 }
 
 impl Tracker {
-    /// Where the circuit stands now. The clock is read only where a ban may have ended.
+    /// Returns the circuit's status. It reads the clock only where a ban may have ended.
     pub(crate) fn status(&self, context: &Context) -> Status {
         let circuit = self.circuit();
         if circuit.is_banned_for_a_time() {
@@ -27,7 +27,7 @@ impl Tracker {
         circuit.status()
     }
 
-    /// When a call may be admitted: what `acquire` would answer, not acted upon (R7).
+    /// Returns the time of the next admission: the answer of `acquire`, without a step (R7).
     pub(crate) fn next_admission(
         &self,
         circuit: &Circuit,
@@ -39,7 +39,8 @@ impl Tracker {
         })
     }
 
-    /// How `acquire` would refuse, not acted upon and not counted; `None` if it would admit.
+    /// Returns the refusal that `acquire` would give, uncounted and without a step; `None` if it would
+    /// admit.
     pub(crate) fn refusal(
         &self,
         circuit: &Circuit,

@@ -1,9 +1,8 @@
-//! What is counted and shown of a peer beside its circuit, and decides nothing (R24): totals, errors,
-//! and when they came. A peer has a record from its first error on, or its first call that ended
-//! otherwise than in success.
+//! The record of a peer outside its circuit, which decides nothing (R24): totals, errors and their times. A
+//! peer has a record from its first error on, or its first call that ended otherwise than in success.
 //!
-//! Nothing here is part of a step: each number is exact when nothing is going on, and loses nothing;
-//! meanwhile it may lag behind calls that are ending.
+//! No step contains these numbers: each loses nothing and is exact when no call is going on; meanwhile it
+//! may lag behind calls that are ending.
 
 use super::latest::{Dated, Latest};
 use crate::circuit::{Noted, Outcome};
@@ -13,22 +12,22 @@ use crate::snapshot::{PeerTotals, Refusals};
 use crate::sync::{Arc, AtomicU64, Once, Ordering, Total};
 use crate::time::Tick;
 
-/// What a failure writes comes first, so that it lies in as few lines of cache as may be.
+/// The words that a failure writes come first, so that they share as few lines of cache as possible.
 #[derive(Debug, Default)]
 #[repr(C)]
 pub(crate) struct Record {
     failed: Total,
-    /// The errors of an era: 24 bits of its number, 40 of the count.
+    /// The number of errors in an era: 24 bits of the era, 40 of the count.
     errors: Total,
-    /// When the last failure came that counts.
+    /// The time of the last failure that counts.
     failed_at: Total,
-    /// When the peer was last used while it was in trouble (R26).
+    /// The time of the peer's last use in trouble (R26).
     used_at: AtomicU64,
-    /// A nanosecond after `is_circuit_open` last said no while a streak was running; 0 if it has not
-    /// since the last failure.
+    /// A nanosecond after `is_circuit_open` last returned false during a streak; 0 if it has not since the
+    /// last failure.
     announced: Total,
     last: Latest<Last>,
-    /// What few peers need.
+    /// The counters that few peers need.
     more: Once<More>,
 }
 
@@ -47,11 +46,11 @@ struct More {
 /// The last error.
 #[derive(Debug)]
 pub(crate) struct Last {
-    /// Its era, and its number in that.
+    /// The error's era, and its number in that.
     pub(crate) number: u64,
     pub(crate) at: Tick,
     pub(crate) failure: Failure,
-    /// The successes there had been before it.
+    /// The total of successes before it.
     pub(crate) successes: u64,
 }
 
@@ -61,7 +60,7 @@ impl Dated for Last {
     }
 }
 
-/// What was noted of errors since the last reset.
+/// The errors since the last reset.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Errors {
     pub(crate) count: u64,
@@ -74,7 +73,7 @@ fn tag(era: u32) -> u64 {
     u64::from(era) << 40
 }
 
-/// Whether an error is newer than another, by their numbers; those of eras wrap.
+/// Whether an error is newer than another, by their numbers; the eras in them wrap.
 fn is_newer(one: u64, other: u64) -> bool {
     match one & !COUNT == other & !COUNT {
         true => one > other,
@@ -83,16 +82,16 @@ fn is_newer(one: u64, other: u64) -> bool {
 }
 
 impl Record {
-    /// Notes an error that was taken in this era: by the circuit, whether it counts or not.
+    /// Notes an error that the circuit took in this era, whether it counts or not.
     pub(super) fn note(&self, era: u32, failure: Failure, at: Tick, successes: u64) {
         let next = |seen: u64| match seen & !COUNT == tag(era) {
             true if seen & COUNT == COUNT => Some(seen),
             true => Some(seen + 1),
-            // An error of an era that is over is shown nowhere.
+            // No view shows an error of an earlier era.
             false => is_newer(tag(era), seen).then_some(tag(era) + 1),
         };
-        // Relaxed, twice: pairs with itself in other threads and with `errors`; a total, of which a
-        // read-modify-write sees the latest.
+        // Relaxed, twice: pairs with itself in other threads and with `errors`; of a total a
+        // read-modify-write sees the latest value.
         let Ok(before) = self.errors.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next)
         else {
             return;
@@ -107,7 +106,7 @@ impl Record {
         self.errors.load(Ordering::Relaxed) > 0
     }
 
-    /// What is known of errors in this era.
+    /// Returns the errors of this era.
     pub(super) fn errors(&self, era: u32) -> Errors {
         // Relaxed: pairs with `note`; a total, for display.
         let errors = self.errors.load(Ordering::Relaxed);
@@ -119,32 +118,33 @@ impl Record {
     }
 
     pub(super) fn touch(&self, now: Tick) {
-        // Relaxed, twice: pairs with `used_at` under the lock of the tracker's shard, which orders
-        // them: a tracker is judged there only when nobody else holds it.
+        // Relaxed, twice: pairs with `used_at` under the lock of the tracker's shard, which orders them: the
+        // registry judges a tracker there only when no other thread holds it.
         if self.used_at.load(Ordering::Relaxed) < now.0 {
             self.used_at.fetch_max(now.0, Ordering::Relaxed);
         }
     }
 
     pub(super) fn used_at(&self) -> Tick {
-        // Relaxed: pairs with `touch`; see there.
+        // Relaxed: pairs with `touch`, as explained there.
         Tick(self.used_at.load(Ordering::Relaxed))
     }
 
-    /// Before a step: when the last failure was, and when `is_circuit_open` last said no (R14).
+    /// Returns what a step needs: the times of the last failure and of the last announced call (R14).
     pub(super) fn noted(&self, successes: u64) -> Noted {
-        // Relaxed, twice: pairs with `failed_at` and `announce`; times, by which nothing else is read.
+        // Relaxed, twice: pairs with `failed_at` and `announce`; no thread reads anything else by these
+        // times.
         let failed_at = Tick(self.failed_at.load(Ordering::Relaxed));
         let announced = self.announced.load(Ordering::Relaxed).checked_sub(1).map(Tick);
         Noted { successes, failed_at, announced }
     }
 
-    /// A failure was counted; what was announced before it says nothing of the next (R14).
+    /// Notes a counted failure; a call announced before it does not begin the next one (R14).
     pub(super) fn fail_at(&self, now: Tick) {
         // Relaxed: pairs with `beside`.
         self.failed_at.fetch_max(now.0, Ordering::Relaxed);
-        // Relaxed, three times: pairs with `announce`: this is the next failure after it. What was
-        // announced since stays.
+        // Relaxed, three times: pairs with `announce`: this is the next failure after it. A call that
+        // another thread announces meanwhile stays.
         let announced = self.announced.load(Ordering::Relaxed);
         if announced > 0 {
             let over = Ordering::Relaxed; // Relaxed: as above
@@ -152,14 +152,14 @@ impl Record {
         }
     }
 
-    /// `is_circuit_open` says no while a streak is running: a call that is reported later may have begun
-    /// now (R14).
+    /// Notes that `is_circuit_open` returned false during a streak: a call that is reported later may have
+    /// begun now (R14).
     pub(super) fn announce(&self, now: Tick) {
         // Relaxed: pairs with `beside` and `fail_at`.
         self.announced.fetch_max(now.0.saturating_add(1), Ordering::Relaxed);
     }
 
-    /// What counts such an outcome, or such a report; not the successes of permits.
+    /// Returns the counter of such an outcome or report; the tracker counts permits' successes itself.
     pub(super) fn counter(&self, outcome: Outcome, reported: bool, late: bool) -> &Total {
         let more = || self.more.get_or_make();
         match outcome {
@@ -190,7 +190,7 @@ impl Record {
         }
     }
 
-    /// What was counted here.
+    /// Returns the totals of this record.
     pub(super) fn totals(&self, read: impl Fn(&Total) -> u64) -> PeerTotals {
         let failed = read(&self.failed);
         let Some(more) = self.more.get() else {

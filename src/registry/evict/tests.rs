@@ -1,4 +1,4 @@
-//! How many entries one newcomer looks at (R26): counted where the ring shows them, in tests only.
+//! The number of entries one newcomer looks at (R26), which the ring counts in tests only.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::cell::Cell;
@@ -11,15 +11,15 @@ use crate::error::{Failure, SyncError};
 use crate::registry::HealthRegistry;
 use crate::time::{Clock, ManualClock};
 
-/// Entries that one newcomer may look at, whatever the table holds.
+/// The number of entries that one newcomer may look at, whatever the table holds.
 const MOST: usize = 100;
 const ROOM: u32 = 4096;
-/// Newcomers in a row: they look at each entry of the table more than once.
+/// The number of newcomers in a row: they look at each entry of the table more than once.
 const NEWCOMERS: u32 = 3 * ROOM / 64;
 
 thread_local!(static LOOKS: Cell<usize> = const { Cell::new(0) });
 
-/// The ring has shown so many entries to this thread.
+/// Counts entries that the ring has shown to this thread.
 pub(in crate::registry) fn note_looks(entries: usize) {
     LOOKS.set(LOOKS.get() + entries);
 }
@@ -40,7 +40,7 @@ impl Scene {
         Self { registry, hand, next: 0, most: 0 }
     }
 
-    /// Full of strangers that failed once, of which newcomers take each for idle, too.
+    /// Fills the table with strangers that failed once, each of them idle for newcomers too.
     fn troubled() -> Self {
         let mut scene = Self::new();
         (0..ROOM).for_each(|_| scene.newcomer(true));
@@ -65,7 +65,7 @@ impl Scene {
         }
     }
 
-    /// Newcomers that fail, and what is done before each of them.
+    /// Lets newcomers fail after `before` has run for each, and returns the most looks of one.
     fn newcomers_after(mut self, before: impl Fn(&HealthRegistry<u32>)) -> usize {
         for _ in 0..NEWCOMERS {
             before(&self.registry);
@@ -79,7 +79,7 @@ fn reset() -> SyncError {
     SyncError::Network("connection reset by peer".into())
 }
 
-/// As a handler of errors does it.
+/// Reports a failure as the error handler does.
 fn report(registry: &HealthRegistry<u32>, peer: u32) {
     registry.report(&peer, Outcome::Failure, Some(&Failure::from(reset())));
 }
@@ -122,8 +122,8 @@ fn so_it_does_in_a_clean_table() {
 fn none_of_a_million_newcomers_looks_at_more_whoever_is_full_clean_idle_or_forgotten() {
     let mut scene = Scene::new();
     for nth in 0..1_000_000_u32 {
-        // Full of clean ones, with some in trouble; full of those in trouble alone; then more and
-        // more of them idle, and forgotten.
+        // The table is full of clean peers with some in trouble, then of peers in trouble alone; then more
+        // and more of them are idle, and forgotten.
         let step = [1, 1, 1_000, 4_000][nth as usize / 250_000];
         scene.hand.advance(Duration::from_millis(step));
         scene.newcomer(if nth / 250_000 == 1 { true } else { nth % 4 == 0 });

@@ -1,4 +1,4 @@
-//! What a hook hears, and how a peer stands.
+//! The news that a hook hears, and the state of a peer.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::sync::Mutex;
@@ -12,7 +12,7 @@ use crate::time::{Clock, ManualClock};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// A registry in which one failure opens, and what its hook was told.
+/// A registry in which one failure opens a circuit, and the news of its hook.
 struct Scene {
     registry: HealthRegistry<u32>,
     hand: ManualClock,
@@ -38,7 +38,7 @@ impl Scene {
         Self { registry, hand, told, _hooked: hooked }
     }
 
-    /// What was told since this was last asked.
+    /// Returns the news since the last call.
     fn told(&self) -> Vec<String> {
         std::mem::take(&mut *self.told.lock().unwrap())
     }

@@ -255,15 +255,14 @@ impl OutageLimiter {
         counted.is_some_and(|Counted { limit, seen, count, anew, online }| {
             // Relaxed: pairs with `take`; the number alone matters.
             let since = self.taken.load(Ordering::Relaxed).saturating_sub(seen);
-            // In a large table one call counts a part: held-back trips count as such until the count is
-            // whole.
+            // One call counts a part of a large table: held-back trips count until the count is whole.
             let (since, held) = if anew { (0, count.held) } else { (since, count.held.max(1)) };
             !online && !limit.allows(count.record_use_now, count.open.saturating_add(since + held))
         })
     }
 
-    /// Notes that a trip was held back. Returns whether listeners hear of it: not while an outage goes on,
-    /// nor within a second of the last one's end.
+    /// Notes that a trip was held back. Returns whether listeners hear of it: not during an outage, nor
+    /// within a second of the last one's end.
     pub(crate) fn begin(&self, now: impl FnOnce() -> Tick) -> bool {
         if self.holds() {
             return false;

@@ -1,19 +1,18 @@
-//! Is the circuit linearizable, and does every interleaving of two calls end as the rules say?
+//! Tests that the circuit is linearizable, and that every interleaving of two calls ends as the rules say.
 //!
 //! This crate compiles the library's own files, from the swappable pointer up to the permit,
 //! against a stand-in for `src/sync.rs` in which every shared access that matters is a scheduling
 //! point of [shuttle]. Three kinds of tests follow:
 //!
-//! * [`interleavings`]: models of two threads, run depth first through *every* interleaving; what
-//!   can come out is compared with the complete set of what may come out.
-//! * [`histories`]: random programs on three threads under a random scheduler. What each call
-//!   answered, and which calls overlapped, is recorded; [`checker`] then looks for an order of the
-//!   calls in which the sequential specification, the pure steps of the circuit taken one at a
-//!   time, gives the very same answers.
+//! * [`interleavings`]: models of two threads, run depth first through *every* interleaving; the
+//!   test compares the results with the complete set of those allowed.
+//! * [`histories`]: random programs on three threads under a random scheduler. The test records what
+//!   each call answered, and which calls overlapped; [`checker`] then looks for an order of the
+//!   calls in which the sequential specification, the pure steps of the circuit taken one at a time,
+//!   gives the very same answers.
 //! * [`flawed`]: trackers with a known flaw, put to the same check, which must find each of them.
 //!
-//! Shuttle is sequentially consistent: what weaker orderings allow is the business of the loom
-//! models.
+//! Shuttle is sequentially consistent: the loom models cover what weaker orderings allow.
 //!
 //! ```text
 //! cargo test --release -p loom-tests --test linear -- --nocapture

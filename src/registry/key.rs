@@ -148,7 +148,7 @@ impl<K: Eq + 'static> PartialEq for Keyed<K> {
 
 impl<K: Eq + 'static> Eq for Keyed<K> {}
 
-/// Hands on a hash that was taken before.
+/// A hasher that returns a hash which was taken before.
 #[derive(Clone, Default)]
 pub(crate) struct StoredHash(u64);
 

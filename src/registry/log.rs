@@ -1,9 +1,8 @@
 //! The log of transitions (R31): few lines, however many peers fail and however long.
 //!
-//! - WARN: a circuit opens for the first time since it was closed, of a peer that answered before; an outage
-//!   of our own begins. INFO: such a circuit is closed again; such an outage ends.
-//! - DEBUG: strangers, reopenings, half-open phases, overrides and resets, of which there may be as many as
-//!   there are peers, and hours.
+//! - WARN: a circuit of a peer that answered opens for the first time since it was closed; an outage of our
+//!   own begins. INFO: such a circuit is closed again; such an outage ends.
+//! - DEBUG: all other transitions and those of strangers, as many as there are peers, and hours.
 //! - TRACE: a peer is forgotten.
 
 use super::key::PeerKey;
@@ -14,8 +13,7 @@ use crate::event::EventKind;
 use crate::foreign::quietly;
 use crate::peer::PeerEntry;
 
-/// Logs a transition. Subscribers are foreign code, and so is a key's `Debug`: if either panics, the line is
-/// lost.
+/// Logs a transition. Subscribers are foreign code, as is a key's `Debug`: if one panics, the line is lost.
 #[cfg(feature = "tracing")]
 pub(super) fn transition<K: PeerKey>(entry: &PeerEntry<K>, generation: u64, kind: EventKind) {
     quietly(|| write(entry, generation, kind));

@@ -39,8 +39,7 @@ impl Tracker {
         })
     }
 
-    /// Returns the refusal that `acquire` would give, uncounted and without a step; `None` if it would
-    /// admit.
+    /// Returns the refusal that `acquire` would give, uncounted; `None` if it would admit.
     pub(crate) fn refusal(
         &self,
         circuit: &Circuit,

@@ -1,6 +1,6 @@
-//! Looks for a sequential order that explains a history: the search of Wing and Gong ("Testing
-//! and Verifying Concurrent Objects", 1993), which remembers where it has been in vain (Lowe,
-//! "Testing for Linearizability", 2017).
+//! A search for a sequential order that explains a history: that of Wing and Gong ("Testing and Verifying
+//! Concurrent Objects", 1993), which remembers where it has been in vain (Lowe, "Testing for
+//! Linearizability", 2017).
 
 use std::collections::HashSet;
 use std::fmt::Write;
@@ -12,14 +12,14 @@ use crate::program::{Act, Entry, print};
 use crate::specification::apply;
 use crate::sync::Arc;
 
-/// Whether a history has an explanation.
+/// The result of the search.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Finding {
     /// The first order that was tried explains it.
     Plain,
-    /// There is an order that explains it, and it had to be looked for.
+    /// An order explains it that the search had to look for.
     Found,
-    /// It is not linearizable.
+    /// The history is not linearizable.
     None,
 }
 
@@ -45,9 +45,9 @@ fn configures(entry: &Entry) -> Option<usize> {
     }
 }
 
-/// The configurations that were in force at some moment of an operation. The configuration is
-/// another object than the circuit: an operation takes one that was in force while it ran (R18),
-/// not necessarily the one at the very moment at which it changed the circuit.
+/// Returns the configurations that were in force at some moment of an operation. The configuration is
+/// another object than the circuit: an operation takes one that was in force while it ran (R18), not
+/// necessarily the one at the very moment at which it changed the circuit.
 fn in_force(entries: &[Entry], entry: &Entry, rules: &[Arc<Rules>]) -> Vec<Arc<Rules>> {
     let changes = entries.iter().filter_map(|e| Some((configures(e)?, e.began, e.ended)));
     let replaced = |ended| changes.clone().any(|(_, b, e)| b > ended && e < entry.began);
@@ -57,22 +57,22 @@ fn in_force(entries: &[Entry], entry: &Entry, rules: &[Arc<Rules>]) -> Vec<Arc<R
     numbers.map(|number| Arc::clone(&rules[number])).collect()
 }
 
-/// A search that is going on.
+/// The state of a search.
 struct Search<'a> {
     entries: &'a [Entry],
-    /// For each operation.
+    /// The configurations that were in force for each operation.
     in_force: Vec<Vec<Arc<Rules>>>,
-    /// Sets of operations that were done, with the circuit they led to, from which the rest cannot
-    /// be explained.
+    /// The sets of operations that were done, with the circuit they led to, from which no order explains the
+    /// rest.
     vain: HashSet<(u64, String)>,
 }
 
 impl Search<'_> {
-    /// Whether the operations that are not in `done` can follow this state in some order.
+    /// Returns whether the operations that are not in `done` can follow this state in some order.
     fn explains(&mut self, done: u64, circuit: &Circuit) -> bool {
         let waits = |index: usize| done & (1 << index) == 0;
-        // Whatever ended before another began comes before it: only those can be next that began
-        // before any that waits has ended.
+        // An operation that ended before another began comes before it: only those can be next that began
+        // before any waiting one has ended.
         let waiting = self.entries.iter().enumerate().filter(|(index, _)| waits(*index));
         let Some(horizon) = waiting.map(|(_, entry)| entry.ended).min() else { return true };
         if !self.vain.is_empty() && self.vain.contains(&(done, print(circuit))) {
@@ -97,7 +97,7 @@ impl Search<'_> {
     }
 }
 
-/// A history to be read by people.
+/// Prints a history for people.
 pub(crate) fn tell(entries: &[Entry], rules: &[HealthConfig]) -> String {
     let mut text = String::new();
     for entry in entries {

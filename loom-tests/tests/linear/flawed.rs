@@ -1,7 +1,7 @@
-//! Trackers with a flaw that the check must find: it proves nothing if it finds nothing.
+//! Trackers with a flaw that the check must find: a check that finds nothing proves nothing.
 //!
-//! All of them take the library's own steps, and each behaves as the specification while one
-//! thread has it to itself; what is wrong with them shows only when calls overlap.
+//! All of them take the library's own steps, and each behaves as the specification while only one thread
+//! uses it; the flaws show only when calls overlap.
 
 use std::sync::atomic::Ordering as Std;
 
@@ -16,19 +16,19 @@ use crate::subject::{SALT, Time};
 use crate::sync::{Arc, AtomicU64, Ordering, Swap};
 use crate::time::{Clock, Tick};
 
-/// Counts that open a circuit which has a failure rate; without a window it is asked nowhere else.
+/// The counts that open a circuit with a failure rate; without a window no other code asks for them.
 const ALL_FAILED: WindowCounts = WindowCounts { total: 1, failures: 1, slow: 0 };
 
-/// What is wrong with a tracker.
+/// The flaw of a tracker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Flaw {
-    /// Nothing.
+    /// No flaw.
     None,
     /// The streak is a counter beside the swapped phase.
     StreakBeside,
     /// A probe's slot is free before its success counts.
     SlotFreedFirst,
-    /// The next value is installed whatever is there by now.
+    /// The thread installs the next value whatever is there by now.
     StoresBlindly,
     /// A look loads the circuit twice.
     LooksTwice,
@@ -38,7 +38,7 @@ enum Flaw {
 struct Tracker {
     flaw: Flaw,
     circuit: Swap<Circuit>,
-    /// Used by [`Flaw::StreakBeside`].
+    /// The counter of [`Flaw::StreakBeside`].
     streak: AtomicU64,
     rules: Arc<Rules>,
     clock: Clock,
@@ -79,7 +79,7 @@ impl Tracker {
     }
 
     fn free_and_settle(&self, ticket: Ticket, outcome: Report<'_>, now: Tick) -> Recorded {
-        // The number of a probe is nobody's business but the circuit's: read as people read it.
+        // Only the circuit uses a probe's number, so the test reads it from the printed form.
         let number = format!("id: {},", ticket.probe.unwrap_or_default());
         let freed = self.advance(now, |circuit, at| {
             let probe = match &circuit.phase {
@@ -176,7 +176,7 @@ impl Subject for Arc<Tracker> {
 
 fn history(flaw: Flaw) -> (Program, Vec<Entry>) {
     let mut program = Program::random(Mix::Permits);
-    // The counter beside the phase knows nothing of windows.
+    // The counter outside the phase knows nothing of windows.
     program.rules[0].failure_window = std::time::Duration::ZERO;
     (program.rules[0].failure_rate, program.rules[0].min_calls) = (Some(1.0), Some(1));
     let (time, circuit) = (Time::default(), Swap::new(Arc::new(Circuit::new(0))));
@@ -189,7 +189,7 @@ fn history(flaw: Flaw) -> (Program, Vec<Entry>) {
 
 const HISTORIES: usize = 5_000;
 
-/// How many histories of a tracker with this flaw cannot be explained.
+/// Returns the number of histories of a tracker with this flaw that no order explains.
 fn unexplained(flaw: Flaw) -> usize {
     check(&format!("{flaw:?}"), HISTORIES, move || history(flaw)).unexplained.load(Std::Relaxed)
 }
@@ -223,7 +223,7 @@ fn the_same_tracker_without_a_flaw_is_linearizable() {
     assert_eq!(unexplained(Flaw::None), 0);
 }
 
-/// Random programs whose threads run one after the other.
+/// Runs random programs whose threads run one after the other.
 #[derive(Debug)]
 struct OneAfterTheOther(RandomScheduler);
 

@@ -13,18 +13,18 @@ use crate::program::{THREADS, print};
 use crate::subject::{Peer, Time};
 use crate::sync::Arc;
 
-/// How many histories were what.
+/// The numbers of histories by result.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
     pub(crate) histories: AtomicUsize,
-    /// Those in which calls had to be reordered to explain the answers.
+    /// The histories in which only a reordering of calls explains the answers.
     pub(crate) reordered: AtomicUsize,
     pub(crate) unexplained: AtomicUsize,
-    /// The first that could not be explained.
+    /// The first history that no order explains.
     pub(crate) example: Mutex<String>,
 }
 
-/// Has so many random histories made, and checks each.
+/// Makes this many random histories, and checks each.
 pub(crate) fn check(
     name: &str,
     histories: usize,
@@ -33,7 +33,7 @@ pub(crate) fn check(
     check_under(random(histories), name, run)
 }
 
-/// The schedules of so many histories: random, and the same each time.
+/// Returns the schedules of this many histories: random, and the same each time.
 pub(crate) fn random(histories: usize) -> RandomScheduler {
     RandomScheduler::new_from_seed(0x11EA, histories)
 }
@@ -69,7 +69,7 @@ pub(crate) fn check_under(
     tally
 }
 
-/// So many histories, or a twentieth of them where the build is not optimised.
+/// Returns the number of histories, or a twentieth of it where the build is not optimised.
 fn amount(optimised: usize) -> usize {
     let usual = if cfg!(debug_assertions) { optimised / 20 } else { optimised };
     let asked = std::env::var("LINEAR_HISTORIES").ok().and_then(|n| n.parse().ok());
@@ -133,7 +133,7 @@ impl Subject for Caller {
     }
 }
 
-/// One random history, with an audit of events and totals at its end.
+/// Makes one random history, with an audit of events and totals at its end.
 fn history(mix: Mix) -> (Program, Vec<Entry>) {
     let program = Program::random(mix);
     let time = Time::default();

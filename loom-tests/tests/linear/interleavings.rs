@@ -1,5 +1,5 @@
-//! Every interleaving of two calls, and of three where that is small enough, on the library's own
-//! tracker, entry and permit. A model says in words what came out; the test lists all that may.
+//! Every interleaving of two calls, and of three where that is small enough, on the library's own tracker,
+//! entry and permit. A model puts its result in words; the test lists all that may occur.
 //!
 //! `closed 0, streak 1, 0 out` is the circuit at the end: status, generation, streak, probes out.
 
@@ -23,7 +23,7 @@ use crate::program::Look;
 use crate::subject::{Peer, Time};
 use crate::sync::{Arc, Swap, while_settings_stay};
 
-/// Runs a model through all its interleavings and compares what came out.
+/// Runs a model through all its interleavings and compares the results.
 fn every_interleaving(least: usize, model: fn() -> String, expected: &[&str]) {
     let exhausted = Arc::new(AtomicBool::new(false));
     let seen = Arc::new(Mutex::new(BTreeSet::new()));
@@ -69,7 +69,7 @@ impl Scheduler for Complete {
     }
 }
 
-/// A peer at a time, and the permits that are still out.
+/// A peer, its time, and the permits that are still out.
 struct Scene {
     peer: Peer,
     time: Time,
@@ -79,7 +79,7 @@ struct Scene {
 
 const OPEN: Duration = Duration::from_nanos(10);
 
-/// Opens after so many failures for ten nanoseconds; so many successes close it.
+/// Returns rules by which `failures` in a row open for ten nanoseconds, and `successes` close.
 fn rules(failures: u32, successes: u32) -> HealthConfig {
     HealthConfig::default()
         .with_failure_threshold(failures)
@@ -102,7 +102,7 @@ impl Scene {
         Self { peer, time, given: AtomicUsize::new(0), held: Mutex::default() }
     }
 
-    /// Closed, after so many failures in a row.
+    /// Returns a peer that is closed after this many failures in a row.
     fn with_streak(rules: HealthConfig, failures: usize) -> Self {
         let scene = Self::new(rules);
         for _ in 0..failures {
@@ -111,7 +111,7 @@ impl Scene {
         scene
     }
 
-    /// Open, and at this moment the wait is over.
+    /// Returns a peer that is open and whose wait is over at this moment.
     fn at_the_deadline(rules: HealthConfig) -> Self {
         let failures = rules.failure_threshold.unwrap();
         let scene = Self::with_streak(rules, failures as usize);
@@ -132,12 +132,12 @@ impl Scene {
         self.acquire().unwrap()
     }
 
-    /// Asks to be admitted, in words; what is given stays out until the end.
+    /// Asks for a permit, and returns the answer in words; the permit stays out until the end.
     fn ask(&self) -> &'static str {
         self.hold(self.acquire())
     }
 
-    /// The same without the look at a healthy peer that comes first.
+    /// Does the same without the quick look at a healthy peer.
     fn ask_at_once(&self) -> &'static str {
         self.hold(self.given(self.peer.answer(self.peer.entry.acquire_noted())))
     }
@@ -167,9 +167,9 @@ impl Scene {
         told(self.peer.report(Outcome::Success, None).0)
     }
 
-    /// What came out, with the circuit at the end. Then everything that is out comes back: each
-    /// permit has ended once, each transition was told once, and from wherever the circuit is,
-    /// time and successes bring it back (P10).
+    /// Returns the result, with the circuit at the end. Then all permits come back: each has ended once, the
+    /// listener heard of each transition once, and time and successes close the circuit from any state
+    /// (P10).
     fn ends(self, outcome: impl std::fmt::Display) -> String {
         let text = format!("{outcome} -> {}", self.look());
         drop(std::mem::take(&mut *self.held.lock().unwrap_or_else(PoisonError::into_inner)));
@@ -212,7 +212,7 @@ fn told(reply: Reported<Recorded>) -> &'static str {
     }
 }
 
-/// Runs two threads side by side; what they answer, in words.
+/// Runs two threads side by side, and returns their answers in words.
 fn both<A: std::fmt::Display + Send, B: std::fmt::Display>(
     a: impl FnOnce() -> A + Send,
     b: impl FnOnce() -> B,
@@ -224,7 +224,7 @@ fn both<A: std::fmt::Display + Send, B: std::fmt::Display>(
     })
 }
 
-/// The same for three.
+/// Does the same for three threads.
 fn all_three<A: std::fmt::Display + Send, B: std::fmt::Display + Send, C: std::fmt::Display>(
     a: impl FnOnce() -> A + Send,
     b: impl FnOnce() -> B + Send,

@@ -1,4 +1,4 @@
-//! Random programs for three threads, their execution, and the record that is kept of it.
+//! Random programs for three threads, their execution, and its record.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -22,7 +22,7 @@ pub(crate) enum Act {
     Control(Control),
     /// The few values that every kind of tracker here can show.
     Look,
-    /// Everything, as it is printed.
+    /// The whole snapshot, as printed.
     Inspect,
     NextAdmission,
     IsCircuitOpen,
@@ -33,7 +33,7 @@ pub(crate) enum Act {
     EndWait,
 }
 
-/// How a call ended.
+/// The end of a call.
 #[derive(Debug, Clone)]
 pub(crate) enum Ending {
     Success,
@@ -60,7 +60,7 @@ impl Ending {
     }
 }
 
-/// What an operation answered.
+/// The answer of an operation.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Answer {
     Admission(Admission),
@@ -93,8 +93,8 @@ impl Look {
     }
 }
 
-/// All of a circuit that decides, but the number of its value, the count of successes that is taken over
-/// from outside of it, and the time of the last failure, which without a window is noted beside it.
+/// Returns all of a circuit that decides: without the number of its value, the count of successes that it
+/// takes over from outside, and the time of the last failure, which without a window is noted outside.
 pub(crate) fn print(circuit: &Circuit) -> String {
     let mut circuit = circuit.clone();
     circuit.epoch = 0;
@@ -102,8 +102,8 @@ pub(crate) fn print(circuit: &Circuit) -> String {
     format!("{circuit:?}")
 }
 
-/// One operation: what it was, what time it read if it read one, what it answered, and when it
-/// began and ended by a clock that all threads share.
+/// One operation: its kind, the time it read if it read one, its answer, and its beginning and end by a
+/// clock that all threads share.
 #[derive(Debug)]
 pub(crate) struct Entry {
     pub(crate) thread: usize,
@@ -114,12 +114,12 @@ pub(crate) struct Entry {
     pub(crate) ended: u64,
 }
 
-/// What is put to the test: a thread's access to a tracker that all threads share.
+/// The subject of a test: a thread's access to a tracker that all threads share.
 pub(crate) trait Subject: Send {
     fn perform(&mut self, act: &Act) -> Answer;
 }
 
-/// What a thread is going to do; permits are named when the time comes.
+/// The next action of a thread, which names its permits when it acts.
 #[derive(Debug, Clone)]
 enum Move {
     Acquire,
@@ -129,16 +129,16 @@ enum Move {
     Do(Act),
 }
 
-/// Which operations a program is made of.
+/// The kinds of operations in a program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mix {
-    /// acquire, the ways to end a permit, controls, a look, time.
+    /// Admissions, the ends of permits, controls, snapshots, time.
     Permits,
-    /// The same with everything else that can be done to a peer.
+    /// The same, and every other operation on a peer.
     All,
 }
 
-/// A configuration with its changes, what happens first, and what each thread does then.
+/// A configuration with its changes, the start, and the actions of each thread.
 #[derive(Debug)]
 pub(crate) struct Program {
     pub(crate) rules: Vec<HealthConfig>,
@@ -163,8 +163,7 @@ impl Program {
     fn random_rules(mix: Mix, rng: &mut impl Rng) -> Vec<HealthConfig> {
         let nanos = Duration::from_nanos;
         let some = |rng: &mut dyn shuttle::rand::RngCore, n| rng.gen_bool(0.4).then(|| nanos(n));
-        // What is announced and when failures were, where that is noted beside the circuit, is for the
-        // sequential tests.
+        // The sequential tests cover announcements and times of failures noted outside the circuit.
         let windows = mix == Mix::Permits;
         let mut config = || {
             let rate = rng.gen_bool(0.2);
@@ -191,8 +190,8 @@ impl Program {
         (0..=changes).map(|_| config()).collect()
     }
 
-    /// Deals permits of the first phase to the threads, brings the circuit somewhere on its way
-    /// round, and perhaps deals probes.
+    /// Deals permits of the first phase to the threads, moves the circuit to some state, and perhaps deals
+    /// probes.
     fn random_start(rules: &HealthConfig, rng: &mut impl Rng) -> Vec<Move> {
         let mut first = vec![Move::Acquire; rng.gen_range(0..=3)];
         let threshold = rules.failure_threshold.unwrap_or(1);
@@ -241,7 +240,7 @@ impl Move {
 }
 
 impl Ending {
-    /// A failure that counts; some ask for patience.
+    /// Returns a failure that counts; some ask for patience.
     fn random_failure(rng: &mut impl Rng) -> Self {
         let name = rng.gen_range(0..1000);
         let failure = Failure::from(SyncError::Network(format!("no. {name}")));
@@ -253,7 +252,7 @@ impl Ending {
     }
 }
 
-/// Writes down what is done.
+/// Records the operations.
 pub(crate) struct Recorder {
     time: Time,
     events: AtomicU64,
@@ -267,8 +266,8 @@ impl Recorder {
         Self { time, events, entries, pause: Point::default() }
     }
 
-    /// Runs the program: its start on this thread with the first subject, each thread with one of
-    /// the others, and at last `end` on this thread again.
+    /// Runs the program: its start on this thread with the first subject, each thread with one of the
+    /// others, and at last `end` on this thread again.
     pub(crate) fn run(
         self,
         program: &Program,
@@ -313,8 +312,8 @@ impl Recorder {
         }
     }
 
-    /// Does it. Others may run between two operations of a thread, so that one can be over before
-    /// the next begins; but the beginning and the end are noted right at the operation.
+    /// Runs an operation. Other threads may run between two operations of a thread, so that one can be over
+    /// before the next begins; but its beginning and its end are recorded right at the operation.
     fn record(&self, act: Act, subject: &mut dyn Subject) -> Answer {
         self.pause.pass();
         let began = self.events.fetch_add(1, Ordering::Relaxed);

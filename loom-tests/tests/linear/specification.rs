@@ -1,5 +1,5 @@
-//! The sequential specification: the pure steps of the circuit, one at a time, each at the time
-//! that its operation read.
+//! The sequential specification: the pure steps of the circuit, one at a time, each at the time that its
+//! operation read.
 
 use crate::circuit::{
     Admission, Circuit, Noted, Phase, Report, Reported, Settled, Step, StepContext, Ticket,
@@ -11,9 +11,8 @@ use crate::subject::SALT;
 use crate::sync::Arc;
 use crate::time::Tick;
 
-/// What the circuit becomes if the operation happens now, under this configuration, and what it
-/// answers. An operation that read no time gets the beginning of time: it must not matter. `None`
-/// if it would have had to read it.
+/// Returns the circuit and the answer if the operation happens now, under this configuration. An operation
+/// that read no time gets the beginning of time, which must not matter. `None` if it had to read the time.
 pub(crate) fn apply(
     circuit: &Circuit,
     entry: &Entry,
@@ -24,7 +23,7 @@ pub(crate) fn apply(
     let stays = |answer| Some((circuit.clone(), answer));
     match (&entry.act, entry.now) {
         (Act::Acquire, None) if circuit.health.run.streak == 0 => {
-            // Nobody will ask when the call began.
+            // No rule will ask for the start of the call.
             let unknown = |admission| match admission {
                 Admission::Admitted(ticket) => {
                     Admission::Admitted(Ticket { start: None, ..ticket })
@@ -49,7 +48,7 @@ pub(crate) fn apply(
                 _ => Answer::Recorded(settled.recorded),
             })
         }
-        // A success that is counted in a closed circuit needs no time.
+        // A success that a closed circuit counts needs no time.
         (Act::Report(ending @ Ending::Success), None)
             if matches!(circuit.phase, Phase::Closed(_)) && rules.slow_call.is_none() =>
         {

@@ -1,4 +1,4 @@
-//! One peer, as a registry would keep it, and a time that says who has read it.
+//! One peer, as a registry would keep it, and a time that records which thread has read it.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -17,10 +17,10 @@ use crate::tracker::{Context, Tracker, View};
 
 pub(crate) const SALT: u64 = 0x5EED;
 
-/// What the listener was told.
+/// The events of the listener.
 type HookNotice = Arc<Mutex<Vec<(u64, EventKind)>>>;
 
-/// A peer, its entry, and what its listener was told.
+/// A peer, its entry, and the events of its listener.
 #[derive(Clone)]
 pub(crate) struct Peer {
     pub(crate) entry: Arc<PeerEntry<()>>,
@@ -47,7 +47,7 @@ impl Peer {
         self.entry.tracker.circuit()
     }
 
-    /// What was told, in the order of generations, which are all different (R29).
+    /// Returns the events in the order of generations, which are all different (R29).
     pub(crate) fn told(&self) -> Vec<EventKind> {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner).clone();
         told.sort_by_key(|(generation, _)| *generation);
@@ -55,15 +55,15 @@ impl Peer {
         told.into_iter().map(|(_, kind)| kind).collect()
     }
 
-    /// Each generation was told of once (R13, R29), and no permit was counted twice or not at all
-    /// (R8), if so many have ended.
+    /// Checks that the listener heard of each generation once (R13, R29), and that no permit counted twice
+    /// or not at all (R8), if this many have ended.
     pub(crate) fn audit(&self, ended: usize) {
         let circuit = self.circuit();
         assert_eq!(self.told().len() as u64, circuit.generation, "transitions told");
         assert_eq!(self.totals().settled(), ended as u64, "permits ended: {:?}", self.totals());
     }
 
-    /// What was ever counted, before a removal and after it.
+    /// Returns all counts, before a removal and after it.
     pub(crate) fn totals(&self) -> PeerTotals {
         let mut totals = self.entry.shared.ledger.totals().permits;
         totals.add(self.entry.tracker.totals());
@@ -74,7 +74,7 @@ impl Peer {
         self.answer(self.entry.acquire())
     }
 
-    /// What an admission means to the caller.
+    /// Converts an admission to the caller's answer.
     pub(crate) fn answer(&self, admission: Admission) -> Result<OwnedPermit<()>, Reason> {
         match admission {
             Admission::Admitted(ticket) => Ok(self.permit(ticket)),
@@ -87,7 +87,7 @@ impl Peer {
         OwnedPermit::owned(Arc::clone(&self.entry), ticket)
     }
 
-    /// Ends the tracker as a registry does: what it had counted is kept.
+    /// Ends the tracker as a registry does, which keeps its counts.
     pub(crate) fn remove(&self) -> bool {
         let (totals, emitted) = self.entry.remove();
         self.entry.tell(&emitted);
@@ -113,8 +113,8 @@ impl Peer {
     }
 }
 
-/// A time that is moved by hand and notes, for each thread, what it was told last. Reading it is
-/// no scheduling point: it is read between two, and has no order with the circuit.
+/// A time that is moved by hand and records, for each thread, its last reading. A read of it is no
+/// scheduling point: it lies between two, and has no order with the circuit.
 #[derive(Clone, Default)]
 pub(crate) struct Time(Arc<Mutex<Readings>>);
 
@@ -139,7 +139,7 @@ impl Time {
         self.with(|readings| readings.now += nanos);
     }
 
-    /// What this thread was told since it last asked this.
+    /// Returns this thread's readings since the last call.
     pub(crate) fn told(&self) -> Option<Tick> {
         self.with(|readings| readings.told[me()].take())
     }
@@ -149,7 +149,7 @@ impl Time {
     }
 }
 
-/// The number of this thread in its model; the first is 0.
+/// Returns the number of this thread in its model; the first is 0.
 pub(crate) fn me() -> usize {
     shuttle::current::me().into()
 }

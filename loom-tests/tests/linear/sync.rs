@@ -1,14 +1,13 @@
 //! The library's door to shared memory, opened on shuttle: the same names as `src/sync.rs`.
 //!
-//! [`Swap`] is an index into a list of values that only grows. A load and a compare-and-swap are
-//! one access to the index each, as they are one access to a pointer in `arc-swap`; every value
-//! stays alive, so that two indices are equal exactly if the pointers are. A lock around the
-//! `Arc` would be stronger than what it stands for.
+//! [`Swap`] is an index into a list of values that only grows. A load and a compare-and-swap are one access
+//! to the index each, as they are one access to a pointer in `arc-swap`; every value stays alive, so that
+//! two indices are equal exactly if the pointers are. A lock around the `Arc` would be stronger than
+//! `arc-swap`.
 //!
-//! An atomic access is a scheduling point unless it is `Relaxed`. In this library `Relaxed` marks
-//! what has no order with the circuit: totals, and notes of use. Each of those is one
-//! read-modify-write or one read, so who comes first makes no difference, and the models stay
-//! small enough to be run completely.
+//! An atomic access is a scheduling point unless it is `Relaxed`. In this library `Relaxed` marks words
+//! without an order with the circuit: totals, and notes of use. Each such access is one read-modify-write or
+//! one read, so the order of threads makes no difference, and the models are small enough to run whole.
 
 use std::cell::Cell as Flag;
 use std::sync::{Mutex, PoisonError};
@@ -18,16 +17,16 @@ use shuttle::sync::atomic::AtomicBool;
 pub(crate) use std::sync::Arc;
 pub(crate) use std::sync::atomic::Ordering;
 
-/// Nothing is decided by what it reads: no step of a model.
+/// No thread decides by what it reads, so a model leaves it out.
 pub(crate) fn prefetch(_: &AtomicU64) {}
 
 thread_local! {
-    /// Whether nobody replaces the configuration.
+    /// Whether the model never replaces the configuration.
     static SETTINGS_STAY: Flag<bool> = const { Flag::new(false) };
 }
 
-/// Runs a model in which nobody replaces the configuration: reads of it are in no order with anything,
-/// and no scheduling points. All threads of a model are one thread of the system.
+/// Runs a model that never replaces the configuration: reads of it have no order with anything, and are no
+/// scheduling points. All threads of a model are one thread of the system.
 pub(crate) fn while_settings_stay<R>(model: impl FnOnce() -> R) -> R {
     SETTINGS_STAY.set(true);
     let result = model();
@@ -35,7 +34,7 @@ pub(crate) fn while_settings_stay<R>(model: impl FnOnce() -> R) -> R {
     result
 }
 
-/// A place where the scheduler may let another thread run.
+/// A scheduling point, at which another thread may run.
 #[derive(Debug, Default)]
 pub(crate) struct Point(AtomicBool);
 
@@ -62,7 +61,7 @@ macro_rules! atomics {
                 Self { value: value.into(), point: Point::default() }
             }
 
-            /// Lets others run first, and then accesses the value in one step.
+            /// Lets other threads run first, and then accesses the value in one step.
             fn at(&self, order: Ordering) -> &std::sync::atomic::$name {
                 if order != Ordering::Relaxed {
                     self.point.pass();
@@ -122,13 +121,13 @@ macro_rules! atomics {
 
 atomics!(AtomicU8: u8, AtomicU32: u32, AtomicU64: u64, AtomicUsize: usize);
 
-/// No scheduling point: the time is read between two (see `subject::Time`).
+/// A read of the time is no scheduling point: it lies between two (see `subject::Time`).
 pub(crate) type TimeWord = std::sync::atomic::AtomicU64;
 
-/// Nothing is ordered by it: no step of a model.
+/// The word orders nothing, so it is no step of a model.
 pub(crate) type Total = std::sync::atomic::AtomicU64;
 
-/// Made when it is first asked for, by whoever asks; which of several at once makes no difference.
+/// The first thread to need it makes it; which of several at once makes no difference.
 #[derive(Debug)]
 pub(crate) struct Once<T>(std::sync::OnceLock<Box<T>>);
 
@@ -155,7 +154,7 @@ impl<T> Once<T> {
     }
 }
 
-/// For display: no step of a model.
+/// The cell is for display, and no step of a model.
 pub(crate) struct Cell<T>(Mutex<Option<Arc<T>>>);
 
 impl<T> Default for Cell<T> {
@@ -174,7 +173,7 @@ impl<T> Cell<T> {
 #[derive(Debug)]
 pub(crate) struct Swap<T> {
     index: shuttle::sync::atomic::AtomicUsize,
-    /// Never held across a scheduling point.
+    /// No thread holds this lock across a scheduling point.
     values: Mutex<Vec<Arc<T>>>,
 }
 
@@ -212,7 +211,7 @@ impl<T> Swap<T> {
         Arc::clone(&self.values.lock().unwrap_or_else(PoisonError::into_inner)[index])
     }
 
-    /// Where the value is kept; from now on, if it was not.
+    /// Returns the index of the value, which is kept from now on.
     fn index_of(&self, value: &Arc<T>) -> usize {
         let mut values = self.values.lock().unwrap_or_else(PoisonError::into_inner);
         values.iter().position(|known| Arc::ptr_eq(known, value)).unwrap_or_else(|| {

@@ -1,4 +1,4 @@
-//! Bans that have an end (R17): time ends one, and the first step after that alone tells of it.
+//! Bans that have an end (R17): time ends one, and only the first step after that tells of it.
 
 use crate::circuit::{Admission, Control, Outcome};
 use crate::event::EventKind;
@@ -6,7 +6,7 @@ use crate::outcome::{Reason, Recorded, Refused, Status};
 use crate::stage::{OPEN, Peer, both, config, opened, three, two};
 use crate::time::Tick;
 
-/// A peer that is banned until `OPEN`.
+/// Returns a peer that is banned until `OPEN`.
 fn banned(failures: u32) -> Peer {
     let peer = Peer::new(config(failures, 1));
     assert!(peer.hand().control(Control::ForceOpenUntil(Tick(OPEN))));
@@ -17,7 +17,7 @@ fn resets(peer: &Peer) -> usize {
     peer.count(|turn| turn == EventKind::Reset)
 }
 
-/// Two ask when it has ended: both are admitted by the phase that follows, which began once.
+/// Two threads ask when the ban has ended: both are admitted by the phase that follows, which began once.
 #[test]
 fn r17_two_that_come_after_a_ban_lift_it_once() {
     two([113, 560], || {
@@ -32,7 +32,7 @@ fn r17_two_that_come_after_a_ban_lift_it_once() {
     });
 }
 
-/// One comes a moment before the end, another at the end: the first is refused with the rest, or
+/// One thread comes a moment before the end, another at the end: the first is refused with the rest, or
 /// admitted since the other was.
 #[test]
 fn r17_an_earlier_time_is_refused_or_comes_after_the_end() {
@@ -51,8 +51,8 @@ fn r17_an_earlier_time_is_refused_or_comes_after_the_end() {
     });
 }
 
-/// A report ends it, and opens the circuit, beside an admission: whoever is first, both are of the
-/// phases after it, and what the admission gave is late once the circuit is open.
+/// A report ends the ban, and opens the circuit, beside an admission: whichever thread is first, both act on
+/// phases after the ban, and the admission's permit is late once the circuit is open.
 #[test]
 fn r17_a_report_that_opens_beside_an_admission() {
     two([88, 134], || {
@@ -72,7 +72,7 @@ fn r17_a_report_that_opens_beside_an_admission() {
     });
 }
 
-/// An operator bans the peer for longer while it is found to have ended: the later word lasts.
+/// An operator bans the peer for longer while a thread finds the ban to have ended: the later control lasts.
 #[test]
 fn r17_a_longer_ban_is_not_lifted_by_who_saw_the_end_of_another() {
     three([4085, 674], || {

@@ -1,5 +1,5 @@
-//! The budget for retries: tokens that several threads take and give back, and that come back with
-//! time, are neither lost nor doubled, and never fewer than none or more than there can be.
+//! The budget for retries: threads lose and double no token that they take and give back, or that comes back
+//! with time, and there are never fewer than none nor more than the most.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ fn spent(tokens: u32, failures: usize) -> Arc<RetryBudget> {
     Arc::new(budget)
 }
 
-/// What each thread takes and gives back is in the sum, in whatever order they did it.
+/// The sum has all that the threads take and give back, in whatever order.
 #[test]
 fn a_budget_loses_and_doubles_no_token() {
     two([243, 324], || {
@@ -35,8 +35,8 @@ fn a_budget_loses_and_doubles_no_token() {
     });
 }
 
-/// At the bounds a change is cut off once, by the order in which it came; whoever looks meanwhile
-/// sees a sum that there was.
+/// At a bound a change is cut off once, by the order in which it came; a thread that looks meanwhile sees a
+/// sum that there was.
 #[test]
 fn a_budget_stays_within_its_bounds() {
     two([90, 106], || {
@@ -59,7 +59,7 @@ fn a_budget_stays_within_its_bounds() {
     });
 }
 
-/// A budget of one token a second that has none left, and the hand of its clock.
+/// Returns an empty budget with one token a second, and the hand of its clock.
 fn emptied(tokens: u32) -> (Arc<RetryBudget>, ManualClock) {
     let (clock, hand) = Clock::manual();
     let budget = RetryBudget::new(tokens, 0.1).unwrap().with_refill(1.0).unwrap();
@@ -68,8 +68,8 @@ fn emptied(tokens: u32) -> (Arc<RetryBudget>, ManualClock) {
     (Arc::new(budget), hand)
 }
 
-/// Each second gives its token once, whoever asks, and in whatever order: none is lost in a change
-/// that is made at the same time.
+/// Each second gives its token once, whichever threads ask, and in whatever order: a change at the same time
+/// loses none.
 #[test]
 fn what_comes_back_with_time_comes_once() {
     two([3154, 71418], || {
@@ -89,7 +89,7 @@ fn what_comes_back_with_time_comes_once() {
     });
 }
 
-/// Who asked for the time before another did, and comes after it, does not undo what that took:
+/// A thread that asked for the time before another, and comes after it, does not undo what the other took:
 /// there was half a token, and one of them has it.
 #[test]
 fn a_failure_that_was_overtaken_gives_nothing_back() {
@@ -107,7 +107,7 @@ fn a_failure_that_was_overtaken_gives_nothing_back() {
     });
 }
 
-/// What comes back beyond the most is gone: it is no credit for what is taken later.
+/// Tokens beyond the most are gone: they are no credit for later failures.
 #[test]
 fn no_more_comes_back_than_there_can_be() {
     two([4086, 156818], || {

@@ -1,5 +1,4 @@
-//! The door of a clock that steps back (R1): what two threads make of one step, and of a reading that
-//! is late.
+//! The door of a clock that steps back (R1), when two threads read one step, and when a reading is late.
 
 use std::time::Duration;
 
@@ -8,7 +7,7 @@ use crate::time::{Clock, ManualClock, Tick};
 
 const SECOND: u64 = 1_000_000_000;
 
-/// A clock that was read when its hand stood there.
+/// Returns a clock that was read when its hand stood there.
 fn read_at(seconds: u64) -> (Clock, ManualClock) {
     let (clock, hand) = Clock::manual();
     hand.set(Duration::from_secs(seconds));
@@ -16,13 +15,13 @@ fn read_at(seconds: u64) -> (Clock, ManualClock) {
     (clock, hand)
 }
 
-/// Two seconds later by the hand, and then by the clock.
+/// Moves on two seconds by the hand, and then by the clock.
 fn later(clock: &Clock, hand: &ManualClock, seconds: u64) {
     hand.advance(Duration::from_secs(2));
     assert_eq!(clock.now(), Tick((seconds + 2) * SECOND));
 }
 
-/// The hand is set back, and both see it: they shift once.
+/// The hand is set back, and both threads see it: they shift once.
 #[test]
 fn r01_one_step_back_is_shifted_once() {
     two([14, 138], || {
@@ -35,8 +34,8 @@ fn r01_one_step_back_is_shifted_once() {
     });
 }
 
-/// The hand is set back while another reads: whoever reads before the step or after it, nobody shifts
-/// a reading from before it.
+/// The hand is set back while another thread reads: whether it reads before the step or after it, no thread
+/// shifts a reading from before it.
 #[test]
 fn r01_a_reading_beside_a_step_back_is_not_shifted_by_it() {
     two([101, 1388], || {
@@ -54,7 +53,7 @@ fn r01_a_reading_beside_a_step_back_is_not_shifted_by_it() {
     });
 }
 
-/// The hand goes on by five seconds while another reads: a late reading is no step back.
+/// The hand goes on by five seconds while another thread reads: a late reading is no step back.
 #[test]
 fn r01_a_reading_that_is_overtaken_is_no_step_back() {
     two([34, 204], || {

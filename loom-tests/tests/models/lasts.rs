@@ -1,9 +1,9 @@
-//! The last error, which is shown beside the circuit and read without a lock: R24.
+//! The last error, which lies outside the circuit and is read without a lock: R24.
 
 use crate::stage::{Peer, both, config, three, two};
 use crate::sync::cells_count;
 
-/// A peer that has failed once, and whose last error is a step of the model.
+/// Returns a peer that has failed once, and whose last error is a step of the model.
 fn failed() -> Peer {
     cells_count(true);
     let peer = Peer::new(config(9, 1));
@@ -12,7 +12,7 @@ fn failed() -> Peer {
     peer
 }
 
-/// R24: of two errors that come at once the one that was counted last is shown.
+/// R24: of two errors at once the one that was counted last is shown.
 #[test]
 fn r24_of_two_errors_the_later_one_is_shown() {
     two([44, 1418], || {
@@ -25,7 +25,7 @@ fn r24_of_two_errors_the_later_one_is_shown() {
     });
 }
 
-/// R24: who reads the last error puts back none that is older than another's.
+/// R24: a thread that reads the last error puts back none that is older than another's.
 #[test]
 fn r24_who_reads_the_last_error_hides_no_later_one() {
     two([32, 116], || {
@@ -39,7 +39,7 @@ fn r24_who_reads_the_last_error_hides_no_later_one() {
     });
 }
 
-/// R24: nor do two who read it at once, beside an error that comes.
+/// R24: nor do two threads that read it at once, beside an error that comes.
 #[test]
 fn r24_of_two_readers_none_keeps_the_last_error() {
     three([3940, 3288], || {

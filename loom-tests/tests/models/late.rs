@@ -107,7 +107,7 @@ fn p12_of_two_controls_the_last_lasts() {
     });
 }
 
-/// P12: a control while probes are out: their outcomes and their slots are of the past.
+/// P12: a control while probes are out: their outcomes and their slots belong to the past.
 #[test]
 fn p12_a_reset_outlasts_probes() {
     for outcome in VERDICTS {
@@ -124,8 +124,8 @@ fn p12_a_reset_outlasts_probes() {
     }
 }
 
-/// P12, R27: a removal is the last transition; each outcome is in the totals that it hands out, or
-/// in what is left behind, once.
+/// P12, R27: a removal is the last transition; the totals that it takes, or those left behind, have each
+/// outcome once.
 #[test]
 fn p12_a_removal_is_the_last_transition() {
     for outcome in VERDICTS {

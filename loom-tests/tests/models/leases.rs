@@ -4,7 +4,7 @@ use crate::circuit::Outcome;
 use crate::outcome::{Recorded, Status};
 use crate::stage::{LEASE, OPEN, Peer, both, config, three, two};
 
-/// When the lease of a probe that was admitted at `OPEN` is over.
+/// The end of the lease of a probe that was admitted at `OPEN`.
 const OVER: u64 = OPEN + LEASE;
 
 /// P17: the slot of a lease that ran out is given once.
@@ -34,8 +34,8 @@ fn p17_a_lease_that_runs_keeps_its_slot() {
     });
 }
 
-/// P17, R5: the outcome of a probe whose lease is over is late, whether or not its slot was given
-/// again, and gives nobody a second slot.
+/// P17, R5: the outcome of a probe whose lease is over is late, whether or not another probe has its slot,
+/// and frees no second slot.
 #[test]
 fn p17_an_outcome_after_the_lease_is_late() {
     for outcome in [Outcome::Success, Outcome::Failure, Outcome::Dropped] {
@@ -54,8 +54,8 @@ fn p17_an_outcome_after_the_lease_is_late() {
     }
 }
 
-/// P17: at the edge, with times out of order: either the probe's outcome acts, or its slot was
-/// given to somebody else; never both.
+/// P17: at the edge, with times out of order: either the probe's outcome acts, or another probe has its
+/// slot; never both.
 #[test]
 fn p17_a_slot_belongs_to_one_probe_at_the_edge_of_its_lease() {
     two([220, 2536], || {
@@ -72,7 +72,7 @@ fn p17_a_slot_belongs_to_one_probe_at_the_edge_of_its_lease() {
     });
 }
 
-/// P17 with three: two ask for the slot of a probe that ends too late.
+/// P17 with three threads: two ask for the slot of a probe that ends too late.
 #[test]
 fn p17_two_ask_while_the_hung_probe_ends() {
     three([5731, 1698], || {

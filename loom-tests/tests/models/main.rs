@@ -1,9 +1,8 @@
 //! Models of the library's own files, checked by loom.
 //!
-//! `production` is `src/`, file by file; only two things are replaced. `sync` stands in for
-//! `src/sync.rs`, the one door to shared memory, and `map` for the DashMap that the table of peers
-//! is built on. Whatever else these files import does not exist here, so an import that breaks the
-//! floors breaks this build.
+//! `production` is `src/`, file by file; only two things are replaced. `sync` stands in for `src/sync.rs`,
+//! the one door to shared memory, and `map` for the DashMap under the table of peers. No other import of
+//! these files exists here, so an import that breaks the floors breaks this build.
 
 #![allow(clippy::unwrap_used, reason = "a model that meets something unexpected has failed")]
 

@@ -1,9 +1,9 @@
-//! The stand-in for DashMap: what the table of peers asks of it, on shards with locks that loom
+//! The stand-in for DashMap: the part of it that the table of peers uses, on shards with locks that loom
 //! sees.
 //!
-//! Two shards, so that peers of one shard and of different shards can be modelled: which one a
-//! peer is in follows from its key's hash, the same in every execution. A read or write guard
-//! lives exactly as long as with DashMap.
+//! There are two shards, so that models have peers of one shard and of different ones: a peer's shard
+//! follows from its key's hash, the same in every execution. A read or write guard lives exactly as long as
+//! with DashMap.
 
 use std::borrow::Borrow;
 use std::hash::{BuildHasher, Hash};
@@ -101,7 +101,7 @@ pub(crate) struct VacantEntry<'a, K, V> {
 }
 
 impl<'a, K, V> VacantEntry<'a, K, V> {
-    /// The guard, as DashMap's reference to the new value would keep it.
+    /// This is the guard, as DashMap's reference to the new value would keep it.
     pub(crate) fn insert(mut self, value: V) -> RwLockWriteGuard<'a, Shard<K, V>> {
         self.guard.push((self.key, value));
         self.guard
@@ -117,7 +117,7 @@ impl<K, V> RefMulti<'_, K, V> {
     }
 }
 
-/// A shard that is being read, for as long as an entry of it is held.
+/// A read guard of a shard, for as long as a thread holds an entry of it.
 type Locked<'a, K, V> = std::rc::Rc<RwLockReadGuard<'a, Shard<K, V>>>;
 
 pub(crate) struct Iter<'a, K, V> {
@@ -136,7 +136,7 @@ impl<'a, K, V> Iterator for Iter<'a, K, V> {
                 *next += 1;
                 return Some(RefMulti(std::rc::Rc::clone(guard), *next - 1));
             }
-            // One shard at a time: the last one's lock goes first.
+            // One shard is locked at a time: the last one's lock goes first.
             self.current = None;
             let shard = self.shards.next()?;
             self.current = Some((std::rc::Rc::new(shard.read().unwrap()), 0));

@@ -1,4 +1,4 @@
-//! Good news (D6): it is heeded exactly once, and lets no more probes out.
+//! Good news (D6): the circuit heeds it exactly once, and lets no more probes out.
 
 use std::time::Duration;
 
@@ -8,12 +8,12 @@ use crate::event::EventKind;
 use crate::stage::{OPEN, Peer, both, config, opened, three, two};
 use crate::time::Tick;
 
-/// A wait that no model sees the end of.
+/// A wait longer than any model.
 fn waits_long() -> HealthConfig {
     config(1, 1).with_open_timeout(Duration::from_nanos(1000 * OPEN))
 }
 
-/// News comes twice while somebody asks: one probe goes, by one half-open phase.
+/// News comes twice while a thread asks: one probe goes, in one half-open phase.
 #[test]
 fn d06_news_that_comes_twice_admits_one_probe() {
     two([4559, 82974], || {
@@ -35,8 +35,8 @@ fn d06_news_that_comes_twice_admits_one_probe() {
     });
 }
 
-/// News comes while the probe fails that the first news has caused: it is not lost, whichever comes
-/// first, and it is heeded when its time has come, not at once.
+/// News comes while the probe fails that the first news has caused: it is not lost, whichever comes first,
+/// and the circuit heeds it when its time has come, not at once.
 #[test]
 fn d06_news_beside_a_failing_probe_is_deferred_and_not_lost() {
     two([84, 183], || {
@@ -58,7 +58,7 @@ fn d06_news_beside_a_failing_probe_is_deferred_and_not_lost() {
     });
 }
 
-/// Two bring news, and one of them and a third ask: one probe goes.
+/// Two threads bring news, and one of them and a third ask: one probe goes.
 #[test]
 fn d06_of_three_one_is_admitted() {
     three([10450, 966], || {

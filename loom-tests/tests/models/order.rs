@@ -10,7 +10,7 @@ use crate::stage::{Hand, LEASE, OPEN, Peer, both, config, two, two_bounded};
 use crate::sync;
 use crate::time::Tick;
 
-/// What a thread does; an outcome is that of the permit it has held longest.
+/// An operation of a thread; an outcome is that of the permit it has held longest.
 #[derive(Clone, Copy)]
 enum Op {
     Acquire,
@@ -26,10 +26,10 @@ const FAIL: Op = Settle(Outcome::Failure);
 const DROP: Op = Settle(Outcome::Dropped);
 const RESET: Op = Op::Control(Control::Reset);
 
-/// A peer, and for each of two threads when it comes, what it holds, and what it does.
+/// A peer, and for each of two threads its time, its permits and its operations.
 struct Script {
     config: HealthConfig,
-    /// Failures, then probes that are out, the first thread's first.
+    /// The failures, then the probes that are out, the first thread's first.
     failed: usize,
     probes: usize,
     threads: [(u64, &'static [Op]); 2],
@@ -63,7 +63,7 @@ impl Actor {
                 let mut admission = self.hand.acquire();
                 if let Admission::Admitted(ticket) = &mut admission {
                     self.held.push_back(*ticket);
-                    // Noted where the clock was read for another reason, too.
+                    // The time is noted where the clock was read for another reason, too.
                     ticket.start = None;
                 }
                 format!("{admission:?}")
@@ -98,7 +98,7 @@ impl Script {
         (peer, actors)
     }
 
-    /// All orders of the threads' operations, each with its results and what it leaves behind.
+    /// Returns all orders of the threads' operations, each with its results and the state it leaves.
     fn orders(&self) -> Vec<(Vec<usize>, [Vec<String>; 2], String)> {
         let lengths = self.threads.map(|(_, ops)| ops.len());
         (0..1u32 << (lengths[0] + lengths[1]))
@@ -118,7 +118,7 @@ impl Script {
     }
 }
 
-/// All that anyone can see afterwards, but what is counted beside the value for display.
+/// Returns all that a caller can see afterwards, except counts for display outside the circuit.
 fn left_behind(peer: &Peer) -> String {
     let (circuit, told) = (peer.circuit(), peer.told());
     let mut health = circuit.health;
@@ -132,8 +132,7 @@ fn left_behind(peer: &Peer) -> String {
     )
 }
 
-/// Whether a history could have happened in this order: nothing comes after what began only when
-/// it had ended.
+/// Returns whether a history could have this order: no operation precedes one that ended before it began.
 fn could_be(order: &[usize], history: &[Vec<Done>; 2]) -> bool {
     let mut next = [0, 0];
     let in_order: Vec<&Done> = order
@@ -149,9 +148,8 @@ fn could_be(order: &[usize], history: &[Vec<Done>; 2]) -> bool {
         .all(|(i, done)| in_order[i + 1..].iter().all(|later| later.ended > done.began))
 }
 
-/// P15: whatever the threads see, and leave behind, is what some order of their operations gives;
-/// where loads see the latest value (the second pass), an order that agrees with what ended before
-/// what.
+/// P15: the results and the state that the threads leave are those of some order of their operations; where
+/// loads see the latest value (the second pass), of an order that agrees with the real times.
 fn linearizable(scripts: impl IntoIterator<Item = Script>) {
     for script in scripts {
         let orders = script.orders();
@@ -231,10 +229,10 @@ fn p15_controls_and_leases_are_linearizable() {
     ]);
 }
 
-/// P16: no operation waits for another. Nobody tries again unless somebody else has got on: there
-/// are no more compare-and-swaps lost than won. That a stalled thread holds nothing up follows
-/// from this and from what `sync` offers, which has no lock: each of these executions has a
-/// sibling in which the other thread stands still from any point to the end.
+/// P16: no operation waits for another. A thread tries again only if another thread has got on: no more
+/// compare-and-swaps are lost than won. That a stalled thread holds up no other follows from this and from
+/// `sync`, which offers no lock: each of these executions has a sibling in which the other thread stands
+/// still from any point to the end.
 #[test]
 fn p16_no_operation_waits_for_another() {
     two([14, 135], || {
@@ -251,8 +249,7 @@ fn p16_no_operation_waits_for_another() {
     });
 }
 
-/// P16: what changes nothing writes nothing: a success on a healthy peer, a refusal, a late
-/// outcome.
+/// P16: a call that changes nothing writes nothing: a success on a healthy peer, a refusal, a late outcome.
 #[test]
 fn p16_what_changes_nothing_installs_nothing() {
     two([3, 113], || {
@@ -274,8 +271,8 @@ fn p16_what_changes_nothing_installs_nothing() {
     });
 }
 
-/// P16: nor does what an override does not count: the end of a call while the circuit is switched
-/// off, a reported success where there is nothing to clear.
+/// P16: nor does a call that an override does not count: its end while the circuit is switched off, or a
+/// reported success where there is nothing to clear.
 #[test]
 fn p16_what_an_override_does_not_count_installs_nothing() {
     two([3, 45], || {

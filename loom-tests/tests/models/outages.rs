@@ -1,5 +1,5 @@
-//! The guard against an outage of our own (R30): never more open than it allows, and no place is
-//! lost, whatever happens at the same time.
+//! The outage limiter (R30): never more circuits are open than it allows, and it loses no grant, whatever
+//! happens at the same time.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -14,8 +14,8 @@ use crate::stage::{OPEN, both, config, opened, two_bounded, two_narrowly};
 use crate::sync::settings_change;
 use crate::time::{Clock, ManualClock};
 
-/// Peers 1 to `peers`, all of which have answered, of which so many percent may be open, and calls to
-/// all of them.
+/// Returns peers 1 to `peers`, all of which have answered and of which `percent` may be open, and calls to
+/// all.
 struct Town {
     registry: HealthRegistry<u8>,
     clock: ManualClock,
@@ -27,7 +27,7 @@ fn guarded(percent: u32) -> HealthConfig {
     guarded_at(1, percent)
 }
 
-/// The same, where so many failures open. In a small table, whose peers stand in one segment.
+/// Returns the same, where `failures` open, in a small table whose entries stand in one segment.
 fn guarded_at(failures: u32, percent: u32) -> HealthConfig {
     config(failures, 1)
         .with_outage_guard(true)
@@ -61,7 +61,7 @@ impl Town {
         open
     }
 
-    /// What holds in the end: a second later the places that there are can be taken, and no more.
+    /// Checks the end: a second later all free grants can be taken, and no more.
     fn finish(self, places: usize, peers: std::ops::RangeInclusive<u8>) {
         assert!(self.open() <= places, "{} open", self.open());
         self.clock.advance(Duration::from_secs(1));
@@ -101,7 +101,7 @@ fn r30_the_last_place_is_taken_once() {
     });
 }
 
-/// R30: the count is a second old: whoever counts anew overlooks no trip that is being made.
+/// R30: the count is a second old: a thread that counts anew overlooks no trip that is being made.
 #[test]
 fn r30_a_count_overlooks_no_trip() {
     two_narrowly([121806, 22177], || {
@@ -114,7 +114,7 @@ fn r30_a_count_overlooks_no_trip() {
     });
 }
 
-/// R30: two failures of one peer, one of which opens it: the other's place is free again.
+/// R30: two failures of one peer, one of which opens it: the other's grant is free again.
 #[test]
 fn r30_a_trip_that_is_not_made_gives_its_place_back() {
     two_bounded([1202, 24926], || {
@@ -128,7 +128,7 @@ fn r30_a_trip_that_is_not_made_gives_its_place_back() {
     });
 }
 
-/// R30: a peer is removed while it opens: its place is free again.
+/// R30: a peer is removed while it opens: its grant is free again.
 #[test]
 fn r30_a_removed_peer_gives_its_place_back() {
     two_bounded([509, 2589], || {
@@ -155,7 +155,7 @@ fn r30_a_circuit_that_closes_gives_its_place_back() {
     });
 }
 
-/// R30, R18: the guard is switched on while a peer opens, by the old configuration or by the new.
+/// R30, R18: the limiter is switched on while a peer opens, by the old configuration or by the new.
 #[test]
 fn r30_what_opened_before_the_guard_was_on_is_counted() {
     two_bounded([147, 90], || {
@@ -169,8 +169,8 @@ fn r30_what_opened_before_the_guard_was_on_is_counted() {
     });
 }
 
-/// R30: a success clears the streak while its last failure is about to open the circuit: the place that
-/// was taken for it is free again.
+/// R30: a success clears the streak while its last failure is about to open the circuit: that trip's grant
+/// is free again.
 #[test]
 fn r30_a_trip_before_which_the_streak_is_cleared_gives_its_place_back() {
     two_bounded([623, 4884], || {
@@ -186,8 +186,8 @@ fn r30_a_trip_before_which_the_streak_is_cleared_gives_its_place_back() {
     });
 }
 
-/// R30: a handle is dropped beside a count that would be too low without its peer: the use that ends
-/// with it is seen.
+/// R30: a handle is dropped beside a count that would be too low without its peer: the count sees the use
+/// that ends with the handle.
 #[test]
 fn r30_a_count_finds_the_use_that_ends_beside_it() {
     two_bounded([38, 107], || {
@@ -204,8 +204,8 @@ fn r30_a_count_finds_the_use_that_ends_beside_it() {
     });
 }
 
-/// R30: who answers, though its trip was held back, ends the outage: its success is no mere count,
-/// whatever is taken beside it, and with a window too.
+/// R30: a peer that answers, though its trip was held back, ends the outage: its success is no mere count,
+/// whatever grant another trip takes, and with a window too.
 #[test]
 fn r30_a_success_after_a_trip_that_was_held_back_ends_the_outage() {
     for window in [None, Some(Window::count(8))] {

@@ -1,5 +1,5 @@
-//! The table of peers, which bounds them (R26, R27): evictions, removals and lookups, racing with
-//! calls. The registry is the library's; its shards are those of `map`.
+//! The table of peers, which bounds them (R26, R27): evictions, removals and lookups, racing with calls. The
+//! registry is the library's; its shards are those of `map`.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -18,7 +18,7 @@ use crate::time::{Clock, ManualClock};
 
 type Events = std::sync::Arc<Mutex<Vec<(u8, u64, EventKind)>>>;
 
-/// A registry, its clock, and what it told.
+/// A registry, its clock, and its events.
 struct Town {
     registry: HealthRegistry<u8>,
     clock: ManualClock,
@@ -43,7 +43,8 @@ impl Town {
         Self { registry, clock: hand, told }
     }
 
-    /// With few places, but not so few that each use counts: see `EXACT_USES` in the builder.
+    /// Builds a registry for few peers, but not so few that each use counts: see `EXACT_USES` in the
+    /// builder.
     fn small(max_peers: usize) -> Self {
         let town = Self::new(config(3, 1).with_max_peers(300));
         settings_change(true);
@@ -56,15 +57,14 @@ impl Town {
         self.registry.snapshot(&peer).map(|snapshot| snapshot.streak)
     }
 
-    /// The generations that began with this.
+    /// Returns the generations that began with this event.
     fn told(&self, kind: EventKind) -> Vec<u64> {
         let told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         told.iter().filter(|event| event.2 == kind).map(|event| event.1).collect()
     }
 
-    /// What holds in the end of every model: one tracker for each place taken, each permit ended
-    /// in one way (R8), and a peer's events have generations of their own (R29), also across
-    /// eviction and removal.
+    /// Checks the end of every model: one tracker for each reserved capacity, one end for each permit (R8),
+    /// and generations of their own for a peer's events (R29), also across eviction and removal.
     fn finish(self, permits: u64) {
         let mut entries = 0;
         self.registry.for_each(|_, _| entries += 1);
@@ -98,8 +98,8 @@ fn acquire(registry: &HealthRegistry<u8>, peer: u8) -> OwnedPermit<u8> {
     registry.acquire(&peer).unwrap()
 }
 
-/// R26: the table is full of a peer whose last call ends in failure while a newcomer comes: the
-/// failure is not forgotten.
+/// R26: the table is full of a peer whose last call ends in failure while a newcomer comes: the failure is
+/// not forgotten.
 #[test]
 fn r26_an_eviction_loses_no_failure() {
     two([140, 1358], || {
@@ -114,8 +114,8 @@ fn r26_an_eviction_loses_no_failure() {
     });
 }
 
-/// R26: the table is full of a clean peer that is called while a newcomer comes: the newcomer has
-/// its place and the call goes untracked, or the other way round.
+/// R26: the table is full of a clean peer that is called while a newcomer comes: the newcomer gets its
+/// capacity and the call goes untracked, or the other way round.
 #[test]
 fn r26_an_eviction_takes_no_peer_that_is_called() {
     two([409, 1115], || {
@@ -147,7 +147,7 @@ fn r27_two_lookups_make_one_tracker() {
     });
 }
 
-/// R26: two newcomers, one place.
+/// R26: two newcomers ask for the capacity of one.
 #[test]
 fn r26_one_place_is_taken_once() {
     two([2137, 51069], || {
@@ -161,8 +161,8 @@ fn r26_one_place_is_taken_once() {
     });
 }
 
-/// R27: a peer is removed while a call to it fails, and is looked up again: the new tracker is
-/// clean, and the failure acts on the old one or not at all.
+/// R27: a peer is removed while a call to it fails, and is looked up again: the new tracker is clean, and
+/// the failure acts on the old one or not at all.
 #[test]
 fn r27_nothing_is_recorded_on_a_tracker_that_was_removed() {
     two_bounded([2208, 3638], || {
@@ -184,8 +184,8 @@ fn r27_nothing_is_recorded_on_a_tracker_that_was_removed() {
     });
 }
 
-/// R27: a peer that comes back while it is removed is not found on its old tracker, and its new
-/// one's generations begin where those of the old one ended.
+/// R27: no thread finds a peer that comes back while it is removed on its old tracker, and its new one's
+/// generations begin where those of the old one ended.
 #[test]
 fn r27_generations_go_on_after_a_removal() {
     two([82, 3630], || {
@@ -194,15 +194,15 @@ fn r27_generations_go_on_after_a_removal() {
         assert!(town.registry.reset(&1));
         let registry = town.registry.clone();
         let (_, permit) = both(move || registry.remove(&1), || acquire(&town.registry, 1));
-        // Opens the new tracker, or comes too late for the old one.
+        // The failure opens the new tracker, or comes too late for the old one.
         fail(permit);
         let again = town.registry.acquire(&1).map(fail).is_ok();
         town.finish(1 + u64::from(again));
     });
 }
 
-/// R27, R29: so they do for who has looked for the peer before it was known; and what he reports is
-/// taken if he found the tracker that there is now.
+/// R27, R29: so they do for a thread that has looked for the peer before it was known; and its report counts
+/// if it found the tracker that there is now.
 #[test]
 fn r27_generations_go_on_for_a_newcomer() {
     two_bounded([22550, 23465], || {
@@ -235,7 +235,7 @@ fn r26_generations_go_on_after_an_eviction() {
         let (two, one) = both(move || acquire(&registry, 2), || acquire(&town.registry, 1));
         two.success();
         one.success();
-        // Whoever has the place now: the first peer is known again, and opens.
+        // Whichever peer has the capacity now: the first is known again, and opens.
         let first = acquire(&town.registry, 1);
         for _ in 1..=3 {
             fail(acquire(&town.registry, 1));
@@ -245,7 +245,7 @@ fn r26_generations_go_on_after_an_eviction() {
     });
 }
 
-/// R27: a ban is not lost: what `force_open` has said stands, unless the peer is removed after it.
+/// R27: a ban is not lost: `force_open` lasts, unless the peer is removed after it.
 #[test]
 fn r27_a_ban_is_on_the_tracker_that_others_find() {
     two_bounded([2978, 2783], || {
@@ -278,7 +278,7 @@ fn r27_a_handle_finds_the_new_tracker() {
             },
         );
         match recorded {
-            // On the old tracker, before its end; or on the new one.
+            // The outcome acts on the old tracker, before its end, or on the new one.
             Recorded::Counted => assert!(matches!(town.streak(1), None | Some(1))),
             other => {
                 assert_eq!(other, Recorded::Late);
@@ -308,8 +308,8 @@ fn r26_a_sweep_loses_no_failure() {
     });
 }
 
-/// R26: a use that has begun before a sweep and ends after it hides no use since that sweep:
-/// idleness is never seen early.
+/// R26: a use that has begun before a sweep and ends after it hides no use since that sweep: no sweep sees
+/// idleness early.
 #[test]
 fn r26_a_use_since_a_sweep_is_not_undone_by_an_earlier_one() {
     two([57, 58], || {
@@ -343,7 +343,7 @@ fn r27_a_report_beside_a_removal_is_counted_once() {
         let report = || town.registry.report(&1, Outcome::Failure, Some(&failure()));
         let (removed, (reply, attempt)) = both(move || registry.remove(&1), report);
         assert!(removed);
-        // Before the removal, or of the peer that is met anew: never of one that is gone.
+        // The report acts before the removal, or on the peer that is known anew: never on one that is gone.
         assert!(matches!(reply, Reported::Recorded(Recorded::Counted)), "{reply:?}");
         assert_eq!(attempt, 1);
         assert_eq!(town.registry.totals().permits.reported_errors, 1);
@@ -362,7 +362,7 @@ fn p11_what_the_registry_shows_is_one_state() {
         let open = shown.status == Status::Open;
         assert_eq!((shown.generation, shown.streak), (u64::from(open), u32::from(open)));
         assert_eq!((shown.open_for.is_some(), shown.retry_attempt), (open, u32::from(open)));
-        // What is counted beside the circuit may come a moment later.
+        // Counts outside the circuit may come a moment later.
         let shown = town.registry.snapshot(&1).unwrap();
         assert!(shown.last_error.is_some());
         assert_eq!((shown.errors, shown.totals.opened), (1, 1));
@@ -370,8 +370,8 @@ fn p11_what_the_registry_shows_is_one_state() {
     });
 }
 
-/// R26, R27: a peer is removed while it becomes known: where it is gone nothing of the table holds it,
-/// and where it stays the map and the ring do.
+/// R26, R27: a peer is removed while it becomes known: if it is gone no part of the table holds it, and if
+/// it stays the map and the ring do.
 #[test]
 fn r27_nothing_holds_a_peer_that_was_removed_while_it_came() {
     two([301, 194], || {
@@ -386,7 +386,7 @@ fn r27_nothing_holds_a_peer_that_was_removed_while_it_came() {
     });
 }
 
-/// R26, R27: a peer is removed while it is evicted: its place is given once.
+/// R26, R27: a peer is removed while it is evicted: its capacity is free once.
 #[test]
 fn r26_a_peer_that_is_removed_while_it_is_evicted_gives_one_place() {
     two_bounded([1320, 884], || {
@@ -401,7 +401,7 @@ fn r26_a_peer_that_is_removed_while_it_is_evicted_gives_one_place() {
     });
 }
 
-/// R26 with three: one place, whoever comes.
+/// R26 with three threads: three newcomers ask for the capacity of one.
 #[test]
 fn r26_three_newcomers_take_one_place() {
     three([15318, 20355], || {
@@ -416,7 +416,7 @@ fn r26_three_newcomers_take_one_place() {
     });
 }
 
-/// R29: whoever begins to listen, and then looks, is told of a transition or finds it made.
+/// R29: a listener that is added, and then looks, hears of a transition or finds it made.
 #[test]
 fn r29_who_listens_and_then_looks_misses_nothing() {
     two([3020, 7829], || {

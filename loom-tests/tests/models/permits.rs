@@ -18,7 +18,7 @@ use crate::tracker::{Context, Tracker, View};
 
 const LATER: Duration = Duration::from_nanos(2 * OPEN);
 
-/// An entry outside of any table.
+/// Returns an entry outside of any table.
 struct Place {
     entry: Arc<PeerEntry<u8>>,
     clock: ManualClock,
@@ -57,7 +57,7 @@ impl Place {
         self.entry.tracker.circuit()
     }
 
-    /// R8: each permit has ended in one way; R29: each transition was told once.
+    /// Checks that each permit has ended in one way (R8), and that each transition was told once (R29).
     fn finish(self, permits: u64) {
         let circuit = self.circuit();
         is_told_rightly(&self.entry.tracker);
@@ -108,8 +108,8 @@ fn p03_a_quiet_success_leaves_a_streak_of_one_at_most() {
     });
 }
 
-/// P16: a success that has ended a streak says that the circuit is at rest, though somebody looks
-/// at it meanwhile: the calls after it need not read the circuit.
+/// P16: a success that has ended a streak says that the circuit is at rest, though another thread looks at
+/// it meanwhile: the calls after it need not read the circuit.
 #[test]
 fn p16_a_success_that_ends_a_streak_says_so() {
     two([6, 25], || {
@@ -160,7 +160,7 @@ fn p08_a_success_beside_a_trip_ends_in_one_way() {
     });
 }
 
-/// P9: a permit that is dropped, borrowed or owned, frees its slot for whoever asks next.
+/// P9: a permit that is dropped, borrowed or owned, frees its slot for the next caller.
 #[test]
 fn p09_dropping_a_permit_frees_its_slot() {
     two([8, 2268], || {
@@ -177,14 +177,14 @@ fn p09_dropping_a_permit_frees_its_slot() {
     });
 }
 
-/// P11 on the quiet path: whoever is admitted by the word alone finds that phase, or a later one:
-/// its failure is not taken for a late one.
+/// P11 on the quiet path: a call that is admitted by the word alone finds that phase, or a later one: its
+/// failure is not taken for a late one.
 #[test]
 fn p11_who_is_told_of_a_phase_finds_it() {
     two([3056, 2091], || {
         let place = Place::new(&config(1, 1));
         let entry = Arc::clone(&place.entry);
-        // This way round: loom runs the second first, and then looks at what the first can see.
+        // The order matters: loom runs the second thread first, and then looks at what the first can see.
         let ((ticket, recorded), ()) = both(
             move || {
                 let ticket = ticket(entry.acquire());
@@ -202,7 +202,7 @@ fn p11_who_is_told_of_a_phase_finds_it() {
     });
 }
 
-/// P3 on the quiet path: whoever has seen a streak ends it by a success, whatever the word says
+/// P3 on the quiet path: a thread that has seen a streak ends it by a success, whatever the word says
 /// meanwhile.
 #[test]
 fn p03_a_streak_that_was_seen_is_cleared() {
@@ -222,7 +222,7 @@ fn p03_a_streak_that_was_seen_is_cleared() {
     });
 }
 
-/// The word under two steps at once, from a circuit at rest and back to it: see `word`.
+/// The word takes two steps at once, from a circuit at rest and back to it: see `word`.
 #[test]
 fn p03_of_two_who_put_a_circuit_at_rest_none_is_wrong() {
     two_bounded([43, 4855], || {
@@ -240,7 +240,7 @@ fn p03_of_two_who_put_a_circuit_at_rest_none_is_wrong() {
     });
 }
 
-/// P13 on the quiet path: whoever has seen a configuration with a window feeds it.
+/// P13 on the quiet path: a thread that has seen a configuration with a window feeds it.
 #[test]
 fn p13_a_window_that_was_seen_is_fed() {
     two_bounded([613, 47], || {

@@ -5,7 +5,7 @@ use crate::event::EventKind;
 use crate::outcome::{Reason, Recorded, Refused, Status};
 use crate::stage::{Hand, OPEN, Peer, both, config, opened, three, two};
 
-/// How many of these were admitted; all others were told that probes are in flight.
+/// Returns how many of these were admitted; all others learned that probes are in flight.
 fn admitted(admissions: &[Admission]) -> usize {
     let in_flight = Admission::Refused(Refused::new(Reason::ProbesInFlight, None));
     admissions
@@ -33,13 +33,13 @@ fn two_callers(n: u32, wanted: usize, floors: [usize; 2]) {
     });
 }
 
-/// P4, where one may go: the race for the transition.
+/// P4, where one probe may go: the race for the transition.
 #[test]
 fn p04_never_more_than_n_probes() {
     two_callers(1, 1, [57, 140]);
 }
 
-/// P5, where both may go: nobody is refused for having lost a race.
+/// P5, where both may go: no thread is refused because it lost a race.
 #[test]
 fn p05_exactly_min_of_callers_and_n_are_admitted() {
     two_callers(2, 2, [57, 140]);
@@ -58,7 +58,7 @@ fn p05_of_three_callers_two_are_admitted() {
     });
 }
 
-/// P4, P5: good news ends the wait while another asks: one of the two goes, as after the wait.
+/// P4, P5: good news ends the wait while another thread asks: one of the two goes, as after the wait.
 #[test]
 fn p05_a_wait_that_is_ended_admits_no_more() {
     two([34, 155], || {
@@ -139,7 +139,7 @@ fn reopened_once(peer: &Peer) {
     assert!(matches!(circuit.phase, Phase::Open(open) if open.failed_half_opens == 1));
 }
 
-/// P6 with three.
+/// P6 with three threads.
 #[test]
 fn p06_of_three_failing_probes_one_reopens() {
     three([695, 1838], || {
@@ -227,7 +227,7 @@ fn p07_reported_successes_close_once() {
     });
 }
 
-/// P9: a dropped permit frees its slot, once; who comes after it has the slot.
+/// P9: a dropped permit frees its slot, once; the next caller has the slot.
 #[test]
 fn p09_a_dropped_permit_frees_its_slot_once() {
     two([12, 953], || {
@@ -281,8 +281,8 @@ fn p09_a_dropped_permit_frees_nothing_in_a_later_phase() {
     });
 }
 
-/// P14: a probe's success and the release of its slot are one step: a slot that a success leaves
-/// is not given to another probe.
+/// P14: a probe's success and the release of its slot are one step: no other probe gets a slot that a
+/// success leaves.
 #[test]
 fn p14_a_success_and_the_release_of_its_slot_are_one_step() {
     two([8, 134], || {
@@ -295,7 +295,7 @@ fn p14_a_success_and_the_release_of_its_slot_are_one_step() {
     });
 }
 
-/// P14: the last success closes; who comes meanwhile is refused, or finds the circuit closed.
+/// P14: the last success closes; a caller that comes meanwhile is refused, or finds the circuit closed.
 #[test]
 fn p14_after_the_last_success_there_are_no_probes() {
     three([413, 1204], || {

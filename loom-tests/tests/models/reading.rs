@@ -1,11 +1,11 @@
-//! What a reader sees while others change the circuit: P11.
+//! A reader's view while other threads change the circuit: P11.
 
 use crate::circuit::{Circuit, Phase};
 use crate::outcome::Status;
 use crate::stage::{OPEN, Peer, both, config, three, two};
 use crate::time::Tick;
 
-/// What holds of every single state of a circuit that opens at two and closes after two.
+/// Checks what holds of every single state of a circuit that opens at two and closes after two.
 fn is_one_state(circuit: &Circuit) {
     let streak = circuit.health.run.streak;
     match &circuit.phase {
@@ -47,7 +47,7 @@ fn p11_a_snapshot_is_one_state() {
     });
 }
 
-/// P11: what one thread has seen, another sees who has heard of it.
+/// P11: a thread that has heard of it sees what another thread has seen.
 #[test]
 fn p11_what_was_seen_is_not_unseen_by_others() {
     three([467, 812], || {
@@ -70,7 +70,7 @@ fn p11_what_was_seen_is_not_unseen_by_others() {
     });
 }
 
-/// R26: of two uses of a peer in trouble the later one counts, whoever notes it first.
+/// R26: of two uses of a peer in trouble the later one counts, whichever thread notes it first.
 #[test]
 fn r26_a_later_use_is_not_undone_by_an_earlier_one() {
     two([14, 462], || {

@@ -1,4 +1,4 @@
-//! The configuration is replaced while calls are made: P13 (R18).
+//! A thread replaces the configuration while calls are made: P13 (R18).
 
 use std::time::Duration;
 
@@ -8,8 +8,8 @@ use crate::stage::{OPEN, Peer, both, config, opened, two, two_bounded};
 use crate::sync::settings_change;
 use crate::time::Tick;
 
-/// P13: one step uses one configuration: a failure opens by the old one, for the old time, or is
-/// counted by the new one.
+/// P13: one step uses one configuration: a failure opens by the old one, for the old time, or the new one
+/// counts it.
 #[test]
 fn p13_one_step_uses_one_configuration() {
     two([23, 5], || {
@@ -19,8 +19,8 @@ fn p13_one_step_uses_one_configuration() {
     });
 }
 
-/// A failure opens a circuit for as long as its configuration says, or is counted by the one that
-/// comes meanwhile and lasts longer.
+/// A failure opens a circuit for as long as its configuration says, or the one that comes meanwhile counts
+/// it and lasts longer.
 fn opens_by_its_own_or_not_at_all(strict: HealthConfig, lenient: &HealthConfig) {
     let peer = Peer::new(strict);
     let a = peer.hand();
@@ -34,9 +34,9 @@ fn opens_by_its_own_or_not_at_all(strict: HealthConfig, lenient: &HealthConfig) 
     peer.finish();
 }
 
-/// P13: a lowered threshold is honoured by the next failure, also by one that was on its way: it
-/// has to be made on top of a failure that came after the change. Failures are counted in the word, or,
-/// with a window for streaks, each is a step.
+/// P13: a lowered threshold is honoured by the next failure, also by one that was on its way: its step
+/// follows a failure that came after the change. The word counts failures, or, with a window for streaks,
+/// each is a step.
 #[test]
 fn p13_a_lowered_threshold_is_honoured_by_the_next_failure() {
     for (window, floors) in [(0, [69, 812]), (1000, [4661, 5410])] {
@@ -102,8 +102,8 @@ fn p13_half_open_keeps_its_configuration() {
     });
 }
 
-/// P13: a failure that reaches a rate opens by the configuration that has the rate, for the time
-/// that it says; or the other has no rate and nothing opens.
+/// P13: a failure that reaches a rate opens by the configuration that has the rate, for the time that it
+/// says; or the other one has no rate and the circuit stays closed.
 #[test]
 fn p13_a_rate_opens_by_one_configuration() {
     two([39, 6], || {
@@ -118,8 +118,8 @@ fn p13_a_rate_opens_by_one_configuration() {
     });
 }
 
-/// P13, R18: a window of another shape begins anew, once: a call that comes after the change is in
-/// it, and nothing is in it twice.
+/// P13, R18: a window of another shape begins anew, once: it holds a call that comes after the change, and
+/// holds none twice.
 #[test]
 fn p13_a_window_of_another_shape_begins_once() {
     two([12, 4], || {

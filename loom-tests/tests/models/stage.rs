@@ -1,4 +1,4 @@
-//! What the models share: both passes over all executions, and one peer with hands that act on it.
+//! The stage that the models share: the passes over all executions, and one peer with the operations on it.
 
 use std::cell::Cell;
 use std::io::Write;
@@ -21,7 +21,7 @@ use crate::tracker::{Context, Tracker, View};
 /// Checks a model of two threads in all its executions; in a debug build, or where the environment
 /// has `MODELS_BOUNDED`, with at most two preemptions.
 ///
-/// `floors`: how many executions there are at least, with loads as they are and with loads as
+/// `floors` are the least numbers of executions, with loads as they are and with loads as
 /// read-modify-writes; a model that explores fewer proves less than it says.
 pub(crate) fn two(floors: [usize; 2], model: impl Fn() + Send + Sync + 'static) {
     bounded(2, None, 2, floors, model);
@@ -98,7 +98,7 @@ fn explore(
     );
     for (count, floor) in counts.into_iter().zip(floors) {
         if count < floor {
-            // To the mutants, which know by this line that the model has found nothing wrong.
+            // The mutants read this line: it tells them that the model has found nothing wrong.
             let _ = writeln!(std::io::stderr(), "{name} missed its floor");
             panic!("explored {count} executions; {floor} are known");
         }
@@ -107,8 +107,8 @@ fn explore(
 
 thread_local!(static SPAWNED_FIRST: Cell<bool> = const { Cell::new(false) });
 
-/// Runs both at the same time. Where loom begins makes a difference to which stale values it looks
-/// for: it begins with the second, and in a pass of its own with the first.
+/// Runs both at the same time. Loom looks for other stale values depending on where it begins: it begins
+/// with the second thread, and in a pass of its own with the first.
 pub(crate) fn both<A: 'static, B>(
     a: impl FnOnce() -> A + 'static,
     b: impl FnOnce() -> B,
@@ -121,11 +121,11 @@ pub(crate) fn both<A: 'static, B>(
     (a.join().unwrap(), b)
 }
 
-/// How long an Open phase lasts in the models, and a lease. In nanoseconds, as all times here.
+/// The length of an Open phase in the models, and of a lease, in nanoseconds, as all times here.
 pub(crate) const OPEN: u64 = 10;
 pub(crate) const LEASE: u64 = 100;
 
-/// A streak of so many failures opens, so many successes close.
+/// Returns rules by which `failures` in a row open, and `successes` close.
 pub(crate) fn config(failures: u32, successes: u32) -> HealthConfig {
     HealthConfig::default()
         .with_failure_threshold(failures)
@@ -137,15 +137,15 @@ pub(crate) fn config(failures: u32, successes: u32) -> HealthConfig {
         .with_probe_lease(Duration::from_nanos(LEASE))
 }
 
-/// One peer, and what was told of it.
+/// One peer, and its events.
 pub(crate) struct Peer {
     tracker: Arc<Tracker>,
     config: HealthConfig,
     told: std::sync::Arc<Mutex<Vec<(u64, EventKind)>>>,
 }
 
-/// A thread's hold on a peer. Each has a clock of its own, which begins at zero: threads bring
-/// times that are out of order.
+/// A thread's access to a peer. Each has a clock of its own, which begins at zero: threads bring times that
+/// are out of order.
 pub(crate) struct Hand {
     tracker: Arc<Tracker>,
     context: std::sync::Arc<Context>,
@@ -159,7 +159,7 @@ impl Peer {
         Self { tracker, config, told: Default::default() }
     }
 
-    /// A peer that was open, and whose wait is over for all who come at `OPEN` or later.
+    /// Returns a peer that was open, and whose wait is over for all threads that come at `OPEN` or later.
     pub(crate) fn open(config: HealthConfig) -> Self {
         let peer = Self::new(config);
         let hand = peer.hand();
@@ -169,7 +169,7 @@ impl Peer {
         peer
     }
 
-    /// A half-open peer, and the tickets of its first probes.
+    /// Returns a half-open peer, and the tickets of its first probes.
     pub(crate) fn in_half_open(config: HealthConfig, probes: usize) -> (Self, Vec<Ticket>) {
         let peer = Self::open(config);
         let hand = peer.hand_at(OPEN);
@@ -213,17 +213,17 @@ impl Peer {
         self.tracker.totals()
     }
 
-    /// The average of latencies, at the time zero.
+    /// Returns the average of latencies, at the time zero.
     pub(crate) fn latency(&self) -> Option<u64> {
         self.tracker.latency(Tick::default)
     }
 
-    /// Errors since the last reset.
+    /// Returns the errors since the last reset.
     pub(crate) fn errors(&self) -> u64 {
         self.tracker.errors(&self.circuit()).count
     }
 
-    /// The number of the last error, as it is shown.
+    /// Returns the number of the last error, as a snapshot shows it.
     pub(crate) fn last_error(&self) -> Option<u64> {
         self.tracker.errors(&self.circuit()).last.map(|last| last.number)
     }
@@ -234,13 +234,13 @@ impl Peer {
         told
     }
 
-    /// How often this was told.
+    /// Returns how often this event was told.
     pub(crate) fn count(&self, wanted: impl Fn(EventKind) -> bool) -> usize {
         self.told().iter().filter(|(_, turn)| wanted(*turn)).count()
     }
 
-    /// What holds in the end of every model: each transition was told once (R29), and P10, time
-    /// and successes lead to Closed, whatever is still out.
+    /// Checks the end of every model: each transition was told once (R29), and time and successes lead to
+    /// Closed, whatever is still out (P10).
     pub(crate) fn finish(&self) {
         is_told_rightly(&self.tracker);
         let told: Vec<u64> = self.told().iter().map(|(generation, _)| *generation).collect();
@@ -266,7 +266,7 @@ impl Peer {
 }
 
 impl Hand {
-    /// Another thread's hold, with the same clock and the same configuration.
+    /// Returns another thread's access, with the same clock and the same configuration.
     pub(crate) fn twin(&self) -> Self {
         Self {
             tracker: Arc::clone(&self.tracker),
@@ -313,7 +313,7 @@ impl Hand {
         self.settle(ticket, Outcome::Failure)
     }
 
-    /// A success whose latency is stated.
+    /// Records a success whose latency is stated.
     pub(crate) fn succeed_within(&self, ticket: Ticket, nanos: u64) -> Recorded {
         let (success, latency) = (Outcome::Success, Some(nanos));
         let (recorded, emitted) =
@@ -334,7 +334,7 @@ impl Hand {
         self.numbered(outcome).0
     }
 
-    /// A report, and the number of its error among those without a success between.
+    /// Reports an outcome, and returns the number of its error among those without a success between.
     pub(crate) fn numbered(&self, outcome: Outcome) -> (Reported<Recorded>, u32) {
         let failure = (outcome != Outcome::Success).then(failure);
         let (reply, number, emitted) =
@@ -371,7 +371,7 @@ impl Hand {
         self.tracker.refuses(&self.context)
     }
 
-    /// The number of the last error, as it is shown.
+    /// Returns the number of the last error, as a snapshot shows it.
     pub(crate) fn last_error(&self) -> Option<u64> {
         self.tracker.errors(&self.circuit()).last.map(|last| last.number)
     }
@@ -386,7 +386,7 @@ impl Hand {
     }
 }
 
-/// What the word says of a circuit at rest is so: see `word`.
+/// Checks that the word of a circuit at rest tells the truth: see `word`.
 pub(crate) fn is_told_rightly(tracker: &Tracker) {
     if let Some(generation) = tracker.rests() {
         let circuit = tracker.circuit();

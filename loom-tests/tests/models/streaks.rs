@@ -1,4 +1,4 @@
-//! Calls to a peer that is Closed: P1, P2, P3, and R8.
+//! Calls to a Closed peer: P1, P2, P3, and R8.
 
 use std::time::Duration;
 
@@ -47,7 +47,7 @@ fn p01_of_three_failures_one_opens_and_one_is_late() {
     });
 }
 
-/// P2: whatever opens when, every failure is counted, has opened, or is late, and in the totals.
+/// P2: whatever opens when, every failure is counted, has opened, or is late, and is in the totals.
 #[test]
 fn p02_no_failure_is_lost() {
     two_bounded([298, 975], || {
@@ -112,8 +112,8 @@ fn p03_a_success_clears_the_streak() {
     });
 }
 
-/// P3: who sees that a streak is over sees what came before the success that ended it: by a look at
-/// the circuit, and by a failure that finds it so.
+/// P3: a thread that sees that a streak is over sees what came before the success that ended it: by a look
+/// at the circuit, and by a failure that finds it so.
 #[test]
 fn p03_what_came_before_a_success_is_seen_with_it() {
     two([142, 2965], || {
@@ -174,7 +174,7 @@ fn p03_a_success_between_failures_is_seen() {
     });
 }
 
-/// P2, P3: what `is_circuit_open` notes (R14) loses no failure that comes at the same time.
+/// P2, P3: the announcement of `is_circuit_open` (R14) loses no failure that comes at the same time.
 #[test]
 fn p02_an_announcement_loses_no_failure() {
     two([170, 1499], || {
@@ -189,8 +189,7 @@ fn p02_an_announcement_loses_no_failure() {
     });
 }
 
-/// R8: of two latencies that are stated at once none vanishes: the average is what the one and then
-/// the other make of it.
+/// R8: of two stated latencies at once none vanishes: the average has the one and then the other.
 #[test]
 fn r08_of_two_latencies_none_vanishes() {
     two([14, 134], || {

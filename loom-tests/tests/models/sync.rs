@@ -1,16 +1,16 @@
-//! The stand-in for `src/sync.rs`: the same names, made of what loom can see.
+//! The stand-in for `src/sync.rs`: the same names, made of types that loom sees.
 //!
-//! `Swap` is an index, a loom atomic, into a list that only grows: what `arc-swap` documents, with
-//! its orderings and no more (a load acquires, a compare-and-swap acquires and, if it succeeds,
-//! releases). A mutex around an `Arc` would be too strong: models that must fail would pass. Each
-//! entry has a cell that its author writes and every reader reads, so a value that is reached
-//! without its publication is a data race, which loom reports.
+//! `Swap` is an index, a loom atomic, into a list that only grows, with the orderings that `arc-swap`
+//! documents and no more (a load acquires, a compare-and-swap acquires and, if it succeeds, releases). A
+//! mutex around an `Arc` would be too strong: models that must fail would pass. Each entry has a cell that
+//! its author writes and every reader reads, so a value that a thread reaches without its publication is a
+//! data race, which loom reports.
 //!
 //! Loom does not explore every order of loads against compare-and-swaps; so each model runs twice,
 //! the second time with every load made a read-modify-write (see `stage`).
 //!
-//! While a panic unwinds nothing here touches loom: a model that fails drops permits, and those
-//! would settle in a loom that has failed already and abort the process.
+//! While a panic unwinds nothing here touches loom: a model that fails drops permits, and those would settle
+//! in a loom that has failed already and abort the process.
 
 use std::cell::Cell as Flag;
 use std::fmt;
@@ -22,7 +22,7 @@ use loom::sync::atomic as model;
 
 pub(crate) use std::sync::atomic::Ordering;
 
-/// The same in every execution.
+/// The hasher is the same in every execution.
 pub(crate) type KeyHasher = std::hash::BuildHasherDefault<std::hash::DefaultHasher>;
 
 /// A fence that loom sees.
@@ -32,21 +32,21 @@ pub(crate) fn fence(order: Ordering) {
     }
 }
 
-/// Nothing is decided by what it reads: no step of a model.
+/// No thread decides by what it reads, so a model leaves it out.
 pub(crate) fn prefetch(_: &AtomicU64) {}
 
 thread_local! {
-    /// Whether a model runs: always on one system thread. Outside, all this is what `std` has.
+    /// Whether a model runs: always on one system thread. Outside of a model, `std`'s types do all this.
     static MODELLING: Flag<bool> = const { Flag::new(false) };
-    /// Whether loads are to be made as read-modify-writes.
+    /// Whether a load is a read-modify-write.
     static LOADS_ARE_RMW: Flag<bool> = const { Flag::new(false) };
-    /// Whether the reference counts of entries that are made now are to be seen by loom.
+    /// Whether loom sees the reference counts of new entries.
     static COUNTED: Flag<bool> = const { Flag::new(false) };
-    /// Whether cells that are made now are steps of the model.
+    /// Whether new cells are steps of the model.
     static CELLS_COUNT: Flag<bool> = const { Flag::new(false) };
-    /// Whether the configuration may be replaced.
+    /// Whether the model may replace the configuration.
     static SETTINGS_CHANGE: Flag<bool> = const { Flag::new(false) };
-    /// Compare-and-swaps in this execution, of a `Swap` and of words: won, lost.
+    /// The compare-and-swaps of this execution, of a `Swap` and of words: won, lost.
     static RACES: Flag<(usize, usize)> = const { Flag::new((0, 0)) };
 }
 
@@ -80,7 +80,7 @@ fn note_race(is_won: bool) {
     RACES.set(if is_won { (won + 1, lost) } else { (won, lost + 1) });
 }
 
-/// How many compare-and-swaps have been won and lost in this execution.
+/// Returns how many compare-and-swaps this execution has won and lost.
 pub(crate) fn races() -> (usize, usize) {
     RACES.get()
 }
@@ -90,14 +90,14 @@ pub(crate) fn count_references(yes: bool) {
     COUNTED.set(yes);
 }
 
-/// Lets the configuration be replaced from now on, or not any more. While nobody writes it, reads
-/// of it are in no order with anything: they stay loads in the second pass, which would otherwise
-/// explore all their orders.
+/// Sets whether the model may replace the configuration from now on. While no thread writes it, reads of it
+/// have no order with anything: they stay loads in the second pass, which would otherwise explore all their
+/// orders.
 pub(crate) fn settings_change(yes: bool) {
     SETTINGS_CHANGE.set(yes);
 }
 
-/// Whether this is the configuration, and stays as it is.
+/// Returns whether this is the configuration, and stays as it is.
 fn is_fixed<T>() -> bool {
     !SETTINGS_CHANGE.get() && std::any::type_name::<T>().ends_with("rules::Rules")
 }
@@ -214,11 +214,11 @@ macro_rules! atomic {
 
 pub(crate) type TimeWord = AtomicU64;
 
-/// Nothing is ordered by it: no step of a model.
+/// The word orders nothing, so it is no step of a model.
 pub(crate) type Total = std::sync::atomic::AtomicU64;
 
-/// Made at once, so that its atomics are known to all who come to it; shown from when it is first asked for.
-/// Who asks first makes no difference.
+/// The value is made at once, so that all threads know its atomics; it shows from when a thread first asks
+/// for it. It makes no difference which one does.
 #[derive(Debug, Default)]
 pub(crate) struct Once<T> {
     value: Box<T>,
@@ -240,7 +240,7 @@ impl<T: Default> Once<T> {
     }
 }
 
-/// A place that is swapped; a step of a model that says so ([`cells_count`]), of no other.
+/// A swapped cell; it is a step of a model that says so ([`cells_count`]), and of no other.
 pub(crate) struct Cell<T> {
     value: std::sync::Mutex<Option<Arc<T>>>,
     point: Option<model::AtomicUsize>,
@@ -265,7 +265,7 @@ impl<T> Cell<T> {
     }
 }
 
-/// Lets the cells that are made from now on be steps of the model.
+/// Makes new cells steps of the model from now on.
 pub(crate) fn cells_count(yes: bool) {
     CELLS_COUNT.set(yes);
 }
@@ -275,8 +275,8 @@ atomic!(AtomicU32, u32);
 atomic!(AtomicU64, u64);
 atomic!(AtomicUsize, usize);
 
-/// `std`'s `Arc`; for entries, where a model asks for it, with a reference count that loom sees, and
-/// with the orderings that `std` has.
+/// `std`'s `Arc`; for entries, where a model asks for it, with a reference count that loom sees, and with
+/// the orderings of `std`.
 pub(crate) struct Arc<T>(std::sync::Arc<Counted<T>>);
 
 struct Counted<T> {
@@ -321,7 +321,7 @@ impl<T> Arc<T> {
     }
 }
 
-/// `std`'s `Weak`, with the orderings that `std` has.
+/// `std`'s `Weak`, with the orderings of `std`.
 pub(crate) struct Weak<T>(std::sync::Weak<Counted<T>>);
 
 impl<T> Weak<T> {
@@ -449,7 +449,7 @@ impl<T: PartialEq> PartialEq for Arc<T> {
 
 pub(crate) struct Swap<T> {
     at: AtomicUsize,
-    /// Everything that was ever here. Never locked while loom may switch threads.
+    /// All values that were ever here. No thread holds this lock while loom may switch threads.
     arena: std::sync::Mutex<Vec<Entry<T>>>,
 }
 
@@ -491,7 +491,7 @@ impl<T> Swap<T> {
     pub(crate) fn replace(&self, next: Arc<T>) {
         assert!(!is_fixed::<T>(), "a model that replaces the configuration has to say so");
         let next = self.push(next);
-        // As arc-swap, which stores by an exchange.
+        // This does as arc-swap, which stores by an exchange.
         self.at.swap(next, Ordering::AcqRel);
     }
 

@@ -1,5 +1,5 @@
-//! Windows: P18. They are exempt from P15: a rate is judged on a window that is moving (R15), but
-//! nothing in it is lost or doubled, and a rate that is reached does not go unseen.
+//! Windows: P18. They are exempt from P15: a thread judges a rate on a window that is moving (R15), but a
+//! window loses and doubles nothing, and no reached rate goes unseen.
 
 use std::time::Duration;
 
@@ -26,8 +26,8 @@ fn is_sound(counts: WindowCounts, most: u64) {
     assert!(counts.failures <= counts.total && counts.slow <= counts.total, "{counts:?}");
 }
 
-/// P18: two threads fill a window by count beyond its size: what is in it at the end is as many
-/// calls as it holds, and when good calls have pushed them all out, nothing is left of them.
+/// P18: two threads fill a window by count beyond its size: at the end it has as many calls as it holds, and
+/// when good calls have pushed them all out, nothing is left of them.
 #[test]
 fn p18_a_ring_loses_and_doubles_nothing() {
     two([95, 38], || {
@@ -50,8 +50,8 @@ fn p18_a_ring_loses_and_doubles_nothing() {
     });
 }
 
-/// P18 on the smallest ring, where each call pushes out the one before: no sum borrows from its
-/// neighbour, whoever looks when.
+/// P18 on the smallest ring, where each call pushes out the one before: no sum borrows from its neighbour,
+/// whenever a thread looks.
 #[test]
 fn p18_the_sums_of_a_ring_never_go_below_zero() {
     three([1086, 192], || {
@@ -71,8 +71,7 @@ fn p18_the_sums_of_a_ring_never_go_below_zero() {
     });
 }
 
-/// P18 for a window by time: nothing that is added to a bucket is lost, and no reader sees more
-/// failures than calls.
+/// P18 for a window by time: no addition to a bucket is lost, and no reader sees more failures than calls.
 #[test]
 fn p18_a_bucket_loses_nothing() {
     three([21219, 1385], || {
@@ -109,7 +108,7 @@ fn p18_a_rate_does_not_go_unseen() {
     });
 }
 
-/// P18: of two that add at the same time at least one sees both, in either kind of window.
+/// P18: of two threads that add at the same time at least one sees both, in either kind of window.
 #[test]
 fn p18_of_two_that_add_one_sees_both() {
     let shapes = [Window::count(2), Window::time(Duration::from_nanos(20), 2)];
@@ -131,7 +130,7 @@ fn p18_of_two_that_add_one_sees_both() {
     }
 }
 
-/// P18: a window that turns loses nothing: calls in different buckets, each begun by whoever comes
+/// P18: a window that turns loses nothing: calls in different buckets, each begun by the thread that comes
 /// first, in either order.
 #[test]
 fn p18_a_window_that_turns_loses_nothing() {

@@ -1,7 +1,7 @@
-//! The word of a closed circuit, and the steps beside it: see `word`. P2, P3, P11, P15, P16, P18.
+//! The word of a closed circuit, and the steps that race with it: see `word`. P2, P3, P11, P15, P16, P18.
 //!
-//! A failure is counted in the word, unless the configuration has a window for streaks: then it is a
-//! step, and an error that is no failure is counted in the word beside it.
+//! The word counts a failure, unless the configuration has a window for streaks: then the failure is a step,
+//! and the word counts errors that are no failures beside it.
 
 use std::time::Duration;
 
@@ -23,8 +23,8 @@ fn run(streak: u32, attempts: u32) -> FailureRun {
     FailureRun { streak, attempts }
 }
 
-/// P11: who looks while a value is replaced shows that value, with the streak that was counted for it,
-/// or a later one; what the word says of a later one says nothing of the one before.
+/// P11: a thread that looks while another replaces a value shows that value, with the streak that was
+/// counted for it, or a later one; a word of a later value says nothing of the one before.
 #[test]
 fn p11_a_look_beside_a_step_shows_no_value_with_the_streak_of_another() {
     two([725, 390], || {
@@ -39,7 +39,7 @@ fn p11_a_look_beside_a_step_shows_no_value_with_the_streak_of_another() {
     });
 }
 
-/// P16: of two who replace a value, one after the other, the last has published its own, though the
+/// P16: of two threads that replace a value, one after the other, the last has published its own, though the
 /// first stands before that: the calls after both find the circuit at rest.
 #[test]
 fn p16_of_two_who_replace_a_value_one_publishes() {
@@ -52,8 +52,8 @@ fn p16_of_two_who_replace_a_value_one_publishes() {
     });
 }
 
-/// P16, with three, one of which only looks: it finds a circuit that somebody has put in place, with a
-/// streak of its own.
+/// P16, with three threads, one of which only looks: it finds a circuit that another has put in place, with
+/// that circuit's own streak.
 #[test]
 fn p16_of_two_who_replace_a_value_none_holds_up_a_third() {
     three([10982, 986], || {
@@ -69,8 +69,8 @@ fn p16_of_two_who_replace_a_value_none_holds_up_a_third() {
     });
 }
 
-/// P16, P2: a thread that stands between freezing the word and replacing the value holds nobody up: who
-/// finds the word frozen goes on from the run that is frozen, and nothing of that is lost.
+/// P16, P2: a thread that stands between freezing the word and replacing the value holds up no other: a
+/// thread that finds the word frozen goes on from the frozen run, and loses nothing of it.
 #[test]
 fn p16_who_stands_between_freeze_and_swap_holds_nobody_up() {
     two_bounded([1142, 1655], || {
@@ -86,7 +86,7 @@ fn p16_who_stands_between_freeze_and_swap_holds_nobody_up() {
     });
 }
 
-/// P2: what is counted in the word beside a step is in the step, or comes after it.
+/// P2: a call that the word counts beside a step is in the step, or comes after it.
 #[test]
 fn p02_what_is_counted_beside_a_step_is_in_it_or_after_it() {
     two([597, 3968], || {
@@ -100,8 +100,8 @@ fn p02_what_is_counted_beside_a_step_is_in_it_or_after_it() {
     });
 }
 
-/// P2: who replaces a value sees what came before each call that was counted for it: also where the run
-/// that is frozen is that which was read, and yet is made of other calls.
+/// P2: a thread that replaces a value sees what came before each call that was counted for it: also where
+/// the frozen run equals the one it read, and yet consists of other calls.
 #[test]
 fn p02_who_replaces_a_value_sees_what_came_before_its_calls() {
     two_bounded([10780, 653], || {
@@ -126,8 +126,8 @@ fn p02_who_replaces_a_value_sees_what_came_before_its_calls() {
     });
 }
 
-/// P3: a success beside a failure that is a step leaves a streak of one, or none, and as many errors;
-/// also where it finds the word frozen, and is a step itself.
+/// P3: a success beside a failure that is a step leaves a streak of one, or none, and as many errors; also
+/// where the success finds the word frozen, and is a step itself.
 #[test]
 fn p03_a_success_beside_a_step_clears_all_or_what_came_before() {
     two([1755, 3723], || {
@@ -143,8 +143,7 @@ fn p03_a_success_beside_a_step_clears_all_or_what_came_before() {
     });
 }
 
-/// P15, R23: an error that is no failure, beside one that is: both are counted, and each has a number
-/// of its own.
+/// P15, R23: an error that is no failure, beside one that is: both count, and each has a number of its own.
 #[test]
 fn p15_of_two_errors_each_has_a_number_of_its_own() {
     two([14, 135], || {
@@ -158,8 +157,8 @@ fn p15_of_two_errors_each_has_a_number_of_its_own() {
     });
 }
 
-/// P15, P3: a report beside the success of a permit: it comes before, and nothing is left of it, or
-/// after, and is the first of a new streak; its number says which.
+/// P15, P3: a report beside the success of a permit: it comes before, and nothing is left of it, or after,
+/// and is the first of a new streak; its number says which.
 #[test]
 fn p15_a_report_beside_a_success_comes_before_it_or_after_it() {
     two([14, 44], || {
@@ -209,8 +208,7 @@ fn p03_a_success_that_a_window_counts_clears_all_or_what_came_before() {
     });
 }
 
-/// R14: a failure of a call that began after the streak was over begins another, whatever is counted
-/// beside it.
+/// R14: a failure of a call that began after the streak was over begins another, whatever else is counted.
 #[test]
 fn r14_a_streak_that_is_over_begins_anew_beside_an_error() {
     two([1260, 29157], || {

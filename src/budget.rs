@@ -227,7 +227,7 @@ impl RetryBudget {
         self.max.saturating_sub(self.missing(now))
     }
 
-    /// Whether the budget is as a new one would be, so that the coordinator may forget it.
+    /// Returns whether the budget is as a new one would be, so that the coordinator may forget it.
     pub(crate) fn is_full(&self) -> bool {
         self.is_full_at(self.now())
     }

@@ -216,7 +216,7 @@ impl Circuit {
         Self { generation: self.generation.saturating_add(1), ..self.with_phase(phase) }
     }
 
-    /// Whether `is_circuit_open` returns true (R22).
+    /// Returns whether `is_circuit_open` returns true (R22).
     pub(crate) fn refuses(&self, now: Tick) -> bool {
         match &self.phase {
             Phase::Open(open) => !open.is_over(now),
@@ -225,7 +225,7 @@ impl Circuit {
         }
     }
 
-    /// Whether the circuit admits every call, and changes nothing by that.
+    /// Returns whether the circuit admits every call, and changes nothing by that.
     pub(crate) fn admits_all(&self) -> bool {
         matches!(self.phase, Phase::Closed(_) | Phase::MetricsOnly(_) | Phase::Disabled)
     }

@@ -220,8 +220,8 @@ fn found_by_us(found: &TransportError, error: &ConnectionError) -> Failure {
     }
 }
 
-/// Whether the endpoint went away under the connection. noq uses the same code where a peer has sent more
-/// pieces, with more gaps between them, than it keeps.
+/// Returns whether the endpoint went away under the connection. noq uses the same code where a peer has sent
+/// more pieces, with more gaps between them, than it keeps.
 fn is_endpoint_gone(found: &TransportError) -> bool {
     found.code == Code::INTERNAL_ERROR && !found.reason.starts_with("too many gaps")
 }

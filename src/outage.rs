@@ -59,9 +59,9 @@ pub(crate) trait PeerSource: Send + Sync {
     fn arrivals(&self) -> u64;
     /// Returns the number of peers.
     fn peers(&self) -> u64;
-    /// Whether one call counts all peers.
+    /// Returns whether one call counts all peers.
     fn is_small(&self) -> bool;
-    /// Counts some more peers, or begins a count with what `seen` returns. `None` if the registry is gone.
+    /// Counts some more peers, or begins with what `seen` returns. `None` if the registry is gone.
     fn count_on(&self, rules: &Rules, seen: &dyn Fn() -> u64) -> Option<Looked>;
 }
 
@@ -238,14 +238,14 @@ impl OutageLimiter {
         }
     }
 
-    /// Whether an outage goes on, as far as the limiter has told.
+    /// Returns whether an outage goes on, as far as the limiter told.
     #[inline]
     pub(crate) fn holds(&self) -> bool {
         // Relaxed: pairs with `begin` and `end`; no thread reads anything else by it.
         self.outage.load(Ordering::Relaxed) == GOES_ON
     }
 
-    /// Whether an outage goes on: a trip was held back, and the limit still does not allow all of them.
+    /// Returns whether an outage goes on: a trip was held back, and the limit still does not allow all.
     pub(crate) fn lasts(&self, rules: &Rules, now: impl FnOnce() -> Tick) -> bool {
         let (Some(limit), Some(source), true) = (rules.guard, &self.source, self.holds()) else {
             return false;
@@ -290,9 +290,8 @@ impl OutageLimiter {
     }
 }
 
-/// Whether the count is fresh: it is not after a second, nor when an eighth of the peers is new or gone, nor
-/// while so few are in use that there is no limit: more may be by now. So all counts together cost each
-/// newcomer a few looks, and each second one count.
+/// Returns whether the count is fresh: younger than a second, with fewer than an eighth of the peers new or
+/// gone, and enough in use for a limit. So counts cost each newcomer a few looks, and each second one count.
 fn is_fresh(at: Tick, count: Count, limit: Limit, source: &dyn PeerSource, now: Tick) -> bool {
     let many = (count.peers / 8).max(1);
     now.since(at) < AGAIN

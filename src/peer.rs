@@ -253,7 +253,7 @@ impl<K> PeerEntry<K> {
         self.tracker.record_use(self.shared.current_use());
     }
 
-    /// Whether a handle holds the entry.
+    /// Returns whether a handle holds the entry.
     pub(crate) fn has_handles(&self) -> bool {
         // Acquire: pairs with the Release in `HandleRef::drop`: a thread that finds no handle finds the use
         // that the handle noted.

@@ -64,7 +64,7 @@ impl Sliding {
         }
     }
 
-    /// Whether a window by count holds no failure; a window by time would need the time to know that.
+    /// Returns whether a window by count holds no failure; one by time cannot know that without the time.
     pub(crate) fn is_spotless(&self) -> bool {
         match self {
             // Relaxed: pairs with `Ring::add`; no thread reads anything else by this word.

@@ -108,7 +108,7 @@ impl Published {
         })
     }
 
-    /// Whether the word may ever count for this value, so that a thread that replaces it has to freeze it.
+    /// Returns whether the word may ever count for this value, which a thread then freezes to replace it.
     pub(crate) fn counts(self) -> bool {
         self.word().is_some()
     }

@@ -1,4 +1,4 @@
-//! What a budget says, call by call and as time goes by.
+//! The answers of a budget, call by call and as time goes by.
 
 use std::time::Duration;
 

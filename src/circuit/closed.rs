@@ -77,7 +77,7 @@ impl Report<'_> {
 }
 
 impl FailureRun {
-    /// Whether this streak opens a circuit (R14).
+    /// Returns whether this streak opens a circuit (R14).
     pub(crate) fn reaches(self, rules: &Rules) -> bool {
         rules.streak.is_some_and(|threshold| self.streak >= threshold)
     }

@@ -51,7 +51,7 @@ impl HalfOpen {
         self.passed.saturating_add(self.failed)
     }
 
-    /// Whether the lease of this probe is over: from `admitted_at + lease` on (R5).
+    /// Returns whether the lease of this probe is over: from `admitted_at + lease` on (R5).
     fn expired(&self, probe: &Probe, now: Tick) -> bool {
         self.rules.lease.is_some_and(|lease| now >= probe.admitted_at.plus(lease))
     }

@@ -17,7 +17,7 @@ impl Circuit {
         Some(Published { epoch, generation, window: window.is_some(), run })
     }
 
-    /// Whether the word may count calls while this value is in place.
+    /// Returns whether the word may count calls while this value is in place.
     pub(crate) fn counts(&self) -> bool {
         self.public().is_some_and(Published::counts)
     }
@@ -45,18 +45,18 @@ impl Circuit {
         }
     }
 
-    /// Whether the phase counts outcomes into a streak.
+    /// Returns whether the phase counts outcomes into a streak.
     pub(crate) fn tallies(&self) -> bool {
         matches!(self.phase, Phase::Closed(_) | Phase::MetricsOnly(_))
     }
 
-    /// Whether the tracker notes errors: not while the circuit is disabled (R17) or removed.
+    /// Returns whether the tracker notes errors: not while the circuit is disabled (R17) or removed.
     pub(crate) fn takes_notes(&self) -> bool {
         !matches!(self.phase, Phase::Disabled | Phase::Removed)
     }
 
-    /// Whether it is Closed and no window holds a failure, as far as the circuit knows that without the
-    /// time.
+    /// Returns whether it is Closed and no window holds a failure, as far as the circuit knows that without
+    /// the time.
     #[inline]
     pub(crate) fn is_spotless(&self) -> bool {
         match &self.phase {
@@ -66,13 +66,13 @@ impl Circuit {
         }
     }
 
-    /// Whether the circuit is Closed and keeps no window.
+    /// Returns whether the circuit is Closed and keeps no window.
     pub(crate) fn has_no_window(&self) -> bool {
         matches!(self.phase, Phase::Closed(None))
     }
 
-    /// Whether a success of this circuit needs no time: the circuit is healthy, no rule looks at a call's
-    /// latency, and no window goes by time (R1).
+    /// Returns whether a success of this circuit needs no time: the circuit is healthy, no rule looks at a
+    /// call's latency, and no window goes by time (R1).
     pub(crate) fn is_timeless(&self, rules: &Rules) -> bool {
         let by_time = matches!(rules.window, Some(Window::Time { .. }));
         self.is_spotless()
@@ -81,7 +81,7 @@ impl Circuit {
             && !by_time
     }
 
-    /// Whether the circuit holds nothing against the peer (R26).
+    /// Returns whether the circuit holds nothing against the peer (R26).
     pub(crate) fn is_clean(&self, now: Tick) -> bool {
         self.health.run.streak == 0
             && match &self.phase {
@@ -91,19 +91,19 @@ impl Circuit {
             }
     }
 
-    /// Whether a step that emits these events opens a Closed circuit.
+    /// Returns whether a step that emits these events opens a Closed circuit.
     pub(crate) fn trips_by(&self, emitted: &Emitted) -> bool {
         matches!(emitted.events[0], Some((_, EventKind::Opened { .. })))
             && matches!(self.phase, Phase::Closed(_))
     }
 
-    /// Whether the circuit opened and has not closed since; an override does not count (R30).
+    /// Returns whether the circuit opened and has not closed since; an override does not count (R30).
     pub(crate) fn is_tripped(&self) -> bool {
         matches!(self.phase, Phase::Open(_) | Phase::HalfOpen(_))
     }
 
-    /// Whether the circuit is Closed although a rule would have it open: the outage limiter held its trip
-    /// back (R30).
+    /// Returns whether the circuit is Closed although a rule would have it open: the outage limiter held its
+    /// trip back (R30).
     pub(crate) fn is_held_back(&self, rules: &Rules, now: Tick) -> bool {
         match &self.phase {
             Phase::Closed(window) => {
@@ -114,7 +114,7 @@ impl Circuit {
         }
     }
 
-    /// Whether `is_circuit_open` returns false whatever the time is (R22).
+    /// Returns whether `is_circuit_open` returns false whatever the time is (R22).
     #[inline]
     pub(crate) fn says_no_quietly(&self) -> bool {
         !matches!(self.phase, Phase::Open(_) | Phase::ForcedOpen(_) | Phase::Removed)
@@ -125,7 +125,7 @@ impl Circuit {
         matches!(self.phase, Phase::Removed)
     }
 
-    /// Whether the circuit is forced open for a time.
+    /// Returns whether the circuit is forced open for a time.
     pub(crate) fn is_banned_for_a_time(&self) -> bool {
         matches!(self.phase, Phase::ForcedOpen(Some(_)))
     }

@@ -65,7 +65,7 @@ impl Rank {
         (now >= since.plus(forget)).then_some(Self::Forgotten { since, last_use })
     }
 
-    /// Whether the peer has answered more than once, and was used since `began`.
+    /// Returns whether the peer has answered more than once, and was used since `began`.
     fn is_busy<K>(self, entry: &PeerEntry<K>, began: u64) -> bool {
         matches!(self, Self::Clean { last_use } if last_use >= began)
             && entry.tracker.successes() > 1
@@ -83,7 +83,7 @@ struct Evicted<'a, K> {
     place: Reservation<'a, K>,
 }
 
-/// Whether only the table holds the entry, as far as this thread can see.
+/// Returns whether only the table holds the entry, as far as this thread can see.
 fn is_free<K>(entry: &Arc<PeerEntry<K>>) -> bool {
     Arc::strong_count(entry) == HOLDERS
 }

@@ -85,8 +85,8 @@ impl<K: PeerKey> HealthRegistry<K> {
         Hooked { _stop: Unsubscribe(Box::new(move || hooks.0.remove(&hook))) }
     }
 
-    /// Returns the state of a peer. It asks for no admission, counts no refusal and is no use of the peer.
-    /// An unknown peer stands as a new one.
+    /// Returns the state of a peer. It asks for no admission, counts no refusal and notes no use of the
+    /// peer. An unknown peer stands as a new one.
     pub(crate) fn standing(&self, peer: &K) -> Standing {
         let Some(entry) = self.known(peer) else { return Standing::default() };
         let (context, circuit) = (&self.shared().context, entry.tracker.circuit());

@@ -45,8 +45,8 @@ impl Context {
         }
     }
 
-    /// Whether the configuration may look at a call of a healthy peer. Once one did, this stays true, which
-    /// costs each healthy call a look at the configuration and changes nothing.
+    /// Returns whether the configuration may look at a call of a healthy peer. Once one did, this stays
+    /// true, which costs each healthy call a look at the configuration and changes nothing.
     #[inline]
     pub(crate) fn looks_at_successes(&self) -> bool {
         // Relaxed: pairs with `configure`, as explained there.

@@ -38,7 +38,7 @@ pub(super) fn opened(
     Emitted::two(emitted.events[0], over)
 }
 
-/// Whether the outcome is a success, during an outage, of a peer whose trip was held back (R30).
+/// Returns whether the outcome is a success, during an outage, of a peer whose trip was held back (R30).
 pub(super) fn answers(
     context: &Context,
     circuit: &Circuit,

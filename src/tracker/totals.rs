@@ -73,7 +73,7 @@ fn tag(era: u32) -> u64 {
     u64::from(era) << 40
 }
 
-/// Whether an error is newer than another, by their numbers; the eras in them wrap.
+/// Returns whether an error is newer than another, by their numbers; the eras in them wrap.
 fn is_newer(one: u64, other: u64) -> bool {
     match one & !COUNT == other & !COUNT {
         true => one > other,

@@ -6,8 +6,8 @@
 //! its author writes and every reader reads, so a value that a thread reaches without its publication is a
 //! data race, which loom reports.
 //!
-//! Loom does not explore every order of loads against compare-and-swaps; so each model runs twice,
-//! the second time with every load made a read-modify-write (see `stage`).
+//! Loom does not explore every order of loads against compare-and-swaps; so each model also runs with every
+//! load made a read-modify-write (see `stage`).
 //!
 //! While a panic unwinds nothing here touches loom: a model that fails drops permits, and those would settle
 //! in a loom that has failed already and abort the process.

@@ -35,7 +35,7 @@ pub(crate) struct Count {
     /// The value of [`PeerSource::arrivals`], and the number of peers, in use or not.
     pub(crate) arrivals: u64,
     pub(crate) peers: u64,
-    pub(crate) record_use_now: u64,
+    pub(crate) used: u64,
     pub(crate) open: u64,
     pub(crate) held: u64,
     /// Whether a peer that is not open has had a success since the last count.
@@ -152,17 +152,17 @@ impl OutageLimiter {
         // Relaxed, twice: pairs with `give_back`; a read-modify-write sees the latest value, and with it all
         // grants before this one.
         let taken = self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |taken| {
-            (online || limit.allows(count.record_use_now, open(taken + 1))).then_some(taken + 1)
+            (online || limit.allows(count.used, open(taken + 1))).then_some(taken + 1)
         });
         let Ok(taken) = taken else {
-            // Relaxed, twice: pairs with `census`; no thread reads anything else by it.
+            // Relaxed, twice: pairs with `count`; no thread reads anything else by it.
             let (relaxed, since) = (Ordering::Relaxed, now.0.saturating_add(1));
             let _ = self.observed.compare_exchange(0, since, relaxed, relaxed);
             return Grant::None;
         };
         let others = count.held.saturating_sub(held.into());
         let wanted = open(taken + 1).saturating_add(others);
-        let calm = limit.allows(count.record_use_now, wanted);
+        let calm = limit.allows(count.used, wanted);
         if calm {
             // Relaxed: as above.
             self.observed.store(0, Ordering::Relaxed);
@@ -178,8 +178,8 @@ impl OutageLimiter {
     }
 
     /// Takes a grant back whose trip was not made.
-    pub(crate) fn give_back(&self, place: Grant) {
-        if matches!(place, Grant::Taken { .. }) {
+    pub(crate) fn give_back(&self, grant: Grant) {
+        if matches!(grant, Grant::Taken { .. }) {
             // Relaxed: pairs with `take`; the number alone matters.
             self.taken.fetch_sub(1, Ordering::Relaxed);
         }
@@ -194,20 +194,20 @@ impl OutageLimiter {
 
     /// Returns the inputs of a decision; `None` if the limiter is off.
     fn counted(&self, rules: &Rules, now: Tick) -> Option<Counted> {
-        let (limit, source) = (rules.guard?, self.source.as_deref()?);
-        let census = self.last.load();
-        match census.last {
+        let (limit, source) = (rules.outage_limit?, self.source.as_deref()?);
+        let last = self.last.load();
+        match last.last {
             Some(Looked { at, seen, count, .. }) if is_fresh(at, count, limit, source, now) => {
-                Some(Counted { limit, seen, count, anew: false, online: census.online })
+                Some(Counted { limit, seen, count, anew: false, online: last.online })
             }
-            _ => self.census(&census, limit, source, rules, now),
+            _ => self.count(&last, limit, source, rules, now),
         }
     }
 
     /// Counts anew, or goes on with a count. Several threads may do so at once.
-    fn census(
+    fn count(
         &self,
-        census: &Loaded<PeerCounts>,
+        last: &Loaded<PeerCounts>,
         limit: Limit,
         source: &dyn PeerSource,
         rules: &Rules,
@@ -219,20 +219,20 @@ impl OutageLimiter {
         if whole {
             // Relaxed: pairs with `take`.
             let observed = self.observed.load(Ordering::Relaxed).checked_sub(1).map(Tick);
-            let next = census.after(looked, observed);
+            let next = last.after(looked, observed);
             let online = next.online;
             // If another thread was faster, its count stays, and this one serves for this trip only.
-            let _ = self.last.compare_and_swap(census, Arc::new(next));
+            let _ = self.last.compare_and_swap(last, Arc::new(next));
             return Some(Counted { limit, seen, count, anew: true, online });
         }
         // The last whole count is better than a part, unless peers have fallen idle since.
-        match census.last.filter(|last| now.since(last.at) < rules.idle) {
+        match last.last.filter(|whole| now.since(whole.at) < rules.idle) {
             Some(Looked { seen, count, .. }) => {
-                Some(Counted { limit, seen, count, anew: false, online: census.online })
+                Some(Counted { limit, seen, count, anew: false, online: last.online })
             }
             None => {
-                let record_use_now = count.record_use_now.max(limit.least());
-                let count = Count { record_use_now, ..count };
+                let used = count.used.max(limit.least());
+                let count = Count { used, ..count };
                 Some(Counted { limit, seen, count, anew: false, online: false })
             }
         }
@@ -247,17 +247,18 @@ impl OutageLimiter {
 
     /// Returns whether an outage goes on: a trip was held back, and the limit still does not allow all.
     pub(crate) fn lasts(&self, rules: &Rules, now: impl FnOnce() -> Tick) -> bool {
-        let (Some(limit), Some(source), true) = (rules.guard, &self.source, self.holds()) else {
+        let (Some(limit), Some(source), true) = (rules.outage_limit, &self.source, self.holds())
+        else {
             return false;
         };
         // A new count is needed: the last one knows nothing of what was held back since.
-        let counted = self.census(&self.last.load(), limit, &**source, rules, now());
+        let counted = self.count(&self.last.load(), limit, &**source, rules, now());
         counted.is_some_and(|Counted { limit, seen, count, anew, online }| {
             // Relaxed: pairs with `take`; the number alone matters.
             let since = self.taken.load(Ordering::Relaxed).saturating_sub(seen);
             // One call counts a part of a large table: held-back trips count until the count is whole.
             let (since, held) = if anew { (0, count.held) } else { (since, count.held.max(1)) };
-            !online && !limit.allows(count.record_use_now, count.open.saturating_add(since + held))
+            !online && !limit.allows(count.used, count.open.saturating_add(since + held))
         })
     }
 
@@ -295,13 +296,13 @@ impl OutageLimiter {
 fn is_fresh(at: Tick, count: Count, limit: Limit, source: &dyn PeerSource, now: Tick) -> bool {
     let many = (count.peers / 8).max(1);
     now.since(at) < AGAIN
-        && count.record_use_now >= limit.least()
+        && count.used >= limit.least()
         && source.arrivals().saturating_sub(count.arrivals) < many
         && count.peers.saturating_sub(source.peers()) < many
 }
 
 impl fmt::Debug for OutageLimiter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Guard").field("last", &self.last).finish_non_exhaustive()
+        f.debug_struct("OutageLimiter").field("last", &self.last).finish_non_exhaustive()
     }
 }

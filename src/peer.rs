@@ -163,13 +163,13 @@ impl<K> PeerEntry<K> {
     #[cold]
     fn tell_all(&self, emitted: Emitted) {
         let context = &self.shared.context;
-        let Context { clock, guard, .. } = context;
+        let Context { clock, outage, .. } = context;
         let tell =
             |generation, kind| (self.shared.sink)(self, Announcement::Event(generation, kind));
         for (generation, kind) in emitted.events.into_iter().flatten() {
             let told = match kind {
-                EventKind::LocalOutage => guard.begin(|| clock.now()),
-                EventKind::LocalRecovered => guard.end(|| clock.now()),
+                EventKind::LocalOutage => outage.begin(|| clock.now()),
+                EventKind::LocalRecovered => outage.end(|| clock.now()),
                 _ => true,
             };
             if told {
@@ -179,10 +179,10 @@ impl<K> PeerEntry<K> {
             // ended an outage that had not begun.
             let over = match kind {
                 EventKind::Closed => true,
-                EventKind::LocalOutage => told && !guard.lasts(&context.rules(), || clock.now()),
+                EventKind::LocalOutage => told && !outage.lasts(&context.rules(), || clock.now()),
                 _ => false,
             };
-            if over && guard.end(|| clock.now()) {
+            if over && outage.end(|| clock.now()) {
                 tell(generation, EventKind::LocalRecovered);
             }
         }

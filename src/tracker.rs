@@ -32,7 +32,7 @@ mod totals;
 
 pub(crate) use context::Context;
 use latency::Latency;
-use outage::{opened, place};
+use outage::{grant, opened};
 use take::Call;
 pub(crate) use totals::Errors;
 use totals::Record;
@@ -142,20 +142,20 @@ impl Tracker {
             let rules = context.rules();
             let at = StepContext { rules: &rules, now, salt: self.salt, held: false };
             let mut made = step(seen, at);
-            let trips = rules.guard.is_some() && seen.trips_by(&made.emitted);
-            let place =
-                if trips { place(context, self.successes() > 0, seen, at) } else { Grant::Free };
-            if place == Grant::None {
+            let trips = rules.outage_limit.is_some() && seen.trips_by(&made.emitted);
+            let grant =
+                if trips { grant(context, self.successes() > 0, seen, at) } else { Grant::Free };
+            if grant == Grant::None {
                 made = step(seen, StepContext { held: true, ..at });
             }
             let Some(next) = made.next else { return (made.reply, made.emitted) };
             match self.replace(&found, seen.health.run, next) {
                 Ok(()) => {
                     self.count_openings(&made.emitted);
-                    return (made.reply, opened(context, at, place, made.emitted));
+                    return (made.reply, opened(context, at, grant, made.emitted));
                 }
                 Err(other) => {
-                    context.guard.give_back(place);
+                    context.outage.give_back(grant);
                     loaded = other;
                 }
             }

@@ -132,8 +132,8 @@ impl Ring {
         // all.
         let mut sums = self.sums.fetch_add(mine, Ordering::Relaxed).wrapping_add(mine);
         // Relaxed: pairs with nothing; it only hands out slots.
-        let place = self.next.fetch_add(1, Ordering::Relaxed) % self.slots.len() as u64;
-        let slot = &self.slots[usize::try_from(place).unwrap_or_default()];
+        let index = self.next.fetch_add(1, Ordering::Relaxed) % self.slots.len() as u64;
+        let slot = &self.slots[usize::try_from(index).unwrap_or_default()];
         // AcqRel: pairs with the swap that put the old value here, so that its addition came before this
         // subtraction. No model sees this one, since loom takes read-modify-writes of a word in the order in
         // which it runs them; the proof is that what happens before comes first in the word's modification
@@ -192,22 +192,22 @@ impl Series {
     fn with_bucket_of(&self, now: Tick) -> Option<Self> {
         let number = self.number(now);
         let first = self.first(number.max(self.newest()));
-        let place = match self.list.binary_search_by_key(&number, |(n, _)| *n) {
-            Err(place) if number >= first => place,
+        let index = match self.list.binary_search_by_key(&number, |(n, _)| *n) {
+            Err(index) if number >= first => index,
             _ => return None,
         };
         let zero = || AtomicU64::new(0);
         let bucket = Arc::new(Bucket { total: zero(), failures: zero(), slow: zero() });
         let mut list = self.list.clone();
-        list.insert(place, (number, bucket));
+        list.insert(index, (number, bucket));
         list.retain(|(n, _)| *n >= first);
         Some(Self { list, ..*self })
     }
 
     fn add(&self, sample: Sample, now: Tick) -> WindowCounts {
         let number = self.number(now);
-        if let Ok(place) = self.list.binary_search_by_key(&number, |(n, _)| *n) {
-            let bucket = &self.list[place].1;
+        if let Ok(index) = self.list.binary_search_by_key(&number, |(n, _)| *n) {
+            let bucket = &self.list[index].1;
             // Relaxed: pairs with the reads below, for which what follows releases it. The total goes first,
             // so that no thread sees more failures than calls.
             bucket.total.fetch_add(1, Ordering::Relaxed);

@@ -68,8 +68,8 @@ impl HalfOpen {
     /// Returns the phase after a probe took this slot, and the probe's number.
     fn with_probe(&self, slot: ProbeSlot, now: Tick) -> (Self, u32) {
         let mut next = self.clone();
-        if let ProbeSlot::Lapsed(place) = slot {
-            next.out.remove(place);
+        if let ProbeSlot::Lapsed(index) = slot {
+            next.out.remove(index);
             next.lapsed = true;
         }
         next.out.push(Probe { id: self.issued, admitted_at: now });
@@ -79,12 +79,12 @@ impl HalfOpen {
 
     /// Returns the phase after a probe freed its slot; `None` if its lease is over.
     fn without_probe(&self, ticket: Ticket, now: Tick) -> Option<Self> {
-        let place = self
+        let index = self
             .out
             .iter()
             .position(|probe| Some(probe.id) == ticket.probe && !self.expired(probe, now))?;
         let mut next = self.clone();
-        next.out.remove(place);
+        next.out.remove(index);
         Some(next)
     }
 

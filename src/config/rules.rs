@@ -88,7 +88,7 @@ impl HealthConfig {
             max_peers: self.max_peers,
             idle: nanos(self.idle_timeout),
             forget: nanos(self.forget_after),
-            guard: self
+            outage_limit: self
                 .outage_guard
                 .then_some(Limit { percent: self.max_open_percent, min_peers: self.min_peers }),
         }
@@ -166,7 +166,7 @@ pub(crate) struct Rules {
     pub(crate) idle: u64,
     pub(crate) forget: u64,
     /// `None`: the guard is off.
-    pub(crate) guard: Option<Limit>,
+    pub(crate) outage_limit: Option<Limit>,
 }
 
 /// How many of the peers in use may be open (R30).
@@ -183,9 +183,9 @@ impl Limit {
     }
 
     /// Whether so many of the peers in use may be open: up to the percentage, or any number of few.
-    pub(crate) fn allows(self, record_use_now: u64, open: u64) -> bool {
-        record_use_now < self.min_peers.into()
-            || open.saturating_mul(100) <= record_use_now.saturating_mul(self.percent.into())
+    pub(crate) fn allows(self, used: u64, open: u64) -> bool {
+        used < self.min_peers.into()
+            || open.saturating_mul(100) <= used.saturating_mul(self.percent.into())
     }
 }
 

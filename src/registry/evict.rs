@@ -80,7 +80,7 @@ type Candidate<K> = (Rank, Arc<PeerEntry<K>>);
 struct Evicted<'a, K> {
     entry: Arc<PeerEntry<K>>,
     generation: u64,
-    place: Reservation<'a, K>,
+    reserved: Reservation<'a, K>,
 }
 
 /// Returns whether only the table holds the entry, as far as this thread can see.
@@ -96,13 +96,13 @@ pub(super) struct Uses {
 }
 
 impl Uses {
-    /// Returns the number before which a peer is idle. Notes `place`, the order's number of now, unless the
-    /// last note, or `from`, is younger than `again`: the caller reads `now` after it takes `place`, so an
+    /// Returns the number before which a peer is idle. Notes `reserved`, the order's number of now, unless the
+    /// last note, or `from`, is younger than `again`: the caller reads `now` after it takes `reserved`, so an
     /// earlier use has a lower number, and no peer is taken for idle early.
     fn note(
         &mut self,
         now: Tick,
-        place: u64,
+        use_now: u64,
         idle: u64,
         again: u64,
         from: Option<Tick>,
@@ -119,7 +119,7 @@ impl Uses {
         if self.past.iter().nth_back(1).is_some_and(|(t, _)| now.since(*t) < idle / 32) {
             self.past.pop_back();
         }
-        self.past.push_back((now, place));
+        self.past.push_back((now, use_now));
         idle_before
     }
 }
@@ -195,19 +195,19 @@ impl<K: PeerKey> Table<K> {
     }
 
     /// Returns the number in the order of uses before which a peer is idle, for a count.
-    pub(super) fn idle_before(&self, place: u64, rules: &Rules, now: Tick) -> Option<u64> {
-        self.uses.lock().note(now, place, rules.idle, rules.idle / 16, None)
+    pub(super) fn idle_before(&self, use_now: u64, rules: &Rules, now: Tick) -> Option<u64> {
+        self.uses.lock().note(now, use_now, rules.idle, rules.idle / 16, None)
     }
 
     /// Looks at a few entries for idle peers and forgets those. Notes where the order of uses stands at
     /// `now`.
-    pub(super) fn forget_a_few(&self, shared: &RegistryShared<K>, place: u64, now: Tick) {
+    pub(super) fn forget_a_few(&self, shared: &RegistryShared<K>, use_now: u64, now: Tick) {
         let (idle, forget) = {
             let rules = shared.context.rules();
             (rules.idle, rules.forget)
         };
         let Some(mut uses) = self.uses.try_lock() else { return };
-        let idle_before = uses.note(now, place, idle, idle / 2 + 1, Some(Tick::default()));
+        let idle_before = uses.note(now, use_now, idle, idle / 2 + 1, Some(Tick::default()));
         drop(uses);
         let Some(idle_before) = idle_before else { return };
         for _ in 0..FOR_IDLE / IDLE_AT_ONCE {
@@ -226,19 +226,19 @@ impl<K: PeerKey> Table<K> {
     /// while the table holds too many. Returns how many went.
     pub(crate) fn sweep(&self, shared: &RegistryShared<K>) -> usize {
         let before = shared.context.clock.now();
-        let place = shared.next_use();
+        let use_now = shared.next_use();
         let now = before.max(shared.context.clock.now());
         let (idle, forget, max) = {
             let rules = shared.context.rules();
             (rules.idle, rules.forget, rules.max_peers)
         };
-        let idle_before = self.uses.lock().note(now, place, idle, 0, None);
+        let idle_before = self.uses.lock().note(now, use_now, idle, 0, None);
         let (mut hand, mut over, mut swept) = (Hand::default(), idle_before.is_none(), 0);
         while !over {
             let looks = self.looks.lock();
             let mut idle = Vec::new();
-            (_, over) = self.ring.step(&mut hand, IDLE_AT_ONCE, |place| {
-                idle.extend(idle_one(&place.entry, idle_before.unwrap_or_default(), now, forget));
+            (_, over) = self.ring.step(&mut hand, IDLE_AT_ONCE, |slot| {
+                idle.extend(idle_one(&slot.entry, idle_before.unwrap_or_default(), now, forget));
             });
             let gone = self.evict(shared, &idle, IDLE_AT_ONCE, now, forget);
             drop(looks);
@@ -291,11 +291,11 @@ impl<K: PeerKey> Table<K> {
             }
             goes
         });
-        let place = gone.map(|_| Reservation(self))?;
+        let reserved = gone.map(|_| Reservation(self))?;
         self.ring.remove(entry);
         // Relaxed: pairs with nothing; a total.
         shared.ledger.evicted.fetch_add(1, Ordering::Relaxed);
-        Some(Evicted { entry: Arc::clone(entry), generation: last, place })
+        Some(Evicted { entry: Arc::clone(entry), generation: last, reserved })
     }
 }
 
@@ -306,7 +306,7 @@ fn tell<'a, K>(
 ) -> Option<Reservation<'a, K>> {
     let mut kept = None;
     let told = gone.into_iter().map(|gone| {
-        kept = Some(gone.place);
+        kept = Some(gone.reserved);
         (gone.entry, gone.generation)
     });
     for (entry, generation) in told.collect::<Vec<_>>() {

@@ -26,7 +26,7 @@ struct Named<K> {
 /// The names that are in use.
 pub(crate) struct Names<K> {
     hasher: KeyHasher,
-    record_use_now: Mutex<Used<K>>,
+    used: Mutex<Used<K>>,
 }
 
 struct Used<K> {
@@ -42,8 +42,8 @@ const FEW: usize = 64;
 
 impl<K> Default for Names<K> {
     fn default() -> Self {
-        let record_use_now = Used { names: BTreeMap::new(), made: 0, most: FEW };
-        Self { hasher: KeyHasher::default(), record_use_now: Mutex::new(record_use_now) }
+        let used = Used { names: BTreeMap::new(), made: 0, most: FEW };
+        Self { hasher: KeyHasher::default(), used: Mutex::new(used) }
     }
 }
 
@@ -78,11 +78,11 @@ impl<K: PeerKey> Names<K> {
 
     /// Looks among the names made from number `from` on; returns the number of the next name as the error.
     fn find(&self, peer: &K, hash: u64, from: u64) -> Result<Name<K>, u64> {
-        let record_use_now = self.record_use_now.lock().unwrap_or_else(PoisonError::into_inner);
-        let made = record_use_now.made;
-        let range = record_use_now.names.range((hash, from)..=(hash, u64::MAX));
+        let used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        let made = used.made;
+        let range = used.names.range((hash, from)..=(hash, u64::MAX));
         let alike: Vec<Name<K>> = range.filter_map(|(_, name)| name.upgrade().map(Name)).collect();
-        drop(record_use_now);
+        drop(used);
         // The names are compared and dropped while no lock is held.
         alike.into_iter().find(|name| same(&**name, peer)).ok_or(made)
     }
@@ -90,17 +90,17 @@ impl<K: PeerKey> Names<K> {
     /// Adds a name, unless another with its hash was made from number `from` on.
     fn add(&self, fresh: &Name<K>, from: u64) -> Result<(), ()> {
         let hash = fresh.0.hash;
-        let mut record_use_now = self.record_use_now.lock().unwrap_or_else(PoisonError::into_inner);
-        if record_use_now.names.range((hash, from)..=(hash, u64::MAX)).next().is_some() {
+        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        if used.names.range((hash, from)..=(hash, u64::MAX)).next().is_some() {
             return Err(());
         }
-        if record_use_now.names.len() >= record_use_now.most {
-            record_use_now.names.retain(|_, name| name.strong_count() > 0);
-            record_use_now.most = (2 * record_use_now.names.len()).max(FEW);
+        if used.names.len() >= used.most {
+            used.names.retain(|_, name| name.strong_count() > 0);
+            used.most = (2 * used.names.len()).max(FEW);
         }
-        let made = record_use_now.made;
-        record_use_now.made += 1;
-        record_use_now.names.insert((hash, made), Arc::downgrade(&fresh.0));
+        let made = used.made;
+        used.made += 1;
+        used.names.insert((hash, made), Arc::downgrade(&fresh.0));
         Ok(())
     }
 }
@@ -171,7 +171,7 @@ mod tests {
         let names = Names::default();
         let kept: Vec<_> = (0..100).map(|n| names.name(&n)).collect();
         (100..10_000).for_each(|n| drop(names.name(&n)));
-        assert!(names.record_use_now.lock().unwrap().names.len() <= 2 * kept.len());
+        assert!(names.used.lock().unwrap().names.len() <= 2 * kept.len());
         assert!(kept.iter().all(|name| names.known(name).as_ref() == Some(name)));
         assert_eq!(names.known(&5000), None);
     }

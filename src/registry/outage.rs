@@ -36,7 +36,7 @@ impl<K: PeerKey> PeerSource for Peers<K> {
         if self.is_small() {
             let mut round = Round::begin(table, shared, rules, seen());
             // Peers may come while this thread counts the others.
-            round.step(&table.ring, 2 * SMALL, rules, Marks::HookNotice);
+            round.step(&table.ring, 2 * SMALL, rules, Marks::Told);
             return Some(round.looked);
         }
         let Some(mut rounds) = table.rounds.try_lock() else {
@@ -79,7 +79,7 @@ struct Round {
 enum Marks {
     None,
     /// The count notes the successes.
-    HookNotice,
+    Told,
     /// The count notes the successes and its number, so that an entry which moves counts once.
     Numbered(u32),
 }
@@ -102,14 +102,14 @@ impl Round {
 
     fn step<K>(&mut self, ring: &EntryRing<K>, entries: usize, rules: &Rules, marks: Marks) {
         let Self { hand, idle_before, looked } = self;
-        let (_, over) = ring.step(hand, entries, |place| {
+        let (_, over) = ring.step(hand, entries, |slot| {
             if let Marks::Numbered(number) = marks {
-                if place.counted_in == number {
+                if slot.counted_in == number {
                     return;
                 }
-                place.counted_in = number;
+                slot.counted_in = number;
             }
-            looked.count.add(place, *idle_before, rules, looked.at, marks != Marks::None);
+            looked.count.add(slot, *idle_before, rules, looked.at, marks != Marks::None);
         });
         looked.whole = over;
     }
@@ -120,30 +120,30 @@ impl Count {
     /// count that was at least `idle_timeout` ago.
     fn add<K>(
         &mut self,
-        place: &mut RingSlot<K>,
+        slot: &mut RingSlot<K>,
         idle_before: Option<u64>,
         rules: &Rules,
         now: Tick,
         record_use: bool,
     ) {
         self.peers += 1;
-        let entry = &place.entry;
+        let entry = &slot.entry;
         let successes = entry.tracker.successes();
         if record_use {
             #[allow(clippy::cast_possible_truncation, reason = "whether it changed is all")]
             let successes = successes as u32;
             // This includes peers out of use: a success while they were is no news later.
-            let changed = successes != std::mem::replace(&mut place.successes, successes);
+            let changed = successes != std::mem::replace(&mut slot.successes, successes);
             self.answered |= changed && !entry.tracker.circuit().is_tripped();
         }
         // Handles are read before the use: see `PeerEntry::has_handles`.
-        let record_use_now =
+        let used =
             entry.has_handles() || idle_before.is_none_or(|idle| entry.tracker.last_use() >= idle);
-        if successes == 0 || !record_use_now {
+        if successes == 0 || !used {
             return;
         }
         let circuit = entry.tracker.circuit();
-        self.record_use_now += 1;
+        self.used += 1;
         self.open += u64::from(circuit.is_tripped());
         self.held += u64::from(circuit.is_held_back(rules, now));
     }
@@ -191,6 +191,6 @@ impl<K: PeerKey> HealthRegistry<K> {
     /// ```
     pub fn local_outage(&self) -> bool {
         let context = &self.inner.shared.context;
-        context.guard.lasts(&context.rules(), || context.clock.now())
+        context.outage.lasts(&context.rules(), || context.clock.now())
     }
 }

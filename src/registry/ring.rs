@@ -62,33 +62,33 @@ impl<K> EntryRing<K> {
 
     /// Adds an entry that is in the map, unless another thread removed it from there meanwhile.
     pub(super) fn add(&self, entry: &Arc<PeerEntry<K>>) {
-        let mut places = self.segment(entry).lock();
+        let mut slots = self.segment(entry).lock();
         // A thread that removes an entry ends its tracker first, and then looks here: under this lock this
         // thread finds the end, or that one finds the slot.
         if entry.tracker.circuit().is_removed() {
             return;
         }
         // Relaxed: pairs with `remove`, under the same lock.
-        entry.place.store(index(places.len()), Ordering::Relaxed);
-        places.push(RingSlot { entry: Arc::clone(entry), counted_in: 0, successes: 0 });
+        entry.place.store(index(slots.len()), Ordering::Relaxed);
+        slots.push(RingSlot { entry: Arc::clone(entry), counted_in: 0, successes: 0 });
     }
 
     /// Takes out an entry that is no longer in the map.
     pub(super) fn remove(&self, entry: &PeerEntry<K>) {
-        let mut places = self.segment(entry).lock();
+        let mut slots = self.segment(entry).lock();
         // Relaxed, twice: pairs with `add`, under the same lock.
         let place = entry.place.load(Ordering::Relaxed);
         let at = usize::try_from(place).unwrap_or(usize::MAX);
-        if at >= places.len() {
+        if at >= slots.len() {
             return;
         }
         entry.place.store(NOWHERE, Ordering::Relaxed); // Relaxed: as above
-        let gone = places.swap_remove(at);
-        if let Some(moved) = places.get(at) {
+        let gone = slots.swap_remove(at);
+        if let Some(moved) = slots.get(at) {
             // Relaxed: as above.
             moved.entry.place.store(place, Ordering::Relaxed);
         }
-        drop(places);
+        drop(slots);
         // If this is the last reference, the key goes with it: under no lock (R25).
         drop(gone);
     }
@@ -103,11 +103,11 @@ impl<K> EntryRing<K> {
     ) -> (usize, bool) {
         let mut seen = 0;
         while let Some(segment) = self.segments.get(hand.segment) {
-            let mut places = segment.lock();
-            let top = hand.below.min(places.len());
+            let mut slots = segment.lock();
+            let top = hand.below.min(slots.len());
             let bottom = top.saturating_sub(count - seen);
-            ahead(places[bottom..top].iter().rev().map(|place| &*place.entry));
-            places[bottom..top].iter_mut().rev().for_each(&mut see);
+            ahead(slots[bottom..top].iter().rev().map(|slot| &*slot.entry));
+            slots[bottom..top].iter_mut().rev().for_each(&mut see);
             #[cfg(all(test, feature = "tracing"))]
             super::evict::tests::note_looks(top - bottom);
             seen += top - bottom;
@@ -136,9 +136,9 @@ impl<K> EntryRing<K> {
         if all <= count {
             *hand = Hand::default();
         }
-        let (seen, round) = self.step(hand, count, |place| see(&place.entry));
+        let (seen, round) = self.step(hand, count, |slot| see(&slot.entry));
         if round && seen < count && all > count {
-            self.step(hand, count - seen, |place| see(&place.entry));
+            self.step(hand, count - seen, |slot| see(&slot.entry));
         }
         round
     }

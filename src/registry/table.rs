@@ -83,9 +83,9 @@ impl<K> Table<K> {
         taken.is_ok().then(|| Reservation(self))
     }
 
-    pub(super) fn release(&self, places: usize) {
+    pub(super) fn release(&self, count: usize) {
         // Relaxed: pairs with `reserve`.
-        self.taken.fetch_sub(places, Ordering::Relaxed);
+        self.taken.fetch_sub(count, Ordering::Relaxed);
     }
 }
 

@@ -13,18 +13,18 @@ pub(crate) struct Context {
     /// 1 from the first configuration on that looked at healthy calls: see [`Rules::looks_at_successes`].
     looking: AtomicU8,
     /// The outage limiter (R30).
-    pub(crate) guard: OutageLimiter,
+    pub(crate) outage: OutageLimiter,
 }
 
 impl Context {
     pub(crate) fn new(clock: Clock, rules: Arc<Rules>) -> Self {
         let looking = AtomicU8::new(rules.looks_at_successes().into());
-        Self { clock, rules: Swap::new(rules), looking, guard: OutageLimiter::new(None) }
+        Self { clock, rules: Swap::new(rules), looking, outage: OutageLimiter::new(None) }
     }
 
     /// Returns this context with the peers that the outage limiter counts.
     pub(crate) fn guarding(self, source: Box<dyn PeerSource>) -> Self {
-        Self { guard: OutageLimiter::new(Some(source)), ..self }
+        Self { outage: OutageLimiter::new(Some(source)), ..self }
     }
 
     pub(crate) fn rules(&self) -> Loaded<Rules> {
@@ -33,15 +33,15 @@ impl Context {
 
     /// Replaces the configuration (R18).
     pub(crate) fn configure(&self, rules: Arc<Rules>) {
-        let guarded = rules.guard.is_some();
+        let limited = rules.outage_limit.is_some();
         if rules.looks_at_successes() {
             // Relaxed: pairs with `looks_at_successes`. A thread that has seen the new configuration has
             // acquired what came before it, and sees this too.
             self.looking.store(1, Ordering::Relaxed);
         }
         self.rules.replace(rules);
-        if guarded {
-            self.guard.begin_anew();
+        if limited {
+            self.outage.begin_anew();
         }
     }
 

@@ -124,11 +124,11 @@ impl Tracker {
     /// Returns the time since when a tracker in trouble is unused: its last use or the end of its wait,
     /// whichever is later (R26). `None` for an override, which the registry never forgets.
     pub(crate) fn unused_since(&self, circuit: &Circuit) -> Option<Tick> {
-        let record_use_now = self.record.get().map_or_else(Tick::default, Record::used_at);
+        let used = self.record.get().map_or_else(Tick::default, Record::used_at);
         match &circuit.phase {
-            Phase::Closed(_) => Some(record_use_now),
-            Phase::Open(open) => Some(record_use_now.max(open.ends())),
-            Phase::HalfOpen(half_open) => Some(record_use_now.max(half_open.since)),
+            Phase::Closed(_) => Some(used),
+            Phase::Open(open) => Some(used.max(open.ends())),
+            Phase::HalfOpen(half_open) => Some(used.max(half_open.since)),
             _ => None,
         }
     }

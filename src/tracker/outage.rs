@@ -8,7 +8,7 @@ use crate::outcome::Recorded;
 
 /// Asks for the grant of this circuit's trip. A peer that never answered needs none.
 #[cold]
-pub(super) fn place(
+pub(super) fn grant(
     context: &Context,
     answered: bool,
     seen: &Circuit,
@@ -17,7 +17,7 @@ pub(super) fn place(
     if !answered {
         return Grant::Free;
     }
-    context.guard.take(at.rules, at.now, seen.is_held_back(at.rules, at.now))
+    context.outage.take(at.rules, at.now, seen.is_held_back(at.rules, at.now))
 }
 
 /// Tells the limiter of a step that was made: that a granted trip was made, and, if all held trips would
@@ -25,15 +25,15 @@ pub(super) fn place(
 pub(super) fn opened(
     context: &Context,
     at: StepContext<'_>,
-    place: Grant,
+    grant: Grant,
     emitted: Emitted,
 ) -> Emitted {
-    if at.rules.guard.is_some() {
-        context.guard.count_on(at.rules, at.now);
+    if at.rules.outage_limit.is_some() {
+        context.outage.count_on(at.rules, at.now);
     }
-    let Grant::Taken { calm } = place else { return emitted };
-    context.guard.trip_made();
-    let over = emitted.events[0].filter(|_| calm && context.guard.holds());
+    let Grant::Taken { calm } = grant else { return emitted };
+    context.outage.trip_made();
+    let over = emitted.events[0].filter(|_| calm && context.outage.holds());
     let over = over.map(|(generation, _)| (generation, EventKind::LocalRecovered));
     Emitted::two(emitted.events[0], over)
 }
@@ -46,8 +46,8 @@ pub(super) fn answers(
     at: StepContext<'_>,
 ) -> bool {
     outcome == Outcome::Success
-        && at.rules.guard.is_some()
-        && context.guard.holds()
+        && at.rules.outage_limit.is_some()
+        && context.outage.holds()
         && circuit.is_held_back(at.rules, at.now)
 }
 

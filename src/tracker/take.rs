@@ -148,7 +148,7 @@ impl Tracker {
             let (next, feed) = match value.window() {
                 None if call.is_success() && !context.looks_at_successes() => {
                     // It may end an outage of our own (R30).
-                    (if context.guard.holds() { return None } else { FailureRun::default() }, None)
+                    (if context.outage.holds() { return None } else { FailureRun::default() }, None)
                 }
                 window => self.counted(context, call, now, run, window)?,
             };
@@ -186,7 +186,7 @@ impl Tracker {
         }
         let errs = call.failure.is_some();
         let next = match call.outcome {
-            Outcome::Success if context.guard.holds() => return None,
+            Outcome::Success if context.outage.holds() => return None,
             Outcome::Success => FailureRun::default(),
             Outcome::Failure if rules.streak_window > 0 => return None,
             Outcome::Failure => run.failed(errs),
@@ -197,8 +197,8 @@ impl Tracker {
         if trips || shape.is_some() {
             return None;
         }
-        if call.outcome == Outcome::Failure && rules.guard.is_some() {
-            context.guard.count_on(&rules, now.unwrap_or_default());
+        if call.outcome == Outcome::Failure && rules.outage_limit.is_some() {
+            context.outage.count_on(&rules, now.unwrap_or_default());
         }
         let feed = window.map(|window| (window.clone(), call.report(now).sample(&rules)));
         Some((next, feed))

@@ -18,18 +18,18 @@ use crate::tracker::{Context, Tracker, View};
 pub(crate) const SALT: u64 = 0x5EED;
 
 /// The events of the listener.
-type HookNotice = Arc<Mutex<Vec<(u64, EventKind)>>>;
+type Told = Arc<Mutex<Vec<(u64, EventKind)>>>;
 
 /// A peer, its entry, and the events of its listener.
 #[derive(Clone)]
 pub(crate) struct Peer {
     pub(crate) entry: Arc<PeerEntry<()>>,
-    told: HookNotice,
+    told: Told,
 }
 
 impl Peer {
     pub(crate) fn new(config: &HealthConfig, clock: Clock) -> Self {
-        let told = HookNotice::default();
+        let told = Told::default();
         let listener = Arc::clone(&told);
         let sink = move |_: &PeerEntry<()>, said| {
             if let Announcement::Event(generation, kind) = said {

@@ -4,7 +4,9 @@ use std::fmt::{self, Write as _};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use peer_health::{Clock, HealthConfig, HealthRegistry, ManualClock, SyncError};
+#[cfg(feature = "tokio")]
+use peer_health::Clock;
+use peer_health::{HealthConfig, HealthRegistry, ManualClock, SyncError};
 use tracing_subscriber::layer::{Context, Layer};
 
 use crate::support::{self, log::logged_to};

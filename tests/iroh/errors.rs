@@ -714,7 +714,7 @@ async fn our_own_shutdown_opens_no_circuit_and_a_peer_that_is_gone_opens_its_own
 /// (noq's enums are exhaustive: there the compiler notices.)
 #[test]
 fn the_variants_were_judged_for_these_versions() {
-    let lock = include_str!("../Cargo.lock");
+    let lock = include_str!("../../Cargo.lock");
     for (name, version) in
         [("iroh", "1.4.1"), ("noq", "1.4.0"), ("noq-proto", "1.4.0"), ("automerge", "0.12.0")]
     {

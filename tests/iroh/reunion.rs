@@ -5,9 +5,7 @@ use std::time::Duration;
 
 use iroh::{EndpointId, SecretKey};
 use peer_health::iroh::{HealthHooks, connect};
-use peer_health::{
-    EventKind, Failure, HealthConfig, HealthRegistry, NextAdmission, SyncCoordinator, SyncDriver,
-};
+use peer_health::{EventKind, Failure, HealthRegistry, NextAdmission, SyncCoordinator, SyncDriver};
 use tokio::sync::mpsc;
 
 use crate::endpoints::{ALPN, DEADLINE, Mortal, address_of, bound, in_time, node, take_everything};

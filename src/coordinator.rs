@@ -53,7 +53,7 @@ mod task;
 
 pub use builder::CoordinatorBuilder;
 pub use driver::SyncDriver;
-pub use error::SyncFailed;
+pub use error::OperationError;
 use limits::Limits;
 pub use runtime::DriveError;
 use state::DriverState;
@@ -184,7 +184,7 @@ impl<K: PeerKey> SyncCoordinator<K> {
     ///
     /// # Errors
     ///
-    /// [`SyncFailed`] says why and after how many attempts; without a tokio runtime that has timers,
+    /// [`OperationError`] says why and after how many attempts; without a tokio runtime that has timers,
     /// that there is none.
     ///
     /// # Cancel safety
@@ -212,7 +212,11 @@ impl<K: PeerKey> SyncCoordinator<K> {
     /// # });
     /// # Ok::<(), std::io::Error>(())
     /// ```
-    pub async fn sync<Call, T, E>(&self, peer: &K, op: impl Fn(K) -> Call) -> Result<T, SyncFailed>
+    pub async fn sync<Call, T, E>(
+        &self,
+        peer: &K,
+        op: impl Fn(K) -> Call,
+    ) -> Result<T, OperationError>
     where
         Call: Future<Output = Result<T, E>>,
         E: Into<Failure>,
@@ -220,7 +224,11 @@ impl<K: PeerKey> SyncCoordinator<K> {
         shielded(self.operate(peer, op)).await
     }
 
-    async fn operate<Call, T, E>(&self, peer: &K, op: impl Fn(K) -> Call) -> Result<T, SyncFailed>
+    async fn operate<Call, T, E>(
+        &self,
+        peer: &K,
+        op: impl Fn(K) -> Call,
+    ) -> Result<T, OperationError>
     where
         Call: Future<Output = Result<T, E>>,
         E: Into<Failure>,
@@ -248,10 +256,10 @@ impl<K: PeerKey> SyncCoordinator<K> {
                         backoff = backoff.retry_severe(failed.is_worth_another());
                         let Failed { failure, recorded, allowed } = failed;
                         let Some(delay) = backoff.next(&failure, recorded) else {
-                            return Err(SyncFailed::GaveUp { attempts, failure });
+                            return Err(OperationError::GaveUp { attempts, failure });
                         };
                         if !allowed {
-                            return Err(SyncFailed::BudgetSpent { attempts, failure });
+                            return Err(OperationError::BudgetSpent { attempts, failure });
                         }
                         sleep(delay.min(inner.longest_wait())).await;
                         last = Some(failure);
@@ -261,11 +269,11 @@ impl<K: PeerKey> SyncCoordinator<K> {
                 },
                 Err(refused) => refused,
             };
-            let Some(failure) = &last else { return Err(SyncFailed::Refused(refused)) };
+            let Some(failure) = &last else { return Err(OperationError::Refused(refused)) };
             refusals += 1;
             let banned = refused.reason == Reason::ForcedOpen && refused.retry_after.is_none();
             if banned || !inner.retry.should_retry(refusals) {
-                return Err(SyncFailed::GaveUp { attempts, failure: Arc::clone(failure) });
+                return Err(OperationError::GaveUp { attempts, failure: Arc::clone(failure) });
             }
             // Others have opened the circuit, or probe it.
             let (soon, late) = PROBED;

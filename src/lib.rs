@@ -97,7 +97,7 @@ pub use budget::RetryBudget;
 pub use config::{CircuitBreakerConfig, ConfigError, HalfOpenMode, HealthConfig, Window};
 #[cfg(feature = "tokio")]
 pub use coordinator::{
-    CoordinatorBuilder, DriveError, DriverStats, SyncCoordinator, SyncDriver, SyncFailed,
+    CoordinatorBuilder, DriveError, DriverStats, OperationError, SyncCoordinator, SyncDriver,
     WaitReason, Waiting,
 };
 pub use error::{ErrorSeverity, Failure, Fault, SyncError};

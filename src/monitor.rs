@@ -42,7 +42,7 @@ use watch::Watches;
 /// Watches the peers of a registry: see [`subscribe`](Self::subscribe) for all events,
 /// [`watch`](Self::watch) for one peer, [`ready`](Self::ready) to wait until a peer may be called,
 /// [`summary`](Self::summary) for the state of all, [`rank`](Self::rank) and
-/// [`pick_two`](Self::pick_two) to choose whom to call.
+/// [`pick`](Self::pick) to choose whom to call.
 ///
 /// A clone is another name for the same monitor. It listens to its registry until the last of
 /// them is dropped, with the streams and watches that it gave.
@@ -55,7 +55,7 @@ use watch::Watches;
 /// let monitor = HealthMonitor::new(registry.clone());
 /// registry.force_open(&7).unwrap();
 /// assert_eq!(monitor.summary().overridden, 1);
-/// assert_eq!(monitor.pick_two(&[7, 8]), Some(&8));
+/// assert_eq!(monitor.pick(&[7, 8]), Some(&8));
 /// monitor.ready(&8).await;
 /// # });
 /// # Ok::<(), std::io::Error>(())

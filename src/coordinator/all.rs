@@ -3,7 +3,7 @@
 use futures_core::Stream;
 use futures_util::stream::FuturesUnordered;
 
-use super::{SyncCoordinator, SyncFailed};
+use super::{OperationError, SyncCoordinator};
 use crate::error::Failure;
 use crate::registry::PeerKey;
 
@@ -41,7 +41,7 @@ impl<K: PeerKey> SyncCoordinator<K> {
         &'a self,
         peers: impl IntoIterator<Item = K>,
         op: &'a impl Fn(K) -> Call,
-    ) -> impl Stream<Item = (K, Result<T, SyncFailed>)>
+    ) -> impl Stream<Item = (K, Result<T, OperationError>)>
     where
         Call: Future<Output = Result<T, E>> + 'a,
         T: 'a,

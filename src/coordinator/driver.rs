@@ -39,7 +39,7 @@ use crate::wakers::shielded;
 /// - Its deadline: a failure.
 /// - A panic of the operation: counted as failed here and as abandoned in the registry, which holds
 ///   it against nobody; it is tried again like a failure.
-/// - [`remove`](Self::remove), and the end of the driver: abandoned.
+/// - [`forget`](Self::forget), and the end of the driver: abandoned.
 /// - Its own end; a failure that is [ours](crate::Fault::Local), such as an endpoint that is closed
 ///   or descriptors that are used up, is no attempt and counts against no peer. After one no call
 ///   is begun for a tenth of a second, then a single one is tried; if it fails for such a reason too,
@@ -223,7 +223,7 @@ impl<K: PeerKey> SyncDriver<K> {
     /// failure without a permit: one that is not the peer's fault counts against nobody. An old
     /// connection that times out after the peer has come back on another is no such news. What it
     /// means for calls is for the circuit to say: one that is being made goes on. A disconnect that
-    /// was planned is no failure: [`remove`](Self::remove) the peer. A peer whose sessions are lost
+    /// was planned is no failure: [`forget`](Self::forget) the peer. A peer whose sessions are lost
     /// as soon as they begin is called ever more seldom: see
     /// [`stable_after`](crate::CoordinatorBuilder::stable_after).
     ///
@@ -259,13 +259,13 @@ impl<K: PeerKey> SyncDriver<K> {
     /// let coordinator = SyncCoordinator::new(HealthRegistry::<u32>::new());
     /// let driver = coordinator.drive(async |_| Ok::<_, SyncError>(()))?;
     /// driver.request(&7);
-    /// assert!(driver.remove(&7) && !driver.remove(&7));
+    /// assert!(driver.forget(&7) && !driver.forget(&7));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// # }).unwrap();
     /// # Ok::<(), std::io::Error>(())
     /// ```
-    pub fn remove(&self, peer: &K) -> bool {
-        self.driver.remove(peer)
+    pub fn forget(&self, peer: &K) -> bool {
+        self.driver.forget(peer)
     }
 
     /// Begins no call until [`resume`](Self::resume). Those that are being made go on, requests are

@@ -10,20 +10,20 @@ use crate::sync::Arc;
 /// Why [`SyncCoordinator::sync`](crate::SyncCoordinator::sync) gave no result.
 ///
 /// ```
-/// use peer_health::{HealthRegistry, SyncCoordinator, SyncError, SyncFailed};
+/// use peer_health::{HealthRegistry, SyncCoordinator, SyncError, OperationError};
 ///
 /// # tokio::runtime::Builder::new_current_thread().enable_time().build()?.block_on(async {
 /// let registry = HealthRegistry::<u32>::new();
 /// registry.force_open(&7).unwrap();
 /// let coordinator = SyncCoordinator::new(registry);
 /// let failed = coordinator.sync(&7, async |_| Ok::<_, SyncError>(())).await.unwrap_err();
-/// assert!(matches!(failed, SyncFailed::Refused(_)) && failed.attempts() == 0);
+/// assert!(matches!(failed, OperationError::Refused(_)) && failed.attempts() == 0);
 /// # });
 /// # Ok::<(), std::io::Error>(())
 /// ```
 #[derive(Debug, Clone, Error)]
 #[non_exhaustive]
-pub enum SyncFailed {
+pub enum OperationError {
     /// The first attempt was not made: the peer may not be called now. Ask again after
     /// `retry_after`, if that is known.
     #[error(transparent)]
@@ -56,7 +56,7 @@ pub enum SyncFailed {
     NoTimers,
 }
 
-impl From<DriveError> for SyncFailed {
+impl From<DriveError> for OperationError {
     fn from(error: DriveError) -> Self {
         match error {
             DriveError::NoRuntime => Self::NoRuntime,
@@ -65,7 +65,7 @@ impl From<DriveError> for SyncFailed {
     }
 }
 
-impl SyncFailed {
+impl OperationError {
     /// How many attempts were made.
     ///
     /// ```

@@ -69,7 +69,7 @@ enum Place<C> {
 
 /// What was removed: the attempt that was being made, if one was, and what stops it.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Removed<C> {
+pub(super) struct Forgotten<C> {
     pub(super) attempt: Option<u64>,
     pub(super) call: Option<C>,
 }
@@ -190,26 +190,26 @@ impl<K: PeerKey, C> Schedule<K, C> {
     }
 
     /// Forgets the peer, if it was there; whether it waits or runs, it is not called again.
-    pub(super) fn remove(&mut self, peer: &K) -> Option<Removed<C>> {
+    pub(super) fn forget(&mut self, peer: &K) -> Option<Forgotten<C>> {
         match self.peers.get_mut(peer)? {
             place @ Place::Running { .. } => {
                 let Place::Running { number, call, .. } = place else { return None };
                 let (number, call) = (*number, call.take());
                 *place = Place::Leaving { number, again: false };
                 self.running -= 1;
-                Some(Removed { attempt: Some(number), call })
+                Some(Forgotten { attempt: Some(number), call })
             }
             Place::Leaving { again, .. } => {
-                mem::take(again).then_some(Removed { attempt: None, call: None })
+                mem::take(again).then_some(Forgotten { attempt: None, call: None })
             }
             Place::Asking { number, .. } => {
                 let attempt = Some(*number);
                 self.leave(peer);
-                Some(Removed { attempt, call: None })
+                Some(Forgotten { attempt, call: None })
             }
             Place::Waiting { .. } => {
                 self.leave(peer);
-                Some(Removed { attempt: None, call: None })
+                Some(Forgotten { attempt: None, call: None })
             }
         }
     }

@@ -275,10 +275,10 @@ impl<K: PeerKey> DriverState<K> {
         self.change(|state, now| state.schedule.stir_all(now));
     }
 
-    pub(super) fn remove(&self, peer: &K) -> bool {
+    pub(super) fn forget(&self, peer: &K) -> bool {
         let Some(peer) = &self.inner.names.known(peer) else { return false };
         let removed = self.change(|state, _| {
-            let removed = state.schedule.remove(peer)?;
+            let removed = state.schedule.forget(peer)?;
             removed.attempt.into_iter().for_each(|attempt| state.not_tried_by(attempt));
             Some(removed)
         });

@@ -56,7 +56,7 @@ impl<K: PeerKey> MonitorBuilder<K> {
         self
     }
 
-    /// Makes the [choices](HealthMonitor::pick_two) repeatable, as long as one thread makes them.
+    /// Makes the [choices](HealthMonitor::pick) repeatable, as long as one thread makes them.
     /// Default: a random seed.
     ///
     /// ```
@@ -64,7 +64,7 @@ impl<K: PeerKey> MonitorBuilder<K> {
     /// let choose = || {
     ///     let registry = HealthRegistry::<u32>::new();
     ///     let monitor = HealthMonitor::builder(registry).seed(1).build().unwrap();
-    ///     [(); 9].map(|()| monitor.pick_two(&[4, 5, 6, 7]).copied())
+    ///     [(); 9].map(|()| monitor.pick(&[4, 5, 6, 7]).copied())
     /// };
     /// assert_eq!(choose(), choose());
     /// ```

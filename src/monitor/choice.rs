@@ -27,7 +27,7 @@ impl<K: PeerKey> HealthMonitor<K> {
     /// 4. Then in the order in which they were given.
     ///
     /// An unknown peer is as a healthy one whose latency is unknown. To be asked is no use of a
-    /// peer. For a program that has many callers, [`pick_two`](Self::pick_two) is better: they
+    /// peer. For a program that has many callers, [`pick`](Self::pick) is better: they
     /// would all call the first.
     ///
     /// ```
@@ -81,10 +81,10 @@ impl<K: PeerKey> HealthMonitor<K> {
     /// let registry = HealthRegistry::<u32>::new();
     /// let monitor = HealthMonitor::new(registry.clone());
     /// registry.force_open(&1).unwrap();
-    /// assert_eq!(monitor.pick_two(&[1, 2]), Some(&2));
-    /// assert_eq!(monitor.pick_two(&[1]), None);
+    /// assert_eq!(monitor.pick(&[1, 2]), Some(&2));
+    /// assert_eq!(monitor.pick(&[1]), None);
     /// ```
-    pub fn pick_two<'a>(&self, peers: &'a [K]) -> Option<&'a K> {
+    pub fn pick<'a>(&self, peers: &'a [K]) -> Option<&'a K> {
         // Relaxed: pairs with itself in other threads; each choice has a number of its own.
         let number = self.inner.choices.fetch_add(1, Ordering::Relaxed);
         let mut random = SmallRng::seed_from_u64(self.inner.seed.wrapping_add(number));

@@ -26,8 +26,8 @@ use crate::registry::{Listening, PeerKey};
 ///
 /// ```
 /// use peer_health::Notice;
-/// let notice = Notice::<u32>::Missed(3);
-/// assert!(matches!(notice, Notice::Missed(n) if n > 0));
+/// let notice = Notice::<u32>::Lagged(3);
+/// assert!(matches!(notice, Notice::Lagged(n) if n > 0));
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -36,11 +36,11 @@ pub enum Notice<K> {
     Event(Event<K>),
     /// So many events came faster than they were read, and are gone. What they led to can be
     /// looked up: see [`HealthMonitor::subscribe`].
-    Missed(u64),
+    Lagged(u64),
 }
 
 /// All transitions of a registry from the moment it was asked for: a [`Stream`] of [`Notice`]s, and
-/// [`next`](Self::next) for those who need no stream.
+/// [`recv`](Self::recv) for those who need no stream.
 ///
 /// ```
 /// use peer_health::{Events, EventKind, HealthMonitor, HealthRegistry, Notice};
@@ -50,8 +50,8 @@ pub enum Notice<K> {
 /// let mut events: Events<u32> = HealthMonitor::new(registry.clone()).subscribe();
 /// registry.force_open(&7).unwrap();
 /// registry.remove(&7);
-/// assert!(matches!(events.next().await, Notice::Event(event) if event.peer == 7));
-/// assert!(matches!(events.next().await, Notice::Event(event) if event.kind == EventKind::Removed));
+/// assert!(matches!(events.recv().await, Notice::Event(event) if event.peer == 7));
+/// assert!(matches!(events.recv().await, Notice::Event(event) if event.kind == EventKind::Removed));
 /// # });
 /// # Ok::<(), std::io::Error>(())
 /// ```
@@ -110,7 +110,7 @@ impl<K> Queue<K> {
         let mut waiting = self.locked();
         match mem::take(&mut waiting.missed) {
             0 => waiting.events.pop_front().and_then(Own::take).map(Notice::Event),
-            missed => Some(Notice::Missed(missed)),
+            missed => Some(Notice::Lagged(missed)),
         }
     }
 
@@ -130,7 +130,7 @@ impl<K> Queue<K> {
 
 impl<K: PeerKey> HealthMonitor<K> {
     /// All transitions from now on, as a stream. A reader that lags behind by more than the
-    /// [capacity](super::MonitorBuilder::capacity) is told how many it [missed](Notice::Missed).
+    /// [capacity](super::MonitorBuilder::capacity) is told how many it [missed](Notice::Lagged).
     ///
     /// The stream keeps the registry, and does not end by itself.
     ///
@@ -139,7 +139,7 @@ impl<K: PeerKey> HealthMonitor<K> {
     /// Two threads may deliver the transitions of one peer in the other order; the generation of an
     /// event tells which is later, also across removal and eviction. A reader that keeps the state
     /// of peers looks a peer up when it is told of it, and all of them to begin with and after
-    /// [`Notice::Missed`]: it finds what all events led to that were told before, or missed.
+    /// [`Notice::Lagged`]: it finds what all events led to that were told before, or missed.
     ///
     /// ```
     /// use peer_health::{HealthMonitor, HealthRegistry, Notice, Status};
@@ -155,11 +155,11 @@ impl<K: PeerKey> HealthMonitor<K> {
     ///
     /// let mut states = HashMap::new();
     /// for _ in 0..3 {
-    ///     match events.next().await {
+    ///     match events.recv().await {
     ///         Notice::Event(event) => {
     ///             states.insert(event.peer, registry.status(&event.peer));
     ///         }
-    ///         Notice::Missed(n) => {
+    ///         Notice::Lagged(n) => {
     ///             assert_eq!(n, 3);
     ///             states.clear();
     ///             registry.for_each(|peer, seen| {
@@ -203,11 +203,11 @@ impl<K: PeerKey> Events<K> {
     /// let registry = HealthRegistry::<u32>::new();
     /// let mut events = HealthMonitor::new(registry.clone()).subscribe();
     /// registry.disable(&7).unwrap();
-    /// assert!(matches!(events.next().await, Notice::Event(_)));
+    /// assert!(matches!(events.recv().await, Notice::Event(_)));
     /// # });
     /// # Ok::<(), std::io::Error>(())
     /// ```
-    pub async fn next(&mut self) -> Notice<K> {
+    pub async fn recv(&mut self) -> Notice<K> {
         poll_fn(|cx| self.queue.poll(cx)).await
     }
 }

@@ -124,7 +124,7 @@ async fn driven(world: Arc<World>, draw: u64) {
         driver.request(&peer(n));
         match draw >> (16 + n) & 7 {
             0 => _ = driver.kick(&peer(n)),
-            1 => _ = driver.remove(&peer(n / 2)),
+            1 => _ = driver.forget(&peer(n / 2)),
             2 => driver.note_reachable(&peer(n)),
             3 => driver.note_lost(&peer(n), ours()),
             4 => driver.pause(),

@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use peer_health::{
-    HealthConfig, HealthRegistry, Reason, Status, SyncCoordinator, SyncDriver, SyncError,
-    SyncFailed, WaitReason,
+    HealthConfig, HealthRegistry, OperationError, Reason, Status, SyncCoordinator, SyncDriver,
+    SyncError, WaitReason,
 };
 
 use crate::peers::{Answer, Peers, answer, coordinator, ms, pass, registry, request, touchy};
@@ -112,7 +112,7 @@ async fn a_ban_with_an_end_is_waited_for() {
     assert_eq!((peers.times(8).len(), driver.stats().given_up), (1, 0));
     // Nobody else is given more patience than it has: refused, with the rest.
     let refused = coordinator.sync(&7, async |_| Ok::<_, SyncError>(())).await.unwrap_err();
-    let SyncFailed::Refused(refused) = refused else { panic!("{refused:?}") };
+    let OperationError::Refused(refused) = refused else { panic!("{refused:?}") };
     assert_eq!(refused.reason, Reason::ForcedOpen);
     pass(hour - 3 * SECOND).await;
     assert_eq!(peers.times(7).len(), 0);
@@ -289,7 +289,7 @@ async fn an_operation_that_waits_for_its_retry_or_its_circuit_holds_no_place() {
 /// peer is called, when this happens meanwhile.
 async fn between_attempts(
     happens: impl AsyncFnOnce(&HealthRegistry<u32>),
-) -> (Result<u32, SyncFailed>, usize) {
+) -> (Result<u32, OperationError>, usize) {
     let (registry, peers) = (registry(touchy()), Peers::new());
     let coordinator = coordinator(&registry).build().unwrap();
     peers.tell(7, [Answer::Fails(network().into())]);

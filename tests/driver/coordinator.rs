@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use peer_health::{
     Failure, Fault, HealthConfig, HealthRegistry, Reason, RetryBudget, RetryPolicy, Status,
-    SyncCoordinator, SyncError, SyncFailed, Window,
+    SyncCoordinator, SyncError, OperationError, Window,
 };
 use tokio::task::{JoinSet, yield_now};
 
@@ -35,9 +35,9 @@ async fn an_operation_is_given_up_when_its_attempts_are_used_up_or_not_worth_ano
     peers.tell(1, fails(9));
     peers.tell(2, [Answer::Fails(SyncError::Protocol("garbage".into()).into())]);
     let failed = coordinator.sync(&1, |peer| peers.call(peer)).await.unwrap_err();
-    assert!(matches!(failed, SyncFailed::GaveUp { attempts: 5, .. }) && failed.attempts() == 5);
+    assert!(matches!(failed, OperationError::GaveUp { attempts: 5, .. }) && failed.attempts() == 5);
     let failed = coordinator.sync(&2, |peer| peers.call(peer)).await.unwrap_err();
-    assert!(matches!(failed, SyncFailed::GaveUp { attempts: 1, .. }));
+    assert!(matches!(failed, OperationError::GaveUp { attempts: 1, .. }));
     assert!(failed.failure().unwrap().counts());
 }
 
@@ -86,7 +86,7 @@ async fn a_peer_that_may_not_be_called_is_answered_at_once() {
     registry.acquire(&7).unwrap().failure(network());
     let coordinator = coordinator(&registry).build().unwrap();
     match coordinator.sync(&7, |peer| peers.call(peer)).await.unwrap_err() {
-        SyncFailed::Refused(refused) => {
+        OperationError::Refused(refused) => {
             assert_eq!(refused.retry_after, Some(Duration::from_secs(60)));
         }
         other => panic!("{other:?}"),
@@ -113,7 +113,7 @@ async fn a_severe_failure_is_tried_again_when_the_peer_says_and_no_later_than_it
     peers.tell(7, [busy(Duration::from_secs(30)), busy(Duration::MAX), Answer::Fails(severe())]);
     let coordinator = coordinator(&registry).build().unwrap();
     let failed = coordinator.sync(&7, |peer| peers.call(peer)).await;
-    assert!(matches!(failed, Err(SyncFailed::GaveUp { attempts: 3, .. })), "{failed:?}");
+    assert!(matches!(failed, Err(OperationError::GaveUp { attempts: 3, .. })), "{failed:?}");
     assert_eq!(peers.times(7), [0, 30_000, 330_000], "five minutes is `open_max`");
 }
 
@@ -133,7 +133,7 @@ async fn one_probe_goes_out_however_many_operations_wait() {
     while let Some(ended) = tasks.join_next().await {
         match ended.unwrap() {
             Ok(_) => {}
-            Err(SyncFailed::Refused(why)) => {
+            Err(OperationError::Refused(why)) => {
                 assert_eq!(why.reason, Reason::ProbesInFlight);
                 refused += 1;
             }
@@ -199,12 +199,15 @@ async fn retries_are_refused_when_the_budget_is_spent_and_say_so() {
     peers.tell_all(Answer::Fails(network().into()));
     answer(&registry, [1, 2]);
     let failed = coordinator.sync(&1, |peer| peers.call(peer)).await.unwrap_err();
-    assert!(matches!(failed, SyncFailed::GaveUp { attempts: 5, .. }));
+    assert!(matches!(failed, OperationError::GaveUp { attempts: 5, .. }));
     assert_eq!(coordinator.budget().milli_tokens(), 6000, "the first was no retry");
     let failed = coordinator.sync(&2, |peer| peers.call(peer)).await.unwrap_err();
-    assert!(matches!(failed, SyncFailed::BudgetSpent { attempts: 2, .. }));
+    assert!(matches!(failed, OperationError::BudgetSpent { attempts: 2, .. }));
     let failed = coordinator.sync(&3, |peer| peers.call(peer)).await.unwrap_err();
-    assert!(matches!(failed, SyncFailed::GaveUp { attempts: 5, .. }), "a stranger needs no token");
+    assert!(
+        matches!(failed, OperationError::GaveUp { attempts: 5, .. }),
+        "a stranger needs no token"
+    );
     let failed = coordinator.sync(&2, |peer| peers.call(peer)).await.unwrap_err();
     assert_eq!(failed.to_string(), "no budget for a retry after 1 attempts");
 }
@@ -218,7 +221,7 @@ async fn a_peers_budget_is_its_own() {
     peers.tell(1, fails(9));
     peers.tell(2, fails(1));
     let failed = coordinator.sync(&1, |peer| peers.call(peer)).await.unwrap_err();
-    assert!(matches!(failed, SyncFailed::BudgetSpent { attempts: 3, .. }), "{failed:?}");
+    assert!(matches!(failed, OperationError::BudgetSpent { attempts: 3, .. }), "{failed:?}");
     assert!(coordinator.sync(&2, |peer| peers.call(peer)).await.is_ok());
 }
 

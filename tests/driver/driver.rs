@@ -92,7 +92,7 @@ async fn a_lost_connection_counts_unless_it_is_our_fault_or_was_planned() {
     peers.tell(3, [Answer::Hangs]);
     driver.request(&3);
     pass(ms(10)).await;
-    assert!(driver.remove(&3), "it said goodbye");
+    assert!(driver.forget(&3), "it said goodbye");
     pass(ms(10)).await;
     let open = [1, 2, 3].map(|peer| registry.status(&peer) == Status::Open);
     assert_eq!(open, [true, false, false]);

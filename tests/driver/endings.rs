@@ -63,7 +63,7 @@ async fn a_peer_that_is_removed_while_it_is_called_is_called_no_more() {
     driver.request(&7);
     pass(ms(10)).await;
     driver.request(&7);
-    assert!(driver.remove(&7) && !driver.remove(&7));
+    assert!(driver.forget(&7) && !driver.forget(&7));
     assert_eq!((driver.stats().running, driver.stats().waiting), (0, 0));
     pass(Duration::from_secs(60)).await;
     assert_eq!((peers.calls().len(), peers.running().0), (1, 0));
@@ -74,7 +74,7 @@ async fn a_peer_that_is_removed_while_it_is_called_is_called_no_more() {
     peers.tell(7, [Answer::Hangs]);
     driver.request(&7);
     pass(ms(10)).await;
-    driver.remove(&7);
+    driver.forget(&7);
     assert!(driver.request(&7));
     pass(ms(100)).await;
     assert_eq!((peers.calls().len(), driver.stats().succeeded), (3, 1));
@@ -91,7 +91,7 @@ async fn a_peer_that_was_removed_while_it_found_out_leaves_that_to_another() {
     driver.request(&2);
     pass(ms(10)).await;
     assert_eq!(peers.times(2).len(), 0, "one call finds out");
-    driver.remove(&1);
+    driver.forget(&1);
     pass(ms(10)).await;
     assert_eq!((peers.times(2).len(), driver.stats().local_trouble), (1, false));
 }

@@ -74,7 +74,7 @@ async fn use_all(registry: HealthRegistry<Key>) {
             match (round + n) % 8 {
                 0 => _ = driver.kick(&key),
                 1 => driver.note_reachable(&key),
-                2 => _ = driver.remove(&key),
+                2 => _ = driver.forget(&key),
                 3 => driver.note_lost(&key, SyncError::Network("lost".into())),
                 4 => _ = registry.remove(&key),
                 5 => _ = coordinator.sync(&key, |key| async move { op(&key) }).await,

@@ -255,7 +255,7 @@ async fn a_wake_up_is_for_those_too_that_are_called_or_asked_for_later() {
     let hangs = driver.stats().running;
     assert!(hangs > 0);
     // Those that hang were dialled by the old network.
-    driver.remove(&19);
+    driver.forget(&19);
     driver.kick_all();
     peers.tell_all(Answer::Well);
     driver.request(&19);
@@ -288,16 +288,16 @@ async fn the_driver_goes_by_the_registrys_clock_and_looks_each_minute() {
 
 #[test]
 fn without_a_runtime_or_without_timers_there_is_an_error_and_no_panic() {
-    use peer_health::{DriveError, SyncError, SyncFailed};
+    use peer_health::{DriveError, OperationError, SyncError};
     let op = async |_| Ok::<_, SyncError>(());
     let coordinator = SyncCoordinator::new(HealthRegistry::<u32>::new());
     assert_eq!(coordinator.drive(op).unwrap_err(), DriveError::NoRuntime);
     let synced = futures_util::FutureExt::now_or_never(coordinator.sync(&7, op)).unwrap();
-    assert!(matches!(synced, Err(SyncFailed::NoRuntime)));
+    assert!(matches!(synced, Err(OperationError::NoRuntime)));
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(async {
         assert_eq!(coordinator.drive(op).unwrap_err(), DriveError::NoTimers);
-        assert!(matches!(coordinator.sync(&7, op).await, Err(SyncFailed::NoTimers)));
+        assert!(matches!(coordinator.sync(&7, op).await, Err(OperationError::NoTimers)));
     });
     assert_eq!(coordinator.registry().totals().permits.settled(), 0);
 }

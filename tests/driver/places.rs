@@ -262,7 +262,7 @@ async fn a_call_that_blocks_is_never_made_beside_another_with_its_peer() {
     pass(ms(10)).await;
     for _ in 0..5 {
         // The call is told to stop, and has not ended when the next is asked for.
-        assert!(driver.remove(&7) && driver.request(&7));
+        assert!(driver.forget(&7) && driver.request(&7));
         tokio::task::yield_now().await;
     }
     pass(ms(10)).await;
@@ -301,7 +301,7 @@ fn a_call_that_blocks_a_thread_is_never_made_beside_another_with_its_peer() {
     let soon = Duration::from_secs(60);
     for round in 0..3 {
         begins.recv_timeout(soon).unwrap();
-        assert!(driver.remove(&7) && driver.request(&7), "{round}");
+        assert!(driver.forget(&7) && driver.request(&7), "{round}");
         assert!(begins.recv_timeout(ms(50)).is_err(), "the old call has not ended");
         release.send(()).unwrap();
     }

@@ -11,7 +11,7 @@ fn took(monitor: &HealthMonitor<u32>, peer: u32, millis: u64) {
 fn picks<const N: usize>(monitor: &HealthMonitor<u32>, peers: &[u32; N]) -> [u32; N] {
     let mut picked = [0; N];
     for _ in 0..10_000 {
-        let peer = monitor.pick_two(peers).unwrap();
+        let peer = monitor.pick(peers).unwrap();
         picked[peers.iter().position(|p| p == peer).unwrap()] += 1;
     }
     picked
@@ -65,7 +65,7 @@ fn a_pick_among_closed_candidates_looks_at_two_of_them() {
     let monitor = HealthMonitor::new(HealthRegistry::<Looked>::new());
     let peers: Vec<_> = (0..100).map(Looked).collect();
     for pick in 1..=10 {
-        assert!(monitor.pick_two(&peers).is_some());
+        assert!(monitor.pick(&peers).is_some());
         assert_eq!(LOOKS.get(), 2 * pick);
     }
 }
@@ -83,7 +83,7 @@ fn a_ban_with_an_end_ranks_like_a_wait() {
     assert_eq!(monitor.rank(&[4, 3, 2, 1]), [&1, &2, &3, &4]);
     hand.advance(4 * second);
     assert_eq!(monitor.rank(&[4, 3, 2, 0, 1]), [&0, &1, &2, &3, &4], "equals keep their order");
-    assert_eq!(monitor.pick_two(&[4, 1]), Some(&1));
+    assert_eq!(monitor.pick(&[4, 1]), Some(&1));
 }
 
 #[test]
@@ -157,15 +157,15 @@ fn an_open_peer_is_never_picked_while_a_closed_one_is_there() {
 #[test]
 fn nobody_is_picked_where_nobody_may_be_called() {
     let (monitor, hand) = manual();
-    assert_eq!(monitor.pick_two(&[]), None);
+    assert_eq!(monitor.pick(&[]), None);
     fail(&monitor, 7);
     monitor.registry().force_open(&8).unwrap();
-    assert_eq!(monitor.pick_two(&[7, 8]), None);
+    assert_eq!(monitor.pick(&[7, 8]), None);
     hand.advance(Duration::from_secs(5));
-    assert_eq!(monitor.pick_two(&[7, 8]), Some(&7));
+    assert_eq!(monitor.pick(&[7, 8]), Some(&7));
     let _probe = monitor.registry().acquire(&7).unwrap();
-    assert_eq!(monitor.pick_two(&[7, 8]), None);
-    assert_eq!(monitor.pick_two(&[7, 8, 9]), Some(&9));
+    assert_eq!(monitor.pick(&[7, 8]), None);
+    assert_eq!(monitor.pick(&[7, 8, 9]), Some(&9));
 }
 
 /// Callers that come all at once, and know nothing of each other: by rank they would all call the
@@ -179,7 +179,7 @@ fn callers_who_come_at_once_are_spread() {
     }
     let mut calls = [0u32; 100];
     for _ in 0..1000 {
-        calls[*monitor.pick_two(&peers).unwrap() as usize] += 1;
+        calls[*monitor.pick(&peers).unwrap() as usize] += 1;
     }
     assert_eq!(monitor.rank(&peers)[0], &0);
     assert!(calls.iter().all(|calls| *calls < 50), "{calls:?}");
@@ -211,11 +211,11 @@ fn a_circuit_that_is_half_open_for_too_long_is_picked_so_that_it_is_probed_again
     hand.advance(Duration::from_secs(5));
     let _hung = registry.acquire(&1).unwrap();
     hand.advance(Duration::from_secs(60));
-    assert_eq!(monitor.pick_two(&[1]), Some(&1));
+    assert_eq!(monitor.pick(&[1]), Some(&1));
     assert!(registry.acquire(&1).is_err(), "it opens again, and can be probed later");
-    assert_eq!(monitor.pick_two(&[1]), None);
+    assert_eq!(monitor.pick(&[1]), None);
     hand.advance(Duration::from_secs(5));
-    assert_eq!(monitor.pick_two(&[1]), Some(&1));
+    assert_eq!(monitor.pick(&[1]), Some(&1));
 }
 
 /// How often a peer is picked, and then called, in an hour with a call a second. Each call takes so
@@ -232,7 +232,7 @@ fn calls_in_an_hour(seed: u64, renewed: bool) -> (u32, Vec<u32>) {
         if renewed && second % 60 == 0 {
             took(&monitor, 9, 21);
         }
-        let peer = *monitor.pick_two(&peers).unwrap();
+        let peer = *monitor.pick(&peers).unwrap();
         took(&monitor, peer, 20);
         calls.push(peer);
     }
@@ -270,7 +270,7 @@ fn one_choice_in_32_is_left_to_chance() {
     (10..40).for_each(|peer| fail(&monitor, peer));
     let peers: Vec<u32> = (1..3).chain(10..40).collect();
     let mut picked = [0; 40];
-    (0..10_000).for_each(|_| picked[*monitor.pick_two(&peers).unwrap() as usize] += 1);
+    (0..10_000).for_each(|_| picked[*monitor.pick(&peers).unwrap() as usize] += 1);
     assert!((110..210).contains(&picked[2]), "{picked:?}");
     assert_eq!(picked[1] + picked[2], 10_000);
 }

@@ -92,7 +92,7 @@ fn monitor() -> HealthMonitor<Willful> {
 fn meddle(monitor: &HealthMonitor<Willful>) {
     for peer in [Willful(0), Willful(1)] {
         let (watch, events) = (monitor.watch(&peer), monitor.subscribe());
-        let _ = (watch.status(), monitor.summary(), monitor.pick_two(&[Willful(2), Willful(3)]));
+        let _ = (watch.status(), monitor.summary(), monitor.pick(&[Willful(2), Willful(3)]));
         drop((watch, events));
         monitor.registry().force_open(&peer).unwrap();
         monitor.registry().reset(&peer);
@@ -111,8 +111,8 @@ fn a_key_that_calls_back_when_it_is_cloned_or_dropped_locks_nobody_out() {
             monitor.registry().reset(&Willful(0));
         },
         |_, events| {
-            let Notice::Missed(missed) = waking::now(events.next()).unwrap() else { panic!() };
-            assert!(missed > 0 && waking::now(events.next()).is_some());
+            let Notice::Lagged(missed) = waking::now(events.recv()).unwrap() else { panic!() };
+            assert!(missed > 0 && waking::now(events.recv()).is_some());
         },
         |monitor, _| {
             monitor.registry().remove(&Willful(0));

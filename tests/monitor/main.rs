@@ -37,7 +37,7 @@ fn fail(monitor: &HealthMonitor<u32>, peer: u32) {
 }
 
 async fn event(events: &mut Events<u32>) -> Event<u32> {
-    match timeout(NEVER, events.next()).await.unwrap() {
+    match timeout(NEVER, events.recv()).await.unwrap() {
         Notice::Event(event) => event,
         missed => panic!("{missed:?}"),
     }
@@ -83,7 +83,7 @@ async fn a_reader_that_lags_is_told_how_many_it_missed_before_it_gets_the_rest()
         monitor.registry().force_open(&peer).unwrap();
         assert_eq!(event(&mut quick).await.peer, peer);
     }
-    assert_eq!(slow.next().await, Notice::Missed(2));
+    assert_eq!(slow.recv().await, Notice::Lagged(2));
     for peer in 2..6 {
         assert_eq!(event(&mut slow).await.peer, peer);
     }
@@ -95,7 +95,7 @@ async fn a_reader_that_lags_is_told_how_many_it_missed_before_it_gets_the_rest()
 async fn a_reader_that_stops_waiting_loses_nothing() {
     let (monitor, _) = manual();
     let mut events = monitor.subscribe();
-    assert!(timeout(Duration::from_secs(1), events.next()).await.is_err());
+    assert!(timeout(Duration::from_secs(1), events.recv()).await.is_err());
     monitor.registry().force_open(&7).unwrap();
     assert!(timeout(Duration::ZERO, std::future::pending::<()>()).await.is_err());
     assert_eq!(event(&mut events).await.peer, 7);
@@ -148,13 +148,13 @@ async fn a_reader_that_missed_events_catches_up_by_looking() {
     };
     let (mut banned, mut missed) = (scan(), 0);
     loop {
-        match timeout(NEVER, events.next()).await.unwrap() {
+        match timeout(NEVER, events.recv()).await.unwrap() {
             Notice::Event(event) if event.peer == 99 => break,
             Notice::Event(event) if registry.status(&event.peer) == Status::ForcedOpen => {
                 banned.insert(event.peer);
             }
             Notice::Event(event) => drop(banned.remove(&event.peer)),
-            Notice::Missed(n) => {
+            Notice::Lagged(n) => {
                 missed += n;
                 banned = scan();
             }
@@ -174,7 +174,7 @@ async fn a_monitor_that_is_gone_listens_no_more() {
     let (mut events, watch) = (monitor.subscribe(), monitor.watch(&held));
     drop(monitor);
     registry.force_open(&held).unwrap();
-    assert!(matches!(events.next().await, Notice::Event(_)));
+    assert!(matches!(events.recv().await, Notice::Event(_)));
     registry.remove(&held);
     assert!(std::sync::Arc::strong_count(&held) > 1, "in the queue, and in the watch");
     drop((events, watch));

@@ -198,7 +198,7 @@ async fn no_wake_up_is_lost_between_the_look_and_the_wait() {
     let waits: [Waits; 3] = [
         |_, watch, _| assert_eq!(run(watch.changed()), Status::Closed),
         |monitor, _, _| run(monitor.ready(&7)),
-        |_, _, events| assert!(matches!(run(events.next()), Notice::Event(_))),
+        |_, _, events| assert!(matches!(run(events.recv()), Notice::Event(_))),
     ];
     for wait in waits {
         let monitor = HealthMonitor::new(HealthRegistry::<u32>::new());

@@ -48,7 +48,7 @@ fn of_two_wakers_the_later_one_is_woken_and_once() {
     let (mut events, mut watch) = (monitor.subscribe(), monitor.watch(&7));
     let [first, second, third]: [Arc<Woken>; 3] = Default::default();
     for woken in [&first, &second] {
-        assert!(poll(events.next(), woken).is_none());
+        assert!(poll(events.recv(), woken).is_none());
     }
     for woken in [&first, &third] {
         assert!(poll(watch.changed(), woken).is_none());
@@ -68,13 +68,13 @@ fn a_waker_is_let_go_when_it_was_woken_or_replaced_or_its_reader_is_gone() {
     let (monitor, _) = manual();
     let (mut events, mut watch) = (monitor.subscribe(), monitor.watch(&7));
     let woken = Arc::default();
-    assert!(poll(events.next(), &woken).is_none() && poll(watch.changed(), &woken).is_none());
+    assert!(poll(events.recv(), &woken).is_none() && poll(watch.changed(), &woken).is_none());
     assert_eq!(Arc::strong_count(&woken), 3);
     assert!(now(watch.changed()).is_none());
     assert_eq!(Arc::strong_count(&woken), 2, "replaced");
     ban(&monitor, 7);
     assert_eq!((Arc::strong_count(&woken), woken.times()), (1, 1));
-    assert!(now(events.next()).is_some() && poll(events.next(), &woken).is_none());
+    assert!(now(events.recv()).is_some() && poll(events.recv(), &woken).is_none());
     assert!(now(watch.changed()).is_some() && poll(watch.changed(), &woken).is_none());
     drop((events, watch));
     assert_eq!(Arc::strong_count(&woken), 1);
@@ -104,7 +104,7 @@ fn an_event_before_the_first_poll_is_found_and_one_after_it_wakes() {
     let (monitor, _) = manual();
     let (mut events, mut watch) = (monitor.subscribe(), monitor.watch(&7));
     ban(&monitor, 7);
-    assert!(now(events.next()).is_some() && now(watch.changed()).is_some());
+    assert!(now(events.recv()).is_some() && now(watch.changed()).is_some());
     let woken = Arc::default();
     assert!(poll(monitor.ready(&7), &woken).is_none(), "it was given up: it watches no more");
     monitor.registry().reset(&7);
@@ -121,15 +121,15 @@ fn a_reader_that_was_woken_for_more_than_it_has_room_for_is_told_and_then_woken_
     let (monitor, _) = manual();
     let mut events = monitor.subscribe();
     let woken = Arc::default();
-    assert!(poll(events.next(), &woken).is_none());
+    assert!(poll(events.recv(), &woken).is_none());
     (0..6).for_each(|peer| ban(&monitor, peer));
     assert_eq!(woken.times(), 1, "it has not looked since");
-    assert_eq!(poll(events.next(), &woken), Some(Notice::Missed(2)));
+    assert_eq!(poll(events.recv(), &woken), Some(Notice::Lagged(2)));
     for peer in 2..6 {
-        let next = poll(events.next(), &woken);
+        let next = poll(events.recv(), &woken);
         assert!(matches!(next, Some(Notice::Event(event)) if event.peer == peer));
     }
-    assert!(poll(events.next(), &woken).is_none());
+    assert!(poll(events.recv(), &woken).is_none());
     ban(&monitor, 7);
     assert_eq!(woken.times(), 2);
 }
@@ -145,13 +145,13 @@ async fn who_has_had_its_turn_is_woken_for_the_next() {
         let mut spent = [0; 2];
         for round in 0..1000 {
             ban(&monitor, 7);
-            spent[0] += usize::from(poll(events.next(), &woken[0]).is_none());
+            spent[0] += usize::from(poll(events.recv(), &woken[0]).is_none());
             spent[1] += usize::from(poll(watch.changed(), &woken[1]).is_none());
             if spent[0] > 0 && spent[1] > 0 {
                 tokio::task::yield_now().await;
                 let times = [woken[0].times(), woken[1].times()];
                 assert!(times[0] > 0 && times[1] > 0, "{times:?} in round {round}");
-                assert!(poll(events.next(), &woken[0]).is_some());
+                assert!(poll(events.recv(), &woken[0]).is_some());
                 assert!(poll(watch.changed(), &woken[1]).is_some());
                 return;
             }
@@ -191,15 +191,15 @@ fn a_waker_that_panics_keeps_no_other_from_being_woken() {
         if n % 3 == 1 {
             let broken = &mut Context::from_waker(&broken);
             assert!(pin!(watch.changed()).poll(broken).is_pending());
-            assert!(pin!(events.next()).poll(broken).is_pending());
+            assert!(pin!(events.recv()).poll(broken).is_pending());
         } else {
             assert!(poll(watch.changed(), &woken).is_none());
-            assert!(poll(events.next(), &woken).is_none());
+            assert!(poll(events.recv(), &woken).is_none());
         }
     }
     ban(&monitor, 7);
     assert_eq!(woken.times(), 12);
     assert_eq!(monitor.summary().overridden, 1);
     assert!(watches.iter_mut().all(|watch| now(watch.changed()).is_some()));
-    assert!(streams.iter_mut().all(|events| now(events.next()).is_some()));
+    assert!(streams.iter_mut().all(|events| now(events.recv()).is_some()));
 }

@@ -60,7 +60,7 @@ impl Driving {
             match draw % 64 {
                 0 => self.driver.note_reachable(&peer),
                 // What is taken back before it was begun is not seen here: nothing of a held peer is.
-                1 if !is_held(peer.0) => _ = self.driver.remove(&peer),
+                1 if !is_held(peer.0) => _ = self.driver.forget(&peer),
                 2 => _ = self.driver.kick(&peer),
                 3 => _ = self.driver.waiting(),
                 4 => self.driver.kick_all(),

@@ -202,7 +202,7 @@ fn what_is_told_of_an_earlier_attempt_is_not_taken_for_the_latest() {
     assert_eq!(schedule.begin(&1, new.number), Some(Attempt { number: new.number, ..old }));
     assert_eq!(schedule.attach(&1, old, "old"), Some("old"));
     assert_eq!(schedule.attach(&1, new, "new"), None);
-    assert_eq!(schedule.remove(&1).unwrap().call, Some("new"));
+    assert_eq!(schedule.forget(&1).unwrap().call, Some("new"));
     // It was removed, and is asked for again: only the end of its call makes way for the next.
     assert_eq!(request(&mut schedule, 1, 1), Requested::New);
     retry(&mut schedule, 1, old, 5);
@@ -262,9 +262,9 @@ fn who_asks_in_vain_is_told_where_to_take_it_back() {
     assert!(schedule.kick(&1));
     assert_eq!(schedule.take_gone().1, [(1, what)]);
     assert_eq!(schedule.begin(&1, attempt.number), None, "it has another attempt by now");
-    schedule.remove(&1);
+    schedule.forget(&1);
     asks(&mut schedule);
-    schedule.remove(&1);
+    schedule.forget(&1);
     assert_eq!(schedule.take_gone().1, [(1, what)]);
     schedule.asks(&1, attempt, what, false);
     assert_eq!(schedule.take_gone().1, [(1, what)], "it was removed while it was looked at");
@@ -281,16 +281,16 @@ fn what_is_removed_is_gone_and_called_again_only_when_its_call_has_ended() {
     request(&mut schedule, 2, 0);
     let (_, old) = taken(&mut schedule, 0).unwrap();
     assert_eq!(schedule.attach(&1, old, "first"), None);
-    let removed = schedule.remove(&1);
-    assert_eq!(removed, Some(Removed { attempt: Some(old.number), call: Some("first") }));
-    assert_eq!(schedule.remove(&1), None, "it is gone");
-    assert_eq!(schedule.remove(&2), Some(Removed { attempt: None, call: None }));
-    assert_eq!((schedule.remove(&3), schedule.count()), (None, (0, 0)));
+    let removed = schedule.forget(&1);
+    assert_eq!(removed, Some(Forgotten { attempt: Some(old.number), call: Some("first") }));
+    assert_eq!(schedule.forget(&1), None, "it is gone");
+    assert_eq!(schedule.forget(&2), Some(Forgotten { attempt: None, call: None }));
+    assert_eq!((schedule.forget(&3), schedule.count()), (None, (0, 0)));
     assert_eq!(schedule.attach(&1, old, "late"), Some("late"), "nobody can stop it by now");
 
     assert_eq!(request(&mut schedule, 1, 1), Requested::New);
     assert_eq!(next(&mut schedule, 9), None, "the old call still runs");
-    assert!(schedule.remove(&1).is_some() && schedule.remove(&1).is_none());
+    assert!(schedule.forget(&1).is_some() && schedule.forget(&1).is_none());
     schedule.hear(&1, Tick(2), false);
     schedule.done(&1, old, Tick(3));
     let (_, new) = taken(&mut schedule, 3).unwrap();

@@ -80,7 +80,7 @@ impl World {
         assert_eq!((stats.finished, stats.running), (false, 0), "{what}: a call is never over");
         // What the driver holds back, it waits for: nobody is forgotten halfway.
         for waiting in self.driver.waiting() {
-            assert!(self.driver.remove(&waiting.peer), "{what}: {} is not found", waiting.peer.0);
+            assert!(self.driver.forget(&waiting.peer), "{what}: {} is not found", waiting.peer.0);
         }
         let stats = self.driver.stats();
         assert_eq!((stats.waiting, stats.running), (0, 0), "{what}");
@@ -104,7 +104,7 @@ fn ask(world: &World, round: u32) {
         match (round + id) % 9 {
             0 => _ = world.driver.kick(&key),
             1 => world.driver.note_reachable(&key),
-            2 => _ = world.driver.remove(&key),
+            2 => _ = world.driver.forget(&key),
             3 => world.driver.note_lost(&key, network()),
             4 => _ = world.registry.remove(&key),
             5 => _ = world.registry.reset(&key),
@@ -220,7 +220,7 @@ fn operations_and_what_they_leave_may_panic_in_every_way() {
             .unwrap();
         (0..5).for_each(|id| _ = driver.request(&id));
         sleep(Duration::from_secs(100)).await;
-        driver.remove(&4);
+        driver.forget(&4);
         sleep(Duration::from_secs(100)).await;
         for id in [7, 8, 9] {
             driver.request(&id);

@@ -29,6 +29,7 @@ use tokio::time::sleep;
 
 use crate::budget::RetryBudget;
 use crate::error::Failure;
+use crate::foreign::Own;
 use crate::outcome::{Reason, Recorded};
 use crate::registry::hook::Hooked;
 use crate::registry::{HealthRegistry, Name, Names, PeerKey};
@@ -45,7 +46,6 @@ mod inner;
 mod limits;
 mod local_outage;
 mod places;
-mod runtime;
 mod schedule;
 mod state;
 mod stats;
@@ -53,9 +53,8 @@ mod task;
 
 pub use builder::CoordinatorBuilder;
 pub use driver::SyncDriver;
-pub use error::OperationError;
+pub use error::{DriveError, OperationError};
 use limits::Limits;
-pub use runtime::DriveError;
 use state::DriverState;
 pub use stats::{DriverStats, WaitReason, Waiting};
 
@@ -99,7 +98,9 @@ struct Inner<K: PeerKey> {
 }
 
 /// An attempt that failed.
-struct Failed {
+struct Failed<E> {
+    /// What the operation returned; `None` if the deadline passed.
+    error: Option<Own<E>>,
     failure: Arc<Failure>,
     recorded: Recorded,
     /// Whether the budgets allow another attempt.
@@ -216,10 +217,10 @@ impl<K: PeerKey> SyncCoordinator<K> {
         &self,
         peer: &K,
         op: impl Fn(K) -> Call,
-    ) -> Result<T, OperationError>
+    ) -> Result<T, OperationError<E>>
     where
         Call: Future<Output = Result<T, E>>,
-        E: Into<Failure>,
+        Failure: for<'e> From<&'e E>,
     {
         shielded(self.operate(peer, op)).await
     }
@@ -228,19 +229,19 @@ impl<K: PeerKey> SyncCoordinator<K> {
         &self,
         peer: &K,
         op: impl Fn(K) -> Call,
-    ) -> Result<T, OperationError>
+    ) -> Result<T, OperationError<E>>
     where
         Call: Future<Output = Result<T, E>>,
-        E: Into<Failure>,
+        Failure: for<'e> From<&'e E>,
     {
-        runtime::with_timers()?;
+        error::runtime_with_timers()?;
         let inner = &self.inner;
         let mut backoff = inner.retry.backoff();
         if let Some(seed) = inner.seed {
             backoff = backoff.with_seed(seed);
         }
         let name = &inner.names.name(peer);
-        let mut last: Option<Arc<Failure>> = None;
+        let mut last: Option<(Option<Own<E>>, Arc<Failure>)> = None;
         let (mut attempts, mut refusals) = (0, 0);
         loop {
             let refused = match inner.slot(name).await {
@@ -254,27 +255,28 @@ impl<K: PeerKey> SyncCoordinator<K> {
                         };
                         (attempts, refusals) = (attempts + 1, 0);
                         backoff = backoff.retry_severe(failed.is_worth_another());
-                        let Failed { failure, recorded, allowed } = failed;
+                        let Failed { error, failure, recorded, allowed } = failed;
                         let Some(delay) = backoff.next(&failure, recorded) else {
-                            return Err(OperationError::GaveUp { attempts, failure });
+                            return Err(OperationError::gave_up(attempts, error, failure));
                         };
                         if !allowed {
-                            return Err(OperationError::BudgetSpent { attempts, failure });
+                            return Err(OperationError::budget_spent(attempts, error, failure));
                         }
                         sleep(delay.min(inner.longest_wait())).await;
-                        last = Some(failure);
+                        last = Some((error, failure));
                         continue;
                     }
                     Err(refused) => refused,
                 },
                 Err(refused) => refused,
             };
-            let Some(failure) = &last else { return Err(OperationError::Refused(refused)) };
+            let Some((error, failure)) = last.take() else { return Err(refused.into()) };
             refusals += 1;
             let banned = refused.reason == Reason::ForcedOpen && refused.retry_after.is_none();
             if banned || !inner.retry.should_retry(refusals) {
-                return Err(OperationError::GaveUp { attempts, failure: Arc::clone(failure) });
+                return Err(OperationError::gave_up(attempts, error, failure));
             }
+            last = Some((error, failure));
             // Others have opened the circuit, or probe it.
             let (soon, late) = PROBED;
             let probed = || inner.retry.initial_delay.clamp(soon, late);

@@ -41,11 +41,12 @@ impl<K: PeerKey> SyncCoordinator<K> {
         &'a self,
         peers: impl IntoIterator<Item = K>,
         op: &'a impl Fn(K) -> Call,
-    ) -> impl Stream<Item = (K, Result<T, OperationError>)>
+    ) -> impl Stream<Item = (K, Result<T, OperationError<E>>)>
     where
         Call: Future<Output = Result<T, E>> + 'a,
         T: 'a,
-        E: Into<Failure> + 'a,
+        E: 'a,
+        Failure: for<'e> From<&'e E>,
     {
         let one = |peer: K| async move {
             let result = self.sync(&peer, op).await;

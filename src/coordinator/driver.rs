@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::task::AbortHandle;
 
-use super::runtime::{self, DriveError};
+use super::error::{DriveError, runtime_with_timers};
 use super::state::DriverState;
 use super::stats::{DriverStats, Waiting};
 use super::task::drive;
@@ -108,9 +108,10 @@ impl<K: PeerKey> SyncCoordinator<K> {
         Op: Fn(K) -> Call + Send + Sync + 'static,
         Call: Future<Output = Result<T, E>> + Send + 'static,
         T: Send + 'static,
-        E: Into<Failure> + Send + 'static,
+        E: Send + 'static,
+        Failure: for<'e> From<&'e E>,
     {
-        let runtime = runtime::with_timers()?;
+        let runtime = runtime_with_timers()?;
         let (driver, guard) = DriverState::new(Arc::clone(&self.inner));
         self.inner.add(&driver);
         let task = runtime.spawn(drive(Arc::clone(&driver), Arc::new(op), guard));

@@ -5,6 +5,7 @@ use std::sync::PoisonError;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
+use tokio::time::error::Elapsed;
 use tokio::time::{Instant, timeout};
 
 use super::limits::{Asked, Limits, Slot};
@@ -13,9 +14,9 @@ use super::state::DriverState;
 use super::{Failed, Inner};
 use crate::budget::RetryBudget;
 use crate::error::{ErrorSeverity, Failure, Fault, SyncError};
-use crate::foreign::guarded;
 #[cfg(feature = "tracing")]
 use crate::foreign::quietly;
+use crate::foreign::{Own, guarded};
 use crate::outcome::Refused;
 use crate::permit::OwnedPermit;
 use crate::registry::hook::{HookNotice, Standing};
@@ -36,7 +37,7 @@ impl<K: PeerKey> Drop for Asking<'_, K> {
     }
 }
 
-impl Failed {
+impl<E> Failed<E> {
     /// Whether another attempt makes sense: the error may pass by itself, or the peer has said when
     /// to come back.
     pub(super) fn is_worth_another(&self) -> bool {
@@ -60,7 +61,7 @@ impl Failed {
 impl<K: PeerKey> Inner<K> {
     /// No attempt is made before that: as long as the peer asked for. How long its circuit is open is
     /// found when it is looked at, since a step may end that wait (D1).
-    pub(super) fn least_wait(&self, failed: &Failed) -> Duration {
+    pub(super) fn least_wait<E>(&self, failed: &Failed<E>) -> Duration {
         failed.failure.retry_after().unwrap_or_default().min(self.longest_wait())
     }
 
@@ -88,29 +89,35 @@ impl<K: PeerKey> Inner<K> {
     }
 
     /// One attempt, inside its permit and its slot; whether it was a probe.
-    pub(super) async fn attempt<Call, T, E: Into<Failure>>(
+    pub(super) async fn attempt<Call, T, E>(
         &self,
         slot: &mut Slot<Name<K>>,
         permit: OwnedPermit<K>,
         retry: bool,
         op: impl Fn(K) -> Call,
-    ) -> Result<(T, bool), Failed>
+    ) -> Result<(T, bool), Failed<E>>
     where
         Call: Future<Output = Result<T, E>>,
+        Failure: for<'e> From<&'e E>,
     {
         let (peer, probe) = (slot.peer().clone(), permit.is_probe());
         let began = Instant::now();
         let ended = timeout(self.deadline(probe), op((*peer).clone())).await;
         let permit = permit.with_latency(began.elapsed());
-        let failure = match ended {
+        let (error, failure) = match ended {
             Ok(Ok(value)) => {
                 permit.success();
                 self.served(&peer);
                 slot.now = Some(self.class(&peer));
                 return Ok((value, probe));
             }
-            Ok(Err(error)) => error.into(),
-            Err(elapsed) => Failure::from(elapsed),
+            Ok(Err(error)) => {
+                // Its destructor is foreign, and so is its conversion.
+                let error = Own::new(error);
+                let failure = Failure::from(&*error);
+                (Some(error), failure)
+            }
+            Err(elapsed) => (None, <Failure as From<Elapsed>>::from(elapsed)),
         };
         let recorded = permit.failure(&failure);
         let standing = self.standing(&peer);
@@ -124,7 +131,7 @@ impl<K: PeerKey> Inner<K> {
         }
         let closed = standing.opened_at.is_none();
         let allowed = !(limited && closed) || self.allows_retry(&peer);
-        Err(Failed { failure: Arc::new(failure), recorded, allowed })
+        Err(Failed { error, failure: Arc::new(failure), recorded, allowed })
     }
 
     /// How long an attempt may take: what a probe says after its lease counts no more (D12).

@@ -40,7 +40,8 @@ pub(super) async fn drive<K, Op, Call, T, E>(
     Op: Fn(K) -> Call + Send + Sync + 'static,
     Call: Future<Output = Result<T, E>> + Send + 'static,
     T: Send + 'static,
-    E: Into<Failure> + Send + 'static,
+    E: Send + 'static,
+    Failure: for<'e> From<&'e E>,
 {
     let mut calls = JoinSet::new();
     let mut clocks = Clocks::new(driver.now());
@@ -73,7 +74,8 @@ where
     Op: Fn(K) -> Call + Send + Sync + 'static,
     Call: Future<Output = Result<T, E>> + Send + 'static,
     T: Send + 'static,
-    E: Into<Failure> + Send + 'static,
+    E: Send + 'static,
+    Failure: for<'e> From<&'e E>,
 {
     clocks.compare(driver.now());
     for _ in 0..BATCH {
@@ -184,7 +186,8 @@ fn begin<K, Op, Call, T, E>(
     Op: Fn(K) -> Call + Send + Sync + 'static,
     Call: Future<Output = Result<T, E>> + Send + 'static,
     T: Send + 'static,
-    E: Into<Failure> + Send + 'static,
+    E: Send + 'static,
+    Failure: for<'e> From<&'e E>,
 {
     let peer = slot.peer().clone();
     let mut taken = Taken { driver, peer: &peer, attempt, ended: false };
@@ -248,7 +251,7 @@ where
     K: PeerKey,
     Op: Fn(K) -> Call,
     Call: Future<Output = Result<T, E>>,
-    E: Into<Failure>,
+    Failure: for<'e> From<&'e E>,
 {
     let driver = Arc::clone(&calling.driver);
     let (attempt, inner) = (calling.attempt, &driver.inner);

@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use peer_health::{
-    HealthConfig, HealthRegistry, OperationError, Reason, Status, SyncCoordinator, SyncDriver,
-    SyncError, WaitReason,
+    Failure, HealthConfig, HealthRegistry, OperationError, Reason, Status, SyncCoordinator,
+    SyncDriver, SyncError, WaitReason,
 };
 
 use crate::peers::{Answer, Peers, answer, coordinator, ms, pass, registry, request, touchy};
@@ -289,7 +289,7 @@ async fn an_operation_that_waits_for_its_retry_or_its_circuit_holds_no_place() {
 /// peer is called, when this happens meanwhile.
 async fn between_attempts(
     happens: impl AsyncFnOnce(&HealthRegistry<u32>),
-) -> (Result<u32, OperationError>, usize) {
+) -> (Result<u32, OperationError<Failure>>, usize) {
     let (registry, peers) = (registry(touchy()), Peers::new());
     let coordinator = coordinator(&registry).build().unwrap();
     peers.tell(7, [Answer::Fails(network().into())]);

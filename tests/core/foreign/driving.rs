@@ -22,8 +22,8 @@ struct World {
 /// An error that panics when it is converted.
 struct Unreadable;
 
-impl From<Unreadable> for Failure {
-    fn from(_: Unreadable) -> Self {
+impl From<&Unreadable> for Failure {
+    fn from(_: &Unreadable) -> Self {
         panics()
     }
 }
@@ -256,7 +256,7 @@ fn a_sync_that_panics_gives_its_slot_and_its_permit_back() {
             assert!(ends(|| drop(sync)).is_some());
         }
         assert_eq!(registry.snapshot(&7).unwrap().totals.abandoned, 2);
-        assert!(ends(|| driver.note_lost(&7, Unreadable)).is_none(), "its caller's own");
+        assert!(ends(|| driver.note_lost(&7, &Unreadable)).is_none(), "its caller's own");
         assert_eq!(registry.snapshot(&7).unwrap().errors, 0);
         driver.request(&8);
         sleep(Duration::from_secs(1)).await;

@@ -6,7 +6,7 @@
 //! attempts it holds nothing. Attempts are the operation's own: ten tasks that fail with one peer do
 //! not use up each other's.
 //!
-//! Places are few, and what is dead takes them for the whole deadline: so peers that never answered,
+//! ConcurrencySlots are few, and what is dead takes them for the whole deadline: so peers that never answered,
 //! and peers in trouble, hold no more than half of them (D4). For as long as it lives the coordinator
 //! remembers who has answered.
 //!
@@ -39,14 +39,14 @@ use crate::wakers::shielded;
 
 mod all;
 mod answered;
+mod attempt;
 mod builder;
 mod driver;
 mod error;
-mod inner;
 mod limits;
 mod local_outage;
-mod places;
 mod schedule;
+mod slots;
 mod state;
 mod stats;
 mod task;
@@ -76,10 +76,10 @@ pub use stats::{DriverStats, WaitReason, Waiting};
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub struct SyncCoordinator<K: PeerKey> {
-    inner: Arc<Inner<K>>,
+    shared: Arc<CoordinatorShared<K>>,
 }
 
-struct Inner<K: PeerKey> {
+struct CoordinatorShared<K: PeerKey> {
     registry: HealthRegistry<K>,
     retry: RetryPolicy,
     deadline: Duration,
@@ -98,7 +98,7 @@ struct Inner<K: PeerKey> {
 }
 
 /// An attempt that failed.
-struct Failed<E> {
+struct FailedAttempt<E> {
     /// What the operation returned; `None` if the deadline passed.
     error: Option<Own<E>>,
     failure: Arc<Failure>,
@@ -153,7 +153,7 @@ impl<K: PeerKey> SyncCoordinator<K> {
     /// # Ok::<(), peer_health::Untracked>(())
     /// ```
     pub fn registry(&self) -> &HealthRegistry<K> {
-        &self.inner.registry
+        &self.shared.registry
     }
 
     /// The budget for retries, over all peers.
@@ -164,7 +164,7 @@ impl<K: PeerKey> SyncCoordinator<K> {
     /// assert_eq!(coordinator.budget().milli_tokens(), 1_000_000);
     /// ```
     pub fn budget(&self) -> &RetryBudget {
-        &self.inner.budget
+        &self.shared.budget
     }
 
     /// Makes one operation: attempts until one succeeds, is not worth another, or none is allowed.
@@ -235,19 +235,19 @@ impl<K: PeerKey> SyncCoordinator<K> {
         Failure: for<'e> From<&'e E>,
     {
         error::runtime_with_timers()?;
-        let inner = &self.inner;
-        let mut backoff = inner.retry.backoff();
-        if let Some(seed) = inner.seed {
+        let shared = &self.shared;
+        let mut backoff = shared.retry.backoff();
+        if let Some(seed) = shared.seed {
             backoff = backoff.with_seed(seed);
         }
-        let name = &inner.names.name(peer);
+        let name = &shared.names.name(peer);
         let mut last: Option<(Option<Own<E>>, Arc<Failure>)> = None;
         let (mut attempts, mut refusals) = (0, 0);
         loop {
-            let refused = match inner.slot(name).await {
-                Ok(mut slot) => match inner.registry.acquire(peer) {
+            let refused = match shared.slot(name).await {
+                Ok(mut slot) => match shared.registry.acquire(peer) {
                     Ok(permit) => {
-                        let made = inner.attempt(&mut slot, permit, attempts > 0, &op).await;
+                        let made = shared.attempt(&mut slot, permit, attempts > 0, &op).await;
                         drop(slot);
                         let failed = match made {
                             Ok((value, _)) => return Ok(value),
@@ -255,14 +255,14 @@ impl<K: PeerKey> SyncCoordinator<K> {
                         };
                         (attempts, refusals) = (attempts + 1, 0);
                         backoff = backoff.retry_severe(failed.is_worth_another());
-                        let Failed { error, failure, recorded, allowed } = failed;
+                        let FailedAttempt { error, failure, recorded, allowed } = failed;
                         let Some(delay) = backoff.next(&failure, recorded) else {
                             return Err(OperationError::gave_up(attempts, error, failure));
                         };
                         if !allowed {
                             return Err(OperationError::budget_spent(attempts, error, failure));
                         }
-                        sleep(delay.min(inner.longest_wait())).await;
+                        sleep(delay.min(shared.longest_wait())).await;
                         last = Some((error, failure));
                         continue;
                     }
@@ -273,13 +273,13 @@ impl<K: PeerKey> SyncCoordinator<K> {
             let Some((error, failure)) = last.take() else { return Err(refused.into()) };
             refusals += 1;
             let banned = refused.reason == Reason::ForcedOpen && refused.retry_after.is_none();
-            if banned || !inner.retry.should_retry(refusals) {
+            if banned || !shared.retry.should_retry(refusals) {
                 return Err(OperationError::gave_up(attempts, error, failure));
             }
             last = Some((error, failure));
             // Others have opened the circuit, or probe it.
             let (soon, late) = PROBED;
-            let probed = || inner.retry.initial_delay.clamp(soon, late);
+            let probed = || shared.retry.initial_delay.clamp(soon, late);
             sleep(refused.retry_after.unwrap_or_else(probed)).await;
         }
     }
@@ -287,15 +287,15 @@ impl<K: PeerKey> SyncCoordinator<K> {
 
 impl<K: PeerKey> Clone for SyncCoordinator<K> {
     fn clone(&self) -> Self {
-        Self { inner: Arc::clone(&self.inner) }
+        Self { shared: Arc::clone(&self.shared) }
     }
 }
 
 impl<K: PeerKey> fmt::Debug for SyncCoordinator<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SyncCoordinator")
-            .field("registry", &self.inner.registry)
-            .field("budget", &self.inner.budget)
+            .field("registry", &self.shared.registry)
+            .field("budget", &self.shared.budget)
             .finish_non_exhaustive()
     }
 }

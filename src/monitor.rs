@@ -14,32 +14,31 @@
 //!    loss of its own task, and where a key panics, what is known of the peers is found out anew.
 
 use std::fmt;
-use std::sync::{Arc as Shared, OnceLock, Weak};
+use std::sync::OnceLock;
 
 use crate::event::{Event, EventKind};
 use crate::foreign::guarded;
 use crate::registry::hook::{HookNotice, Hooked};
 use crate::registry::{HealthRegistry, Listening, Names, PeerKey};
-use crate::sync::AtomicU64;
+use crate::sync::{Arc, AtomicU64, Weak};
 
 mod builder;
-mod choice;
-mod reader;
+mod candidate;
 mod ready;
-mod standing;
+mod select;
 mod stream;
-mod trouble;
+mod summary;
 mod watch;
 
 pub use builder::MonitorBuilder;
 pub use stream::{Events, Notice};
-pub use trouble::{Offender, Summary};
+pub use summary::{Offender, Summary};
 pub use watch::PeerWatch;
 
-use trouble::Troubles;
-use watch::Watches;
+use summary::SummaryCache;
+use watch::WatchTable;
 
-/// Watches the peers of a registry: see [`subscribe`](Self::subscribe) for all events,
+/// WatchTable the peers of a registry: see [`subscribe`](Self::subscribe) for all events,
 /// [`watch`](Self::watch) for one peer, [`ready`](Self::ready) to wait until a peer may be called,
 /// [`summary`](Self::summary) for the state of all, [`rank`](Self::rank) and
 /// [`pick`](Self::pick) to choose whom to call.
@@ -67,13 +66,13 @@ use watch::Watches;
 /// or so, and remembers each known peer that is not closed or was ever open. A call to a healthy
 /// peer costs what it costs without a monitor.
 pub struct HealthMonitor<K> {
-    inner: Shared<Inner<K>>,
+    shared: Arc<MonitorShared<K>>,
 }
 
-struct Inner<K> {
+struct MonitorShared<K> {
     registry: HealthRegistry<K>,
-    troubles: Troubles<K>,
-    watches: Watches<K>,
+    summary: SummaryCache<K>,
+    watches: WatchTable<K>,
     /// What peers are called in these two.
     names: Names<K>,
     /// How many events a stream keeps for a reader that lags.
@@ -122,21 +121,16 @@ impl<K: PeerKey> HealthMonitor<K> {
     /// assert!(monitor.registry().is_empty());
     /// ```
     pub fn registry(&self) -> &HealthRegistry<K> {
-        &self.inner.registry
+        &self.shared.registry
     }
 }
 
-impl<K: PeerKey> Inner<K> {
-    fn begin(
-        registry: HealthRegistry<K>,
-        capacity: usize,
-        worst: usize,
-        seed: u64,
-    ) -> Shared<Self> {
-        let inner = Shared::new(Self {
+impl<K: PeerKey> MonitorShared<K> {
+    fn begin(registry: HealthRegistry<K>, capacity: usize, worst: usize, seed: u64) -> Arc<Self> {
+        let shared = Arc::new(Self {
             registry,
-            troubles: Troubles::default(),
-            watches: Watches::default(),
+            summary: SummaryCache::default(),
+            watches: WatchTable::default(),
             names: Names::default(),
             capacity,
             worst,
@@ -144,22 +138,22 @@ impl<K: PeerKey> Inner<K> {
             choices: AtomicU64::new(0),
             listening: OnceLock::new(),
         });
-        let hears: Weak<Self> = Shared::downgrade(&inner);
-        let listening = inner.registry.listen(move |event| {
-            if let Some(inner) = hears.upgrade() {
-                inner.hear(event);
+        let hears: Weak<Self> = Arc::downgrade(&shared);
+        let listening = shared.registry.listen(move |event| {
+            if let Some(shared) = hears.upgrade() {
+                shared.hear(event);
             }
         });
-        let hears: Weak<Self> = Shared::downgrade(&inner);
-        let hooked = inner.registry.hook(move |told| {
-            if let (HookNotice::Unheard(peer), Some(inner)) = (told, hears.upgrade()) {
-                inner.look(peer);
+        let hears: Weak<Self> = Arc::downgrade(&shared);
+        let hooked = shared.registry.hook(move |told| {
+            if let (HookNotice::Unheard(peer), Some(shared)) = (told, hears.upgrade()) {
+                shared.look(peer);
             }
         });
-        inner.listening.get_or_init(|| (listening, hooked));
+        shared.listening.get_or_init(|| (listening, hooked));
         // What was so before, found now that it listens.
-        inner.troubles.look_at_all(&inner.registry, &inner.names);
-        inner
+        shared.summary.look_at_all(&shared.registry, &shared.names);
+        shared
     }
 
     fn hear(&self, event: &Event<K>) {
@@ -172,7 +166,7 @@ impl<K: PeerKey> Inner<K> {
     /// Looks at a peer that has made a step, and wakes who follows it. If its key panics, the summary
     /// looks at all anew, and whoever follows any peer looks at it: nobody is left behind.
     fn look(&self, peer: &K) {
-        let _ = guarded(|| self.troubles.look(&self.registry, &self.names, peer));
+        let _ = guarded(|| self.summary.look(&self.registry, &self.names, peer));
         match guarded(|| self.names.known(peer)) {
             Some(name) => name.iter().for_each(|name| self.watches.wake(name)),
             None => self.watches.wake_all(),
@@ -182,14 +176,14 @@ impl<K: PeerKey> Inner<K> {
 
 impl<K> Clone for HealthMonitor<K> {
     fn clone(&self) -> Self {
-        Self { inner: Shared::clone(&self.inner) }
+        Self { shared: Arc::clone(&self.shared) }
     }
 }
 
 impl<K: PeerKey> fmt::Debug for HealthMonitor<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HealthMonitor")
-            .field("registry", &self.inner.registry)
+            .field("registry", &self.shared.registry)
             .finish_non_exhaustive()
     }
 }

@@ -4,7 +4,9 @@
 //! woken, or end a thread that drives the timers.
 
 use std::future::poll_fn;
+use std::mem;
 use std::pin::pin;
+use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Wake, Waker};
 
 use crate::foreign::{Own, quietly};
@@ -39,4 +41,29 @@ pub(crate) async fn shielded<F: Future>(future: F) -> F::Output {
         future.as_mut().poll(&mut Context::from_waker(ours))
     })
     .await
+}
+
+/// A waker that is not ours: it is cloned, woken and dropped when nothing is locked (R25).
+///
+/// Who registers and then looks misses nothing: what happens before the look is found, what happens
+/// after it takes this waker.
+#[derive(Default)]
+pub(crate) struct WakerSlot(Mutex<Option<Own<Waker>>>);
+
+impl WakerSlot {
+    /// Takes this waker in the place of the one before.
+    pub(crate) fn register(&self, waker: &Waker) {
+        let waker = Some(Own::new(waker.clone()));
+        drop(self.replace(waker));
+    }
+
+    /// Wakes who waits, if anybody does. Never panics: others are to be woken too.
+    pub(crate) fn wake(&self) {
+        let waker = self.replace(None);
+        quietly(|| waker.iter().for_each(|waker| waker.wake_by_ref()));
+    }
+
+    fn replace(&self, waker: Option<Own<Waker>>) -> Option<Own<Waker>> {
+        mem::replace(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner), waker)
+    }
 }

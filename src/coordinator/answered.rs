@@ -14,7 +14,7 @@ type Served = (Tick, u64);
 
 #[derive(Debug)]
 pub(super) struct Answered<K> {
-    peers: HashMap<K, Record>,
+    peers: HashMap<K, AnsweredPeer>,
     order: BTreeMap<Served, K>,
     entries: u64,
     /// Delays that were set before this are over.
@@ -22,7 +22,7 @@ pub(super) struct Answered<K> {
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Record {
+struct AnsweredPeer {
     served: Served,
     /// The first and the last success since the last session was lost.
     sessions: Option<(Tick, Tick)>,
@@ -55,7 +55,7 @@ impl<K: PeerKey> Answered<K> {
                 spare.push(key);
             }
             None => {
-                let record = Record { served, sessions: None, short: 0, delay: None };
+                let record = AnsweredPeer { served, sessions: None, short: 0, delay: None };
                 self.peers.insert(key, record);
             }
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 
 use super::limits::Limits;
-use super::{Inner, SyncCoordinator};
+use super::{CoordinatorShared, SyncCoordinator};
 use crate::budget::RetryBudget;
 use crate::config::ConfigError;
 use crate::registry::{HealthRegistry, Names, PeerKey};
@@ -231,7 +231,7 @@ impl<K: PeerKey> CoordinatorBuilder<K> {
         let deadline = half_lease.map_or(DEADLINE, |half| half.clamp(LEAST, DEADLINE));
         let budget_per_peer = self.budget_per_peer.map(|budget| budget.with_clock(clock.clone()));
         let limits = Limits::new(self.max_concurrent, self.max_per_peer, budget_per_peer);
-        let inner = Arc::new(Inner {
+        let shared = Arc::new(CoordinatorShared {
             registry: self.registry,
             retry: self.retry,
             deadline: self.attempt_deadline.unwrap_or(deadline),
@@ -244,14 +244,14 @@ impl<K: PeerKey> CoordinatorBuilder<K> {
             drivers: Mutex::default(),
             hooked: OnceLock::new(),
         });
-        let hears = Arc::downgrade(&inner);
-        let hooked = inner.registry.hook(move |told| {
-            if let Some(inner) = hears.upgrade() {
-                inner.hear(told);
+        let hears = Arc::downgrade(&shared);
+        let hooked = shared.registry.hook(move |told| {
+            if let Some(shared) = hears.upgrade() {
+                shared.hear(told);
             }
         });
-        inner.hooked.get_or_init(|| hooked);
-        SyncCoordinator { inner }
+        shared.hooked.get_or_init(|| hooked);
+        SyncCoordinator { shared }
     }
 }
 

@@ -10,7 +10,7 @@ use super::error::{DriveError, runtime_with_timers};
 use super::state::DriverState;
 use super::stats::{DriverStats, Waiting};
 use super::task::drive;
-use super::{Inner, SyncCoordinator};
+use super::{CoordinatorShared, SyncCoordinator};
 use crate::circuit::Outcome;
 use crate::error::Failure;
 use crate::registry::PeerKey;
@@ -112,8 +112,8 @@ impl<K: PeerKey> SyncCoordinator<K> {
         Failure: for<'e> From<&'e E>,
     {
         let runtime = runtime_with_timers()?;
-        let (driver, guard) = DriverState::new(Arc::clone(&self.inner));
-        self.inner.add(&driver);
+        let (driver, guard) = DriverState::new(Arc::clone(&self.shared));
+        self.shared.add(&driver);
         let task = runtime.spawn(drive(Arc::clone(&driver), Arc::new(op), guard));
         Ok(SyncDriver { driver, _task: Arc::new(Task(task.abort_handle())) })
     }
@@ -212,7 +212,7 @@ impl<K: PeerKey> SyncDriver<K> {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn note_reachable(&self, peer: &K) {
-        let Inner { registry, retry, names, .. } = &*self.driver.inner;
+        let CoordinatorShared { registry, retry, names, .. } = &*self.driver.shared;
         let peer = &names.name(peer);
         registry.note_reachable(peer);
         let failed = registry.since_last_error(peer).unwrap_or(Duration::MAX);
@@ -243,11 +243,11 @@ impl<K: PeerKey> SyncDriver<K> {
         let failure = Arc::new(failure.into());
         let verdict = if failure.counts() { Outcome::Failure } else { Outcome::Neutral };
         if verdict == Outcome::Failure {
-            let inner = &self.driver.inner;
+            let shared = &self.driver.shared;
             // Who has no name, has no session.
-            inner.names.known(peer).iter().for_each(|peer| inner.session_lost(peer));
+            shared.names.known(peer).iter().for_each(|peer| shared.session_lost(peer));
         }
-        self.driver.inner.registry.report(peer, verdict, Some(&failure));
+        self.driver.shared.registry.report(peer, verdict, Some(&failure));
     }
 
     /// Calls the peer no more, until it is requested again: it has said goodbye, or is of no
@@ -298,7 +298,7 @@ impl<K: PeerKey> SyncDriver<K> {
     /// let coordinator = SyncCoordinator::new(HealthRegistry::<u32>::new());
     /// let driver = coordinator.drive(async |_| Ok::<_, SyncError>(()))?;
     /// driver.resume();
-    /// assert!(!driver.stats().local_trouble);
+    /// assert!(!driver.stats().local_outage);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// # }).unwrap();
     /// # Ok::<(), std::io::Error>(())
@@ -331,7 +331,7 @@ impl<K: PeerKey> SyncDriver<K> {
     /// let coordinator = SyncCoordinator::new(HealthRegistry::<u32>::new());
     /// let driver = coordinator.drive(async |_| Ok::<_, SyncError>(()))?;
     /// driver.request(&7);
-    /// assert_eq!(driver.waiting()[0].reason, WaitReason::Place);
+    /// assert_eq!(driver.waiting()[0].reason, WaitReason::Slot);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// # }).unwrap();
     /// # Ok::<(), std::io::Error>(())

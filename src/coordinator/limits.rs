@@ -3,7 +3,7 @@
 //!
 //! A call needs a slot with its peer first, then a place. Who waits for a busy peer keeps nobody else
 //! waiting. For the peer's slots callers wait in the order of asking, a driver among them like
-//! everybody else; for a place in the order in which they are due, class by class: see [`Places`].
+//! everybody else; for a place in the order in which they are due, class by class: see [`ConcurrencySlots`].
 //! A slot is taken before the permit: a permit that waits in a queue would be a probe that probes
 //! nothing, and its latency would be that of the queue.
 //!
@@ -15,7 +15,7 @@ use std::mem;
 use std::sync::{Mutex, PoisonError};
 
 use super::answered::Answered;
-use super::places::{CLASSES, Class, Places};
+use super::slots::{ConcurrencySlots, PEER_CLASSES, PeerClass};
 use crate::budget::RetryBudget;
 use crate::foreign::quietly;
 use crate::registry::PeerKey;
@@ -30,24 +30,24 @@ const REMEMBERED: usize = 65_536;
 type Due = (Tick, u64);
 
 /// Takes the slot that a caller has asked for, when it is given; told while no lock is held.
-type Give<K> = Box<dyn FnOnce(Slot<K>) + Send>;
+type Give<K> = Box<dyn FnOnce(HeldSlots<K>) + Send>;
 
 pub(super) struct Limits<K: PeerKey> {
     each: usize,
-    state: Mutex<State<K>>,
+    state: Mutex<LimitsData<K>>,
     /// As a peer's budget begins.
     budget: Option<RetryBudget>,
     remembered: usize,
 }
 
-struct State<K: PeerKey> {
+struct LimitsData<K: PeerKey> {
     /// What belongs to a peer, while it is called, asked for, or its budget is not full.
     shares: HashMap<K, Share<K>>,
     /// Shares that nobody holds.
     idle: usize,
-    places: Places,
+    slots: ConcurrencySlots,
     /// Those who have a slot with their peer and ask for a place.
-    asking: [BTreeMap<Due, Ask<K>>; 4],
+    asking: [BTreeMap<Due, QueuedRequest<K>>; 4],
     answered: Answered<K>,
     asks: u64,
     gone: Vec<K>,
@@ -57,38 +57,38 @@ struct Share<K: PeerKey> {
     /// Slots that are held, with or without a place.
     used: usize,
     /// Those who ask for a slot, in the order of asking.
-    asking: BTreeMap<u64, (Class, Due, Ask<K>)>,
-    /// Asked when nothing is locked: it reads a clock (R25).
+    asking: BTreeMap<u64, (PeerClass, Due, QueuedRequest<K>)>,
+    /// SlotRequest when nothing is locked: it reads a clock (R25).
     budget: Option<Arc<RetryBudget>>,
 }
 
-struct Ask<K: PeerKey> {
+struct QueuedRequest<K: PeerKey> {
     peer: K,
     give: Give<K>,
 }
 
 /// What a caller has asked for: to take it back by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Asked {
+pub(super) struct SlotRequest {
     due: Due,
 }
 
 /// The right to run: a slot with the peer, and a place.
-pub(super) struct Slot<K: PeerKey> {
+pub(super) struct HeldSlots<K: PeerKey> {
     limits: Arc<Limits<K>>,
     peer: K,
     /// As what the place is held.
-    pub(super) class: Class,
+    pub(super) class: PeerClass,
     /// What the peer is by now, for those who ask for the next slot with it.
-    pub(super) now: Option<Class>,
+    pub(super) now: Option<PeerClass>,
 }
 
 impl<K: PeerKey> Limits<K> {
     pub(super) fn new(all: usize, each: usize, budget: Option<RetryBudget>) -> Self {
-        let state = State {
+        let state = LimitsData {
             shares: HashMap::new(),
             idle: 0,
-            places: Places::new(all),
+            slots: ConcurrencySlots::new(all),
             asking: Default::default(),
             answered: Answered::new(),
             asks: 0,
@@ -97,7 +97,7 @@ impl<K: PeerKey> Limits<K> {
         Self { each, state: Mutex::new(state), budget, remembered: REMEMBERED }
     }
 
-    fn with<R>(&self, change: impl FnOnce(&mut State<K>) -> R) -> R {
+    fn with<R>(&self, change: impl FnOnce(&mut LimitsData<K>) -> R) -> R {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let changed = change(&mut state);
         let gone = mem::take(&mut state.gone);
@@ -107,20 +107,20 @@ impl<K: PeerKey> Limits<K> {
     }
 
     /// Changes who asks or runs, and gives what can be given then.
-    fn change<R>(self: &Arc<Self>, change: impl FnOnce(&mut State<K>) -> R) -> R {
+    fn change<R>(self: &Arc<Self>, change: impl FnOnce(&mut LimitsData<K>) -> R) -> R {
         let mut given = Vec::new();
         let changed = self.with(|state| {
             let changed = change(state);
-            while let Some(class) = state.places.next(state.waiting()) {
+            while let Some(class) = state.slots.next(state.waiting()) {
                 let Some((_, ask)) = state.asking[class.index()].pop_first() else { break };
-                state.places.give(class);
+                state.slots.give(class);
                 given.push((class, ask));
             }
             changed
         });
-        for (class, Ask { peer, give }) in given {
+        for (class, QueuedRequest { peer, give }) in given {
             // It may wake somebody, which is for that one to bear.
-            let slot = Slot { limits: Arc::clone(self), peer, class, now: None };
+            let slot = HeldSlots { limits: Arc::clone(self), peer, class, now: None };
             quietly(move || give(slot));
         }
         changed
@@ -131,13 +131,13 @@ impl<K: PeerKey> Limits<K> {
     pub(super) fn ask(
         self: &Arc<Self>,
         peer: &K,
-        class: Class,
+        class: PeerClass,
         due: Tick,
-        give: impl FnOnce(Slot<K>) + Send + 'static,
-    ) -> Asked {
+        give: impl FnOnce(HeldSlots<K>) + Send + 'static,
+    ) -> SlotRequest {
         // Made before the lock: cloning is the user's.
         let (key, fresh) = (peer.clone(), || self.budget.as_ref().map(|b| Arc::new(b.fresh())));
-        let ask = Ask { peer: peer.clone(), give: Box::new(give) };
+        let ask = QueuedRequest { peer: peer.clone(), give: Box::new(give) };
         self.change(move |state| {
             state.asks += 1;
             let due = (due, state.asks);
@@ -158,15 +158,15 @@ impl<K: PeerKey> Limits<K> {
                     state.asking[class.index()].insert(due, ask);
                 }
             }
-            Asked { due }
+            SlotRequest { due }
         })
     }
 
     /// Takes back what was asked for; `false` if it was given, or is about to be.
-    pub(super) fn take_back(self: &Arc<Self>, peer: &K, asked: Asked) -> bool {
+    pub(super) fn withdraw(self: &Arc<Self>, peer: &K, asked: SlotRequest) -> bool {
         let full = self.is_full(peer);
         let taken = self.change(|state| {
-            for class in CLASSES {
+            for class in PEER_CLASSES {
                 if let Some(ask) = state.asking[class.index()].remove(&asked.due) {
                     self.release(state, peer, None, full);
                     return Some(ask);
@@ -181,7 +181,7 @@ impl<K: PeerKey> Limits<K> {
 
     /// A slot with the peer is free again: of which class the peer is by now, if that is known, and
     /// whether nothing is to be remembered of its budget.
-    fn release(&self, state: &mut State<K>, peer: &K, now: Option<Class>, full: bool) {
+    fn release(&self, state: &mut LimitsData<K>, peer: &K, now: Option<PeerClass>, full: bool) {
         let Some(share) = state.shares.get_mut(peer) else { return };
         match share.asking.pop_first() {
             Some((_, (class, due, ask))) => {
@@ -225,13 +225,13 @@ impl<K: PeerKey> Limits<K> {
 
     /// What the peer is, of which the registry knows this. The first that answered makes the dead
     /// leave half of the places to the living.
-    pub(super) fn class(&self, peer: &K, answered: bool, troubled: bool) -> Class {
+    pub(super) fn class(&self, peer: &K, answered: bool, troubled: bool) -> PeerClass {
         self.with(|state| {
             if !(answered || state.answered.contains(peer)) {
-                return Class::Stranger;
+                return PeerClass::Stranger;
             }
-            state.places.note_answer();
-            if troubled { Class::Troubled } else { Class::Healthy }
+            state.slots.note_answer();
+            if troubled { PeerClass::Troubled } else { PeerClass::Healthy }
         })
     }
 
@@ -239,7 +239,7 @@ impl<K: PeerKey> Limits<K> {
     pub(super) fn served(&self, peer: &K, now: Tick, most: usize) {
         let keys = [peer.clone(), peer.clone()];
         self.with(|state| {
-            state.places.note_answer();
+            state.slots.note_answer();
             let spare = state.answered.served(keys, now, most);
             state.gone.extend(spare);
         });
@@ -251,7 +251,7 @@ impl<K: PeerKey> Limits<K> {
     }
 }
 
-impl<K: PeerKey> State<K> {
+impl<K: PeerKey> LimitsData<K> {
     /// Since when the first of each class is due.
     fn waiting(&self) -> [Option<Tick>; 4] {
         self.asking.each_ref().map(|asking| asking.first_key_value().map(|((due, _), _)| *due))
@@ -264,18 +264,18 @@ impl<K: PeerKey> Share<K> {
     }
 }
 
-impl<K: PeerKey> Slot<K> {
+impl<K: PeerKey> HeldSlots<K> {
     pub(super) fn peer(&self) -> &K {
         &self.peer
     }
 }
 
-impl<K: PeerKey> Drop for Slot<K> {
+impl<K: PeerKey> Drop for HeldSlots<K> {
     fn drop(&mut self) {
         let limits = Arc::clone(&self.limits);
         let full = limits.is_full(&self.peer);
         limits.change(|state| {
-            state.places.take_back(self.class);
+            state.slots.release(self.class);
             limits.release(state, &self.peer, self.now, full);
         });
     }
@@ -286,20 +286,24 @@ mod tests {
     use std::sync::mpsc::{Receiver, channel};
 
     use super::*;
-    use Class::{Healthy, Stranger};
+    use PeerClass::{Healthy, Stranger};
 
     fn limits(each: usize, budget: bool) -> Arc<Limits<u32>> {
         let budget = budget.then(|| RetryBudget::new(2, 0.5).unwrap());
         Arc::new(Limits { remembered: 8, ..Limits::new(64, each, budget) })
     }
 
-    fn ask(limits: &Arc<Limits<u32>>, peer: u32, due: u64) -> (Asked, Receiver<Slot<u32>>) {
+    fn ask(
+        limits: &Arc<Limits<u32>>,
+        peer: u32,
+        due: u64,
+    ) -> (SlotRequest, Receiver<HeldSlots<u32>>) {
         let (given, slot) = channel();
         let give = move |slot| given.send(slot).unwrap_or_default();
         (limits.ask(&peer, Healthy, Tick(due), give), slot)
     }
 
-    fn taken(limits: &Arc<Limits<u32>>, peer: u32) -> Slot<u32> {
+    fn taken(limits: &Arc<Limits<u32>>, peer: u32) -> HeldSlots<u32> {
         ask(limits, peer, 0).1.try_recv().unwrap()
     }
 
@@ -314,7 +318,7 @@ mod tests {
         let (asked, third) = ask(&limits, 7, 0);
         let (_, fourth) = ask(&limits, 7, 0);
         assert!(third.try_recv().is_err() && ask(&limits, 8, 0).1.try_recv().is_ok());
-        assert!(limits.take_back(&7, asked) && !limits.take_back(&7, asked));
+        assert!(limits.withdraw(&7, asked) && !limits.withdraw(&7, asked));
         drop(one);
         assert!(third.try_recv().is_err() && fourth.try_recv().is_ok());
         drop(two);
@@ -327,7 +331,7 @@ mod tests {
         let first = taken(&limits, 1);
         let (late, early) = (ask(&limits, 2, 9), ask(&limits, 3, 5));
         let (gave_up, nobody) = ask(&limits, 4, 1);
-        assert!(limits.take_back(&4, gave_up) && nobody.try_recv().is_err());
+        assert!(limits.withdraw(&4, gave_up) && nobody.try_recv().is_err());
         drop(first);
         let second = early.1.try_recv().unwrap();
         assert!(late.1.try_recv().is_err() && *second.peer() == 3);
@@ -341,7 +345,7 @@ mod tests {
         let limits = Arc::new(Limits::new(4, 1, None));
         limits.served(&9, Tick(0), 8);
         let (given, slot) = channel();
-        let give = |given: &std::sync::mpsc::Sender<Slot<u32>>| {
+        let give = |given: &std::sync::mpsc::Sender<HeldSlots<u32>>| {
             let given = given.clone();
             move |slot| given.send(slot).unwrap_or_default()
         };
@@ -351,7 +355,7 @@ mod tests {
         first.now = Some(Healthy);
         drop(first);
         assert_eq!(slot.try_recv().unwrap().class, Healthy);
-        assert!(limits.class(&9, false, true) == Class::Troubled);
+        assert!(limits.class(&9, false, true) == PeerClass::Troubled);
         assert!(limits.class(&7, false, true) == Stranger);
     }
 

@@ -73,12 +73,12 @@ impl LocalOutage {
     }
 
     /// Whether this attempt is the try that may be made.
-    pub(super) fn is_tried_by(&self, attempt: u64) -> bool {
+    pub(super) fn is_probe(&self, attempt: u64) -> bool {
         self.tried.is_some_and(|(tried, _)| tried == attempt)
     }
 
     /// This attempt is the try; the next is made when it has ended, or after a while if it does not.
-    pub(super) fn tried_by(&mut self, attempt: u64, now: Tick) {
+    pub(super) fn probe_started(&mut self, attempt: u64, now: Tick) {
         self.tried = Some((attempt, now));
         for pauses in &mut self.pauses {
             let least = now.plus(nanos(pause(pauses.failures, 0.0)).max(SOON));
@@ -87,8 +87,8 @@ impl LocalOutage {
     }
 
     /// This attempt is not made, or was taken back: another may be tried at once.
-    pub(super) fn not_tried_by(&mut self, attempt: u64) {
-        if self.is_tried_by(attempt) {
+    pub(super) fn probe_cancelled(&mut self, attempt: u64) {
+        if self.is_probe(attempt) {
             self.tried = None;
             self.pauses.iter_mut().for_each(|pauses| pauses.until = Tick::default());
         }
@@ -119,7 +119,7 @@ impl LocalOutage {
     /// This attempt has failed for a reason that is its peer's alone: the next may be tried after the
     /// shortest pause.
     pub(super) fn failed_by_itself(&mut self, attempt: u64, now: Tick, u: f64) {
-        if self.is_tried_by(attempt) {
+        if self.is_probe(attempt) {
             for pauses in &mut self.pauses[..=NEW] {
                 pauses.until = now.plus(nanos(pause(1, u)));
             }
@@ -157,15 +157,15 @@ mod tests {
         let mut outage = begun();
         for n in 2..=9 {
             let attempt = 68 + u64::from(n);
-            outage.tried_by(attempt, Tick(5));
-            assert!(outage.is_tried_by(attempt) && !outage.is_tried_by(attempt - 1));
+            outage.probe_started(attempt, Tick(5));
+            assert!(outage.is_probe(attempt) && !outage.is_probe(attempt - 1));
             let next = outage.not_before(Tick(0), 0);
             assert!(next >= Tick(SOON + 5), "one at a time, if it ends");
             outage.failed(attempt, 0, Tick(0), 0.0);
             assert_eq!(outage.not_before(Tick(0), 0), Tick(nanos(pause(n, 0.0))));
             assert_eq!(outage.not_before(Tick(0), 2), Tick(nanos(pause(n, 0.0))));
         }
-        outage.tried_by(78, Tick(5));
+        outage.probe_started(78, Tick(5));
         let next = outage.not_before(Tick(0), 0);
         assert_eq!(next, Tick(nanos(pause(9, 0.0)) + 5), "the pause, if it is longer");
         assert!(outage.is_ended_by(70) && outage.is_ended_by(78) && !outage.is_ended_by(64));
@@ -179,7 +179,7 @@ mod tests {
         let mut outage = begun();
         for n in 2..=4 {
             let attempt = 68 + u64::from(n);
-            outage.tried_by(attempt, Tick(0));
+            outage.probe_started(attempt, Tick(0));
             assert_eq!(outage.not_before(Tick(0), 0), Tick(SOON), "while it is tried");
             outage.failed(attempt, 2, Tick(5), 0.0);
             assert_eq!(outage.not_before(Tick(0), 2), Tick(nanos(pause(n, 0.0)) + 5));
@@ -191,11 +191,11 @@ mod tests {
     #[test]
     fn new_peers_that_fail_by_themselves_make_no_pause_longer() {
         let mut outage = begun();
-        outage.tried_by(70, Tick(0));
+        outage.probe_started(70, Tick(0));
         outage.failed_by_itself(69, Tick(5), 0.0);
         assert_eq!(outage.not_before(Tick(0), 0), Tick(SOON), "no try");
         for attempt in 70..90 {
-            outage.tried_by(attempt, Tick(0));
+            outage.probe_started(attempt, Tick(0));
             outage.failed_by_itself(attempt, Tick(5), 0.0);
             assert_eq!([0, NEW].map(|kind| outage.not_before(Tick(0), kind).0), [100 * MS + 5; 2]);
             assert_eq!(outage.not_before(Tick(0), 2), Tick(SOON), "they say nothing of others");
@@ -206,10 +206,10 @@ mod tests {
     #[test]
     fn a_call_that_was_taken_back_leaves_it_to_another() {
         let mut outage = begun();
-        outage.tried_by(65, Tick(0));
-        outage.not_tried_by(64);
+        outage.probe_started(65, Tick(0));
+        outage.probe_cancelled(64);
         assert_eq!(outage.not_before(Tick(0), 0), Tick(SOON));
-        outage.not_tried_by(65);
+        outage.probe_cancelled(65);
         assert_eq!(outage.not_before(Tick(3), 2), Tick(3));
     }
 
@@ -218,7 +218,7 @@ mod tests {
         let mut outage = begun();
         outage.retry_now();
         assert_eq!(outage.not_before(Tick(3), 0), Tick(3));
-        outage.tried_by(65, Tick(10));
+        outage.probe_started(65, Tick(10));
         (0..20).for_each(|_| outage.failed(65, 0, Tick(11), 0.0));
         outage.retry_now();
         assert_eq!(outage.not_before(Tick(3), 2), Tick(SOON + 10));

@@ -19,18 +19,18 @@
 use std::collections::{BTreeMap, HashMap};
 use std::mem;
 
-use super::limits::Asked;
+use super::limits::SlotRequest;
 use super::local_outage::KINDS;
 use super::stats::WaitReason;
 use crate::registry::PeerKey;
 use crate::time::Tick;
 
-mod attempt;
-mod news;
+mod operation;
+mod push;
 #[cfg(test)]
 mod tests;
 
-pub(super) use attempt::{Attempt, Operation, Push};
+pub(super) use operation::{Attempt, Operation, Push};
 
 /// From when on, and the order among those of one time.
 pub(super) type Due = (Tick, u64);
@@ -39,7 +39,7 @@ pub(super) type Due = (Tick, u64);
 pub(super) const FIRST: Tick = Tick(0);
 
 #[derive(Debug)]
-enum Place<C> {
+enum PeerState<C> {
     Waiting {
         due: Due,
         reason: WaitReason,
@@ -49,8 +49,8 @@ enum Place<C> {
     Asking {
         number: u64,
         due: Tick,
-        asked: Option<Asked>,
-        stirred: bool,
+        asked: Option<SlotRequest>,
+        recheck: bool,
         operation: Operation,
     },
     /// Whether it was requested, and what news there was of it, since the attempt began.
@@ -87,7 +87,7 @@ pub(super) enum Requested {
 
 #[derive(Debug)]
 pub(super) struct Schedule<K, C> {
-    peers: HashMap<K, Place<C>>,
+    peers: HashMap<K, PeerState<C>>,
     /// Those who wait, by their kind: see [`Operation::kind`].
     order: [BTreeMap<Due, K>; KINDS],
     /// Peers that are looked at or ask for a slot, and peers that are called.
@@ -101,7 +101,7 @@ pub(super) struct Schedule<K, C> {
     /// Numbers what enters the order, and what is begun.
     entries: u64,
     gone: Vec<K>,
-    in_vain: Vec<(K, Asked)>,
+    withdrawn: Vec<(K, SlotRequest)>,
 }
 
 impl<K: PeerKey, C> Schedule<K, C> {
@@ -116,7 +116,7 @@ impl<K: PeerKey, C> Schedule<K, C> {
             uninvited: BTreeMap::new(),
             entries: 0,
             gone: Vec::new(),
-            in_vain: Vec::new(),
+            withdrawn: Vec::new(),
         }
     }
 
@@ -132,15 +132,15 @@ impl<K: PeerKey, C> Schedule<K, C> {
 
     /// Keys that are no longer needed, and what was asked for in vain: to be dropped, and to be
     /// taken back, where no lock is held.
-    pub(super) fn take_gone(&mut self) -> (Vec<K>, Vec<(K, Asked)>) {
-        (mem::take(&mut self.gone), mem::take(&mut self.in_vain))
+    pub(super) fn take_gone(&mut self) -> (Vec<K>, Vec<(K, SlotRequest)>) {
+        (mem::take(&mut self.gone), mem::take(&mut self.withdrawn))
     }
 
     /// Those who wait: whom, until when, why.
     pub(super) fn waiting(&self) -> impl Iterator<Item = (&K, Tick, WaitReason)> {
         self.peers.iter().filter_map(|(peer, place)| match place {
-            Place::Waiting { due, reason, .. } => Some((peer, due.0, *reason)),
-            Place::Asking { due, .. } => Some((peer, *due, WaitReason::Place)),
+            PeerState::Waiting { due, reason, .. } => Some((peer, due.0, *reason)),
+            PeerState::Asking { due, .. } => Some((peer, *due, WaitReason::Slot)),
             _ => None,
         })
     }
@@ -148,30 +148,34 @@ impl<K: PeerKey, C> Schedule<K, C> {
     /// The peer is to be called from then on.
     pub(super) fn request(&mut self, peer: &K, at: Tick, stranger: bool) -> Requested {
         match self.peers.get_mut(peer) {
-            Some(Place::Waiting { operation, .. } | Place::Asking { operation, .. }) => {
+            Some(PeerState::Waiting { operation, .. } | PeerState::Asking { operation, .. }) => {
                 let number = mem::take(&mut operation.uninvited);
                 self.gone.extend(self.uninvited.remove(&number));
                 Requested::Known
             }
-            Some(Place::Running { again, .. } | Place::Leaving { again, .. }) => {
-                if mem::replace(again, true) { Requested::Known } else { Requested::New }
+            Some(PeerState::Running { again, .. } | PeerState::Leaving { again, .. }) => {
+                if mem::replace(again, true) {
+                    Requested::Known
+                } else {
+                    Requested::New
+                }
             }
             None => {
                 if !self.make_room(stranger) {
                     return Requested::NoRoom;
                 }
                 let operation = Operation { stranger, ..Operation::default() };
-                self.enter(peer, at, WaitReason::Place, operation);
+                self.enter(peer, at, WaitReason::Slot, operation);
                 Requested::New
             }
         }
     }
 
     /// Something has moved the peer's circuit: who waits for that is looked at again.
-    pub(super) fn stir(&mut self, peer: &K, now: Tick) {
+    pub(super) fn recheck(&mut self, peer: &K, now: Tick) {
         match self.peers.get_mut(peer) {
-            Some(Place::Asking { stirred, .. }) => *stirred = true,
-            Some(Place::Waiting { due, reason, operation }) if reason.is_for_the_circuit() => {
+            Some(PeerState::Asking { recheck, .. }) => *recheck = true,
+            Some(PeerState::Waiting { due, reason, operation }) if reason.is_for_the_circuit() => {
                 let order = &mut self.order[operation.kind()];
                 let Some(key) = order.remove(due) else { return };
                 self.entries += 1;
@@ -183,31 +187,31 @@ impl<K: PeerKey, C> Schedule<K, C> {
     }
 
     /// Something has moved a peer's circuit, nobody knows whose.
-    pub(super) fn stir_all(&mut self, now: Tick) {
+    pub(super) fn recheck_all(&mut self, now: Tick) {
         let peers: Vec<K> = self.peers.keys().cloned().collect();
-        peers.iter().for_each(|peer| self.stir(peer, now));
+        peers.iter().for_each(|peer| self.recheck(peer, now));
         self.gone.extend(peers);
     }
 
     /// Forgets the peer, if it was there; whether it waits or runs, it is not called again.
     pub(super) fn forget(&mut self, peer: &K) -> Option<Forgotten<C>> {
         match self.peers.get_mut(peer)? {
-            place @ Place::Running { .. } => {
-                let Place::Running { number, call, .. } = place else { return None };
+            place @ PeerState::Running { .. } => {
+                let PeerState::Running { number, call, .. } = place else { return None };
                 let (number, call) = (*number, call.take());
-                *place = Place::Leaving { number, again: false };
+                *place = PeerState::Leaving { number, again: false };
                 self.running -= 1;
                 Some(Forgotten { attempt: Some(number), call })
             }
-            Place::Leaving { again, .. } => {
+            PeerState::Leaving { again, .. } => {
                 mem::take(again).then_some(Forgotten { attempt: None, call: None })
             }
-            Place::Asking { number, .. } => {
+            PeerState::Asking { number, .. } => {
                 let attempt = Some(*number);
                 self.leave(peer);
                 Some(Forgotten { attempt, call: None })
             }
-            Place::Waiting { .. } => {
+            PeerState::Waiting { .. } => {
                 self.leave(peer);
                 Some(Forgotten { attempt: None, call: None })
             }
@@ -230,21 +234,23 @@ impl<K: PeerKey, C> Schedule<K, C> {
     pub(super) fn take(&mut self, kind: usize) -> Option<(K, Attempt)> {
         let ((due, _), peer) = self.order[kind].pop_first()?;
         let place = self.peers.get_mut(&peer)?;
-        let Place::Waiting { operation, .. } = *place else { return None };
+        let PeerState::Waiting { operation, .. } = *place else { return None };
         self.entries += 1;
         let number = self.entries;
         // What pushes it from now on is news.
         let rest = Operation { push: Push::None, ..operation };
-        *place = Place::Asking { number, due, asked: None, stirred: false, operation: rest };
+        *place = PeerState::Asking { number, due, asked: None, recheck: false, operation: rest };
         self.asking += 1;
         Some((peer, Attempt { number, due, operation }))
     }
 
     /// The peer that is being looked at asks for a slot, as a stranger or not. If it is not looked
     /// at any more, or has moved meanwhile, nothing is asked for.
-    pub(super) fn asks(&mut self, peer: &K, attempt: Attempt, what: Asked, stranger: bool) {
+    pub(super) fn asks(&mut self, peer: &K, attempt: Attempt, what: SlotRequest, stranger: bool) {
         match self.peers.get_mut(peer) {
-            Some(Place::Asking { number, asked, operation, .. }) if *number == attempt.number => {
+            Some(PeerState::Asking { number, asked, operation, .. })
+                if *number == attempt.number =>
+            {
                 *asked = Some(what);
                 if operation.stranger && !stranger {
                     self.strangers -= 1;
@@ -252,7 +258,7 @@ impl<K: PeerKey, C> Schedule<K, C> {
                     (operation.stranger, operation.uninvited) = (false, 0);
                 }
             }
-            _ => self.in_vain.push((peer.clone(), what)),
+            _ => self.withdrawn.push((peer.clone(), what)),
         }
     }
 
@@ -260,11 +266,11 @@ impl<K: PeerKey, C> Schedule<K, C> {
     /// looked at again.
     pub(super) fn begin(&mut self, peer: &K, number: u64) -> Option<Attempt> {
         let place = self.peers.get_mut(peer)?;
-        let Place::Asking { number: current, due, operation, .. } = *place else { return None };
+        let PeerState::Asking { number: current, due, operation, .. } = *place else { return None };
         if current != number {
             return None;
         }
-        *place = Place::Running { number, again: false, heard: Push::None, call: None };
+        *place = PeerState::Running { number, again: false, heard: Push::None, call: None };
         self.asking -= 1;
         self.running += 1;
         self.uncount(operation);
@@ -275,7 +281,7 @@ impl<K: PeerKey, C> Schedule<K, C> {
     /// ended or was forgotten meanwhile.
     pub(super) fn attach(&mut self, peer: &K, attempt: Attempt, call: C) -> Option<C> {
         match self.peers.get_mut(peer) {
-            Some(Place::Running { number, call: place, .. }) if *number == attempt.number => {
+            Some(PeerState::Running { number, call: place, .. }) if *number == attempt.number => {
                 place.replace(call)
             }
             _ => Some(call),
@@ -286,19 +292,17 @@ impl<K: PeerKey, C> Schedule<K, C> {
     /// A peer that was removed may be called again now.
     pub(super) fn done(&mut self, peer: &K, attempt: Attempt, now: Tick) {
         let again = match self.peers.get(peer) {
-            Some(Place::Running { number, again, .. } | Place::Leaving { number, again })
-                if *number == attempt.number =>
-            {
-                *again
-            }
-            Some(Place::Asking { number, .. }) if *number == attempt.number => false,
+            Some(
+                PeerState::Running { number, again, .. } | PeerState::Leaving { number, again },
+            ) if *number == attempt.number => *again,
+            Some(PeerState::Asking { number, .. }) if *number == attempt.number => false,
             _ => return,
         };
         self.leave(peer);
         if again && self.make_room(attempt.operation.stranger) {
             let operation = attempt.operation.anew(Push::None);
             let operation = Operation { uninvited: 0, ..operation };
-            self.enter(peer, now, WaitReason::Place, operation);
+            self.enter(peer, now, WaitReason::Slot, operation);
         }
     }
 
@@ -314,15 +318,15 @@ impl<K: PeerKey, C> Schedule<K, C> {
     ) -> bool {
         let mut operation = attempt.operation;
         let at = match self.peers.get(peer) {
-            Some(Place::Asking { number, stirred, operation: latest, .. })
+            Some(PeerState::Asking { number, recheck, operation: latest, .. })
                 if *number == attempt.number =>
             {
                 let Operation { uninvited, stranger, push, .. } = *latest;
                 let push = operation.push.and(push);
                 operation = Operation { uninvited, stranger, push, ..operation };
-                if *stirred { attempt.due.min(at) } else { at }
+                if *recheck { attempt.due.min(at) } else { at }
             }
-            Some(Place::Running { number, heard, .. }) if *number == attempt.number => {
+            Some(PeerState::Running { number, heard, .. }) if *number == attempt.number => {
                 match heard {
                     Push::None => at,
                     push => {
@@ -331,7 +335,7 @@ impl<K: PeerKey, C> Schedule<K, C> {
                     }
                 }
             }
-            Some(Place::Leaving { .. }) => {
+            Some(PeerState::Leaving { .. }) => {
                 self.done(peer, attempt, at);
                 return true;
             }
@@ -361,7 +365,7 @@ impl<K: PeerKey, C> Schedule<K, C> {
         self.entries += 1;
         let due = (at, self.entries);
         self.order[operation.kind()].insert(due, peer.clone());
-        self.peers.insert(peer.clone(), Place::Waiting { due, reason, operation });
+        self.peers.insert(peer.clone(), PeerState::Waiting { due, reason, operation });
         self.strangers += usize::from(operation.stranger);
         if operation.uninvited > 0 {
             self.uninvited.insert(operation.uninvited, peer.clone());
@@ -372,17 +376,17 @@ impl<K: PeerKey, C> Schedule<K, C> {
     fn leave(&mut self, peer: &K) {
         let Some((key, place)) = self.peers.remove_entry(peer) else { return };
         match place {
-            Place::Waiting { due, operation, .. } => {
+            PeerState::Waiting { due, operation, .. } => {
                 self.gone.extend(self.order[operation.kind()].remove(&due));
                 self.uncount(operation);
             }
-            Place::Asking { asked, operation, .. } => {
+            PeerState::Asking { asked, operation, .. } => {
                 self.asking -= 1;
                 self.uncount(operation);
-                self.in_vain.extend(asked.map(|asked| (key.clone(), asked)));
+                self.withdrawn.extend(asked.map(|asked| (key.clone(), asked)));
             }
-            Place::Running { .. } => self.running -= 1,
-            Place::Leaving { .. } => {}
+            PeerState::Running { .. } => self.running -= 1,
+            PeerState::Leaving { .. } => {}
         }
         self.gone.push(key);
     }

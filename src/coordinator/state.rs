@@ -10,37 +10,37 @@ use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio::task::AbortHandle;
 
-use super::Inner;
-use super::limits::Slot;
+use super::CoordinatorShared;
+use super::limits::HeldSlots;
 use super::local_outage::{KINDS, LocalOutage};
-use super::places::Class;
 use super::schedule::{Attempt, Requested, Schedule};
+use super::slots::PeerClass;
 use super::stats::{DriverStats, WaitReason, Waiting};
 use crate::registry::{Name, PeerKey};
 use crate::sync::Arc;
 use crate::time::Tick;
 
-mod asking;
-mod ending;
+mod begin;
+mod end;
 
-pub(super) use ending::Ending;
+pub(super) use end::AttemptEnd;
 
 /// All who wait are called within that after a [`kick_all`](super::SyncDriver::kick_all), no sooner
 /// after each other than that.
 const SPREAD: (u64, u64) = (5_000_000_000, 20_000_000);
 
 pub(super) struct DriverState<K: PeerKey> {
-    pub(super) inner: Arc<Inner<K>>,
-    state: Mutex<State<K>>,
+    pub(super) shared: Arc<CoordinatorShared<K>>,
+    state: Mutex<DriverData<K>>,
     wake: Notify,
     /// Closed when the driver has ended.
     over: watch::Receiver<()>,
 }
 
-struct State<K: PeerKey> {
+struct DriverData<K: PeerKey> {
     schedule: Schedule<Name<K>, AbortHandle>,
     /// Slots that were given, and for which attempt: to be used by the driver's task.
-    given: Vec<(u64, Slot<Name<K>>)>,
+    given: Vec<(u64, HeldSlots<Name<K>>)>,
     stats: DriverStats,
     closing: bool,
     /// Calls fail for a reason of our own.
@@ -81,7 +81,7 @@ impl<K: PeerKey> Drop for DriverGuard<K> {
     }
 }
 
-impl<K: PeerKey> State<K> {
+impl<K: PeerKey> DriverData<K> {
     fn plan(&self, now: Tick) -> Plan {
         if self.closing {
             return Plan::End;
@@ -108,21 +108,21 @@ impl<K: PeerKey> State<K> {
 
     /// Whether a call that was given its slot may begin.
     fn may_begin(&self, attempt: u64) -> bool {
-        let tried = self.outage.is_none_or(|outage| outage.is_tried_by(attempt));
+        let tried = self.outage.is_none_or(|outage| outage.is_probe(attempt));
         !self.closing && !self.stats.paused && tried
     }
 
-    fn not_tried_by(&mut self, attempt: u64) {
+    fn probe_cancelled(&mut self, attempt: u64) {
         if let Some(outage) = &mut self.outage {
-            outage.not_tried_by(attempt);
+            outage.probe_cancelled(attempt);
         }
     }
 }
 
 impl<K: PeerKey> DriverState<K> {
-    pub(super) fn new(inner: Arc<Inner<K>>) -> (Arc<Self>, DriverGuard<K>) {
+    pub(super) fn new(shared: Arc<CoordinatorShared<K>>) -> (Arc<Self>, DriverGuard<K>) {
         let (guard, over) = watch::channel(());
-        let state = State {
+        let state = DriverData {
             schedule: Schedule::new(),
             given: Vec::new(),
             stats: DriverStats::default(),
@@ -132,26 +132,26 @@ impl<K: PeerKey> DriverState<K> {
             otherwise: 0,
             kicked: None,
         };
-        let driver = Self { inner, state: Mutex::new(state), wake: Notify::new(), over };
+        let driver = Self { shared, state: Mutex::new(state), wake: Notify::new(), over };
         let driver = Arc::new(driver);
         (Arc::clone(&driver), DriverGuard { driver, _over: guard })
     }
 
-    fn with<R>(&self, look: impl FnOnce(&mut State<K>) -> R) -> R {
+    fn with<R>(&self, look: impl FnOnce(&mut DriverData<K>) -> R) -> R {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let seen = look(&mut state);
-        let (gone, in_vain) = state.schedule.take_gone();
+        let (gone, withdrawn) = state.schedule.take_gone();
         drop(state);
         drop(gone);
-        for (peer, asked) in in_vain {
-            self.inner.limits.take_back(&peer, asked);
+        for (peer, asked) in withdrawn {
+            self.shared.limits.withdraw(&peer, asked);
         }
         seen
     }
 
     /// Changes what there is to do, and lets the driver look at it.
-    fn change<R>(&self, change: impl FnOnce(&mut State<K>, Tick) -> R) -> R {
-        let (now, room) = (self.now(), self.inner.registry.rules().max_peers);
+    fn change<R>(&self, change: impl FnOnce(&mut DriverData<K>, Tick) -> R) -> R {
+        let (now, room) = (self.now(), self.shared.registry.rules().max_peers);
         let changed = self.with(|state| {
             state.schedule.room = room;
             change(state, now)
@@ -161,14 +161,14 @@ impl<K: PeerKey> DriverState<K> {
     }
 
     pub(super) fn now(&self) -> Tick {
-        self.inner.registry.now()
+        self.shared.registry.now()
     }
 
     pub(super) fn stats(&self) -> DriverStats {
         self.with(|state| {
             let (waiting, running) = state.schedule.count();
-            let local_trouble = state.outage.is_some();
-            DriverStats { waiting, running, local_trouble, ..state.stats }
+            let local_outage = state.outage.is_some();
+            DriverStats { waiting, running, local_outage, ..state.stats }
         })
     }
 
@@ -201,8 +201,8 @@ impl<K: PeerKey> DriverState<K> {
     }
 
     pub(super) fn request(&self, peer: &K) -> bool {
-        let peer = &self.inner.names.name(peer);
-        let stranger = self.inner.class(peer) == Class::Stranger;
+        let peer = &self.shared.names.name(peer);
+        let stranger = self.shared.class(peer) == PeerClass::Stranger;
         self.change(|state, now| {
             if state.closing {
                 return false;
@@ -220,14 +220,14 @@ impl<K: PeerKey> DriverState<K> {
     }
 
     pub(super) fn kick(&self, peer: &K) -> bool {
-        let Some(peer) = &self.inner.names.known(peer) else { return false };
-        self.inner.limits.answered(|answered| answered.end_delay(peer));
+        let Some(peer) = &self.shared.names.known(peer) else { return false };
+        self.shared.limits.answered(|answered| answered.end_delay(peer));
         self.change(|state, _| !state.closing && state.schedule.kick(peer))
     }
 
     pub(super) fn kick_all(&self) {
         let now = self.now();
-        self.inner.limits.answered(|answered| answered.end_delays(now));
+        self.shared.limits.answered(|answered| answered.end_delays(now));
         self.change(|state, now| {
             let (most, least) = SPREAD;
             let apart = |peers: usize| (most / (peers as u64).max(1)).min(least);
@@ -253,7 +253,7 @@ impl<K: PeerKey> DriverState<K> {
 
     /// Good news of the peer, which the registry has heard (D6): to be called in so long.
     pub(super) fn hear(&self, peer: &Name<K>, soon: u64) {
-        let stranger = self.inner.class(peer) == Class::Stranger;
+        let stranger = self.shared.class(peer) == PeerClass::Stranger;
         self.change(|state, now| {
             // Somebody has come through to us: if we were in trouble, it may be over.
             if let Some(outage) = &mut state.outage {
@@ -266,20 +266,20 @@ impl<K: PeerKey> DriverState<K> {
     }
 
     /// The peer's circuit has made a step that may let it be called earlier (D1).
-    pub(super) fn stir(&self, peer: &Name<K>) {
-        self.change(|state, now| state.schedule.stir(peer, now));
+    pub(super) fn recheck(&self, peer: &Name<K>) {
+        self.change(|state, now| state.schedule.recheck(peer, now));
     }
 
     /// The same of a peer that cannot be told from others.
-    pub(super) fn stir_all(&self) {
-        self.change(|state, now| state.schedule.stir_all(now));
+    pub(super) fn recheck_all(&self) {
+        self.change(|state, now| state.schedule.recheck_all(now));
     }
 
     pub(super) fn forget(&self, peer: &K) -> bool {
-        let Some(peer) = &self.inner.names.known(peer) else { return false };
+        let Some(peer) = &self.shared.names.known(peer) else { return false };
         let removed = self.change(|state, _| {
             let removed = state.schedule.forget(peer)?;
-            removed.attempt.into_iter().for_each(|attempt| state.not_tried_by(attempt));
+            removed.attempt.into_iter().for_each(|attempt| state.probe_cancelled(attempt));
             Some(removed)
         });
         let Some(removed) = removed else { return false };
@@ -313,7 +313,7 @@ impl<K: PeerKey> DriverState<K> {
     /// The call has ended without an end of its own: it was taken back.
     pub(super) fn left(&self, peer: &Name<K>, attempt: Attempt) {
         self.change(|state, now| {
-            state.not_tried_by(attempt.number);
+            state.probe_cancelled(attempt.number);
             state.schedule.done(peer, attempt, now);
         });
     }

@@ -40,7 +40,7 @@ pub struct DriverStats {
     /// Whether it was [paused](crate::SyncDriver::pause).
     pub paused: bool,
     /// Whether calls fail for a reason of our own, and only one is tried now and then.
-    pub local_trouble: bool,
+    pub local_outage: bool,
     /// Whether the driver has ended: it calls nobody any more.
     pub finished: bool,
 }
@@ -55,7 +55,7 @@ pub struct DriverStats {
 /// driver.pause();
 /// driver.request(&7);
 /// let waiting: Vec<Waiting<u32>> = driver.waiting();
-/// assert_eq!((waiting[0].peer, waiting[0].reason), (7, WaitReason::Place));
+/// assert_eq!((waiting[0].peer, waiting[0].reason), (7, WaitReason::Slot));
 /// assert!(waiting[0].until.is_zero());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// # }).unwrap();
@@ -81,8 +81,8 @@ pub struct Waiting<K> {
 #[non_exhaustive]
 pub enum WaitReason {
     /// The peer is due: it waits for its turn, for a place, or for the driver to be resumed.
-    #[error("it waits for a place")]
-    Place,
+    #[error("it waits for a concurrency slot")]
+    Slot,
     /// The last attempt failed: the policy, or the peer, says when the next is to be made.
     #[error("its last attempt failed")]
     Retry,

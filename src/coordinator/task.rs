@@ -9,10 +9,10 @@ use futures_util::FutureExt;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
-use super::limits::Slot;
-use super::places::Class;
+use super::limits::HeldSlots;
 use super::schedule::{Attempt, Push};
-use super::state::{DriverGuard, DriverState, Ending, Plan};
+use super::slots::PeerClass;
+use super::state::{AttemptEnd, DriverGuard, DriverState, Plan};
 use super::stats::WaitReason;
 use crate::error::Failure;
 use crate::foreign::{dispose_of, quietly};
@@ -108,14 +108,14 @@ where
 }
 
 /// Puts a peer back if what was begun with it does not end as it should.
-struct Taken<'a, K: PeerKey> {
+struct PutBackOnDrop<'a, K: PeerKey> {
     driver: &'a Arc<DriverState<K>>,
     peer: &'a Name<K>,
     attempt: Attempt,
     ended: bool,
 }
 
-impl<K: PeerKey> Drop for Taken<'_, K> {
+impl<K: PeerKey> Drop for PutBackOnDrop<'_, K> {
     fn drop(&mut self) {
         if !self.ended {
             let at = self.driver.now().plus(nanos(50 * AFTER_A_PANIC));
@@ -126,7 +126,7 @@ impl<K: PeerKey> Drop for Taken<'_, K> {
 
 /// Looks at a peer that is due: it asks for a slot if it may be called, and waits otherwise.
 fn look<K: PeerKey>(driver: &Arc<DriverState<K>>, peer: &Name<K>, attempt: Attempt) {
-    let mut taken = Taken { driver, peer, attempt, ended: false };
+    let mut taken = PutBackOnDrop { driver, peer, attempt, ended: false };
     if let Some(class) = may_be_called(driver, peer, attempt) {
         driver.ask(peer, attempt, class);
     }
@@ -138,9 +138,9 @@ fn may_be_called<K: PeerKey>(
     driver: &Arc<DriverState<K>>,
     peer: &Name<K>,
     attempt: Attempt,
-) -> Option<Class> {
-    let inner = &driver.inner;
-    let not_before = inner.not_before(peer);
+) -> Option<PeerClass> {
+    let shared = &driver.shared;
+    let not_before = shared.not_before(peer);
     if let Some(at) = not_before.filter(|at| *at > driver.now()) {
         driver.put_back(peer, attempt, at, WaitReason::Session);
         return None;
@@ -149,19 +149,19 @@ fn may_be_called<K: PeerKey>(
     match push {
         Push::None => false,
         // The circuit may have opened since it heard.
-        Push::News => inner.registry.note_reachable(peer),
-        Push::Kick => inner.registry.end_wait(peer),
+        Push::News => shared.registry.note_reachable(peer),
+        Push::Kick => shared.registry.end_wait(peer),
     };
-    let mut standing = inner.registry.standing(peer);
+    let mut standing = shared.registry.standing(peer);
     let opened = standing.opened_at.filter(|_| standing.refused.is_some());
     if opened.is_some_and(|opened| driver.was_kicked_since(opened)) {
-        inner.registry.end_wait(peer);
-        standing = inner.registry.standing(peer);
+        shared.registry.end_wait(peer);
+        standing = shared.registry.standing(peer);
     }
     if let Some(mut refused) = standing.refused {
         if standing.look_again.is_some_and(|rest| rest.is_zero()) {
             // The phase is as old as it may get, which the next to ask finds out (R6).
-            match inner.registry.acquire(peer) {
+            match shared.registry.acquire(peer) {
                 Ok(permit) => drop(permit.neutral()),
                 Err(latest) => refused = latest,
             }
@@ -169,16 +169,16 @@ fn may_be_called<K: PeerKey>(
         driver.refused(peer, attempt, refused, standing.look_again);
         return None;
     }
-    let class = inner.limits.class(peer, standing.answered, standing.troubled);
-    let heeded = push == Push::News && class == Class::Troubled;
-    Some(if heeded { Class::News } else { class })
+    let class = shared.limits.class(peer, standing.answered, standing.troubled);
+    let heeded = push == Push::News && class == PeerClass::Troubled;
+    Some(if heeded { PeerClass::News } else { class })
 }
 
 /// Begins a call that was given its slot, if the registry lets it.
 fn begin<K, Op, Call, T, E>(
     driver: &Arc<DriverState<K>>,
     attempt: Attempt,
-    slot: Slot<Name<K>>,
+    slot: HeldSlots<Name<K>>,
     op: &Arc<Op>,
     calls: &mut JoinSet<()>,
 ) where
@@ -190,7 +190,7 @@ fn begin<K, Op, Call, T, E>(
     Failure: for<'e> From<&'e E>,
 {
     let peer = slot.peer().clone();
-    let mut taken = Taken { driver, peer: &peer, attempt, ended: false };
+    let mut taken = PutBackOnDrop { driver, peer: &peer, attempt, ended: false };
     let permit = permit(driver, &peer, attempt, &slot);
     if let Some(permit) = permit {
         driver.begun();
@@ -207,20 +207,20 @@ fn permit<K: PeerKey>(
     driver: &Arc<DriverState<K>>,
     peer: &Name<K>,
     attempt: Attempt,
-    slot: &Slot<Name<K>>,
+    slot: &HeldSlots<Name<K>>,
 ) -> Option<OwnedPermit<K>> {
-    let inner = &driver.inner;
-    let standing = inner.registry.standing(peer);
-    let class = inner.limits.class(peer, standing.answered, standing.troubled);
-    let delayed = inner.not_before(peer).is_some_and(|at| at > driver.now());
-    if delayed || slot.class == Class::Healthy && class != Class::Healthy {
-        driver.put_back(peer, attempt, attempt.due, WaitReason::Place);
+    let shared = &driver.shared;
+    let standing = shared.registry.standing(peer);
+    let class = shared.limits.class(peer, standing.answered, standing.troubled);
+    let delayed = shared.not_before(peer).is_some_and(|at| at > driver.now());
+    if delayed || slot.class == PeerClass::Healthy && class != PeerClass::Healthy {
+        driver.put_back(peer, attempt, attempt.due, WaitReason::Slot);
         return None;
     }
-    match inner.registry.acquire(peer) {
+    match shared.registry.acquire(peer) {
         Ok(permit) => Some(permit),
         Err(refused) => {
-            let look_again = inner.registry.standing(peer).look_again;
+            let look_again = shared.registry.standing(peer).look_again;
             driver.refused(peer, attempt, refused, look_again);
             None
         }
@@ -232,7 +232,7 @@ fn permit<K: PeerKey>(
 struct Calling<K: PeerKey> {
     driver: Arc<DriverState<K>>,
     attempt: Attempt,
-    slot: Slot<Name<K>>,
+    slot: HeldSlots<Name<K>>,
     ended: bool,
 }
 
@@ -254,28 +254,28 @@ where
     Failure: for<'e> From<&'e E>,
 {
     let driver = Arc::clone(&calling.driver);
-    let (attempt, inner) = (calling.attempt, &driver.inner);
+    let (attempt, shared) = (calling.attempt, &driver.shared);
     let retry = attempt.operation.attempts > 0;
-    let call = AssertUnwindSafe(inner.attempt(&mut calling.slot, permit, retry, |peer| op(peer)));
+    let call = AssertUnwindSafe(shared.attempt(&mut calling.slot, permit, retry, |peer| op(peer)));
     let ended = call.catch_unwind().await;
     let peer = calling.slot.peer();
     let ending = match ended {
         Ok(Ok((value, probe))) => {
             quietly(move || drop(value));
-            let undecided = probe && inner.standing(peer).opened_at.is_some();
-            inner.session_began(peer);
-            Ending::Succeeded { undecided }
+            let undecided = probe && shared.standing(peer).opened_at.is_some();
+            shared.session_began(peer);
+            AttemptEnd::Succeeded { undecided }
         }
-        Ok(Err(failed)) if failed.is_local() => Ending::Local,
-        Ok(Err(failed)) => Ending::Failed {
+        Ok(Err(failed)) if failed.is_local() => AttemptEnd::Local,
+        Ok(Err(failed)) => AttemptEnd::Failed {
             worth: failed.is_worth_another(),
             allowed: failed.allowed,
-            least: inner.least_wait(&failed),
+            least: shared.least_wait(&failed),
             made: failed.was_made(),
         },
         Err(panic) => {
             dispose_of(panic);
-            Ending::Failed { worth: true, allowed: true, least: Duration::ZERO, made: true }
+            AttemptEnd::Failed { worth: true, allowed: true, least: Duration::ZERO, made: true }
         }
     };
     driver.ended(peer, attempt, ending);

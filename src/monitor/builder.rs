@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{HealthMonitor, Inner};
+use super::{HealthMonitor, MonitorShared};
 use crate::config::ConfigError;
 use crate::registry::{HealthRegistry, PeerKey};
 
@@ -93,7 +93,9 @@ impl<K: PeerKey> MonitorBuilder<K> {
     /// Without a check, which the defaults pass.
     pub(super) fn with_defaults(self) -> HealthMonitor<K> {
         let seed = self.seed.unwrap_or_else(rand::random);
-        HealthMonitor { inner: Inner::begin(self.registry, self.capacity, self.worst, seed) }
+        HealthMonitor {
+            shared: MonitorShared::begin(self.registry, self.capacity, self.worst, seed),
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! Waiting until a peer may be called.
+//! QueuedEvents until a peer may be called.
 
 use std::future::pending;
 use std::time::Duration;
@@ -62,7 +62,7 @@ impl<K: PeerKey> HealthMonitor<K> {
     }
 
     async fn wait_for(&self, peer: &K) {
-        // Watched before it is looked at: no transition is lost between.
+        // WatchEntries before it is looked at: no transition is lost between.
         let mut watch = self.watch(peer);
         let began = Instant::now();
         while let Some(look_again) = self.wait(peer, began) {

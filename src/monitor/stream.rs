@@ -9,18 +9,19 @@ use std::fmt;
 use std::future::poll_fn;
 use std::mem;
 use std::pin::Pin;
-use std::sync::{Arc as Shared, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use futures_core::Stream;
 use tokio::task::coop;
 
 use super::HealthMonitor;
-use super::reader::Reader;
 use crate::event::Event;
 use crate::foreign::{Own, guarded};
 use crate::registry::hook::{HookNotice, Hooked};
 use crate::registry::{Listening, PeerKey};
+use crate::sync::Arc;
+use crate::wakers::WakerSlot;
 
 /// What a reader of [`Events`] gets.
 ///
@@ -56,32 +57,32 @@ pub enum Notice<K> {
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub struct Events<K> {
-    queue: Shared<Queue<K>>,
+    queue: Arc<EventQueue<K>>,
     _listening: Listening,
     _hooked: Hooked,
     /// Listens before this stream does, so that it knows what an event has led to.
     _monitor: HealthMonitor<K>,
 }
 
-struct Queue<K> {
+struct EventQueue<K> {
     capacity: usize,
-    waiting: Mutex<Waiting<K>>,
-    reader: Reader,
+    waiting: Mutex<QueuedEvents<K>>,
+    waker: WakerSlot,
 }
 
-struct Waiting<K> {
+struct QueuedEvents<K> {
     /// Dropped with whoever drops the last of the stream.
     events: VecDeque<Own<Event<K>>>,
     missed: u64,
 }
 
-impl<K> Queue<K> {
+impl<K> EventQueue<K> {
     fn new(capacity: usize) -> Self {
-        let waiting = Mutex::new(Waiting { events: VecDeque::new(), missed: 0 });
-        Self { capacity, waiting, reader: Reader::default() }
+        let waiting = Mutex::new(QueuedEvents { events: VecDeque::new(), missed: 0 });
+        Self { capacity, waiting, waker: WakerSlot::default() }
     }
 
-    fn locked(&self) -> MutexGuard<'_, Waiting<K>> {
+    fn locked(&self) -> MutexGuard<'_, QueuedEvents<K>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -93,7 +94,7 @@ impl<K> Queue<K> {
         waiting.missed = waiting.missed.saturating_add(u64::from(full));
         waiting.events.push_back(event);
         drop(waiting);
-        self.reader.wake();
+        self.waker.wake();
         drop(gone);
     }
 
@@ -102,7 +103,7 @@ impl<K> Queue<K> {
         let mut waiting = self.locked();
         waiting.missed = waiting.missed.saturating_add(1);
         drop(waiting);
-        self.reader.wake();
+        self.waker.wake();
     }
 
     /// What is there: how many were missed before the first that was not.
@@ -118,7 +119,7 @@ impl<K> Queue<K> {
         // A reader that always finds something lets other tasks have their turn.
         let turn = ready!(coop::poll_proceed(cx));
         let found = self.pop().or_else(|| {
-            self.reader.register(cx.waker());
+            self.waker.register(cx.waker());
             self.pop()
         });
         found.map_or(Poll::Pending, |notice| {
@@ -174,14 +175,14 @@ impl<K: PeerKey> HealthMonitor<K> {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn subscribe(&self) -> Events<K> {
-        let queue = Shared::new(Queue::new(self.inner.capacity));
-        let (end, unheard) = (Shared::clone(&queue), Shared::clone(&queue));
+        let queue = Arc::new(EventQueue::new(self.shared.capacity));
+        let (end, unheard) = (Arc::clone(&queue), Arc::clone(&queue));
         let listening =
-            self.inner.registry.listen(move |event| match guarded(|| Own::new(event.clone())) {
+            self.shared.registry.listen(move |event| match guarded(|| Own::new(event.clone())) {
                 Some(event) => end.push(event),
                 None => end.miss(),
             });
-        let hooked = self.inner.registry.hook(move |told| {
+        let hooked = self.shared.registry.hook(move |told| {
             if matches!(told, HookNotice::Unheard(_)) {
                 unheard.miss();
             }

@@ -6,21 +6,21 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::future::poll_fn;
-use std::sync::{Arc as Shared, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
 use tokio::task::coop;
 
 use super::HealthMonitor;
-use super::reader::Reader;
 use crate::outcome::Status;
 use crate::registry::{Name, PeerKey};
-use crate::sync::{AtomicU64, Ordering};
+use crate::sync::{Arc, AtomicU64, Ordering};
+use crate::wakers::WakerSlot;
 
-pub(super) struct Watches<K>(Mutex<Watched<K>>);
+pub(super) struct WatchTable<K>(Mutex<WatchEntries<K>>);
 
-struct Watched<K> {
-    peers: HashMap<Name<K>, BTreeMap<u64, Shared<Watcher>>>,
+struct WatchEntries<K> {
+    peers: HashMap<Name<K>, BTreeMap<u64, Arc<Watcher>>>,
     /// The number of the next who follows a peer.
     next: u64,
 }
@@ -28,7 +28,7 @@ struct Watched<K> {
 #[derive(Default)]
 struct Watcher {
     changes: AtomicU64,
-    reader: Reader,
+    waker: WakerSlot,
 }
 
 impl Watcher {
@@ -41,37 +41,37 @@ impl Watcher {
     fn wake(&self) {
         // Release: pairs with the Acquire in `changes`.
         self.changes.fetch_add(1, Ordering::Release);
-        self.reader.wake();
+        self.waker.wake();
     }
 
     /// How often it has changed, once that is more than was seen.
     fn poll(&self, seen: u64, cx: &Context<'_>) -> Poll<u64> {
         let changes = || Some(self.changes()).filter(|changes| *changes != seen);
         let changed = changes().or_else(|| {
-            self.reader.register(cx.waker());
+            self.waker.register(cx.waker());
             changes()
         });
         changed.map_or(Poll::Pending, Poll::Ready)
     }
 }
 
-impl<K> Default for Watches<K> {
+impl<K> Default for WatchTable<K> {
     fn default() -> Self {
-        Self(Mutex::new(Watched { peers: HashMap::new(), next: 0 }))
+        Self(Mutex::new(WatchEntries { peers: HashMap::new(), next: 0 }))
     }
 }
 
-impl<K: PeerKey> Watches<K> {
-    fn locked(&self) -> MutexGuard<'_, Watched<K>> {
+impl<K: PeerKey> WatchTable<K> {
+    fn locked(&self) -> MutexGuard<'_, WatchEntries<K>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn join(&self, peer: &Name<K>) -> (u64, Shared<Watcher>) {
-        let watcher = Shared::<Watcher>::default();
+    fn join(&self, peer: &Name<K>) -> (u64, Arc<Watcher>) {
+        let watcher = Arc::<Watcher>::default();
         let mut watched = self.locked();
         let number = watched.next;
         watched.next = number.saturating_add(1);
-        watched.peers.entry(peer.clone()).or_default().insert(number, Shared::clone(&watcher));
+        watched.peers.entry(peer.clone()).or_default().insert(number, Arc::clone(&watcher));
         (number, watcher)
     }
 
@@ -90,7 +90,7 @@ impl<K: PeerKey> Watches<K> {
     /// Wakes those who follow the peer.
     pub(super) fn wake(&self, peer: &Name<K>) {
         let watchers: Vec<_> = match self.locked().peers.get(peer) {
-            Some(watchers) => watchers.values().map(Shared::clone).collect(),
+            Some(watchers) => watchers.values().map(Arc::clone).collect(),
             None => return,
         };
         watchers.iter().for_each(|watcher| watcher.wake());
@@ -99,7 +99,7 @@ impl<K: PeerKey> Watches<K> {
     /// Wakes all: a peer has changed that cannot be told from others.
     pub(super) fn wake_all(&self) {
         let watchers: Vec<_> =
-            self.locked().peers.values().flat_map(BTreeMap::values).map(Shared::clone).collect();
+            self.locked().peers.values().flat_map(BTreeMap::values).map(Arc::clone).collect();
         watchers.iter().for_each(|watcher| watcher.wake());
     }
 
@@ -124,7 +124,7 @@ pub struct PeerWatch<K: PeerKey> {
     monitor: HealthMonitor<K>,
     peer: Name<K>,
     number: u64,
-    watcher: Shared<Watcher>,
+    watcher: Arc<Watcher>,
     /// The transitions that `changed` has told of.
     seen: u64,
 }
@@ -148,8 +148,8 @@ impl<K: PeerKey> HealthMonitor<K> {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn watch(&self, peer: &K) -> PeerWatch<K> {
-        let (monitor, peer) = (self.clone(), self.inner.names.name(peer));
-        let (number, watcher) = self.inner.watches.join(&peer);
+        let (monitor, peer) = (self.clone(), self.shared.names.name(peer));
+        let (number, watcher) = self.shared.watches.join(&peer);
         PeerWatch { monitor, peer, number, watcher, seen: 0 }
     }
 }
@@ -207,7 +207,7 @@ impl<K: PeerKey> PeerWatch<K> {
 
 impl<K: PeerKey> Drop for PeerWatch<K> {
     fn drop(&mut self) {
-        self.monitor.inner.watches.leave(&self.peer, self.number);
+        self.monitor.shared.watches.leave(&self.peer, self.number);
     }
 }
 
@@ -226,11 +226,11 @@ mod tests {
     fn a_peer_that_nobody_follows_any_more_is_forgotten() {
         let monitor = HealthMonitor::new(HealthRegistry::<u32>::new());
         let (first, second) = (monitor.watch(&7), monitor.watch(&7));
-        assert_eq!(monitor.inner.watches.len(), 1);
+        assert_eq!(monitor.shared.watches.len(), 1);
         drop(first);
-        assert_eq!(monitor.inner.watches.len(), 1);
+        assert_eq!(monitor.shared.watches.len(), 1);
         drop(second);
-        assert_eq!(monitor.inner.watches.len(), 0);
+        assert_eq!(monitor.shared.watches.len(), 0);
     }
 
     #[tokio::test(start_paused = true)]
@@ -239,6 +239,6 @@ mod tests {
         monitor.registry().force_open(&7).unwrap();
         let hour = std::time::Duration::from_secs(3600);
         assert!(tokio::time::timeout(hour, monitor.ready(&7)).await.is_err());
-        assert_eq!(monitor.inner.watches.len(), 0);
+        assert_eq!(monitor.shared.watches.len(), 0);
     }
 }

@@ -232,7 +232,7 @@ async fn who_waits_for_a_place_is_shown_and_who_is_called_is_not() {
     request(&driver, [1, 2]);
     pass(SECOND).await;
     let waiting: Vec<_> = driver.waiting().into_iter().map(|who| (who.peer, who.reason)).collect();
-    assert_eq!(waiting, [(2, WaitReason::Place)]);
+    assert_eq!(waiting, [(2, WaitReason::Slot)]);
     assert_eq!((driver.stats().waiting, driver.stats().running), (1, 1));
 }
 

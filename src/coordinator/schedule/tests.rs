@@ -1,7 +1,7 @@
 //! What a schedule does with requests, news, removals and strangers.
 
 use super::super::limits::Limits;
-use super::super::places::Class;
+use super::super::slots::PeerClass;
 use super::*;
 use crate::sync::Arc;
 
@@ -44,9 +44,9 @@ fn retry(schedule: &mut Calls, peer: u8, attempt: Attempt, at: u64) {
 }
 
 /// Something that was asked for.
-fn asked() -> Asked {
+fn asked() -> SlotRequest {
     let limits = Arc::new(Limits::<u8>::new(1, 1, None));
-    limits.ask(&0, Class::Healthy, Tick(0), drop)
+    limits.ask(&0, PeerClass::Healthy, Tick(0), drop)
 }
 
 #[test]
@@ -137,7 +137,7 @@ fn a_step_of_the_circuit_is_heeded_while_the_peer_waits_for_it_is_looked_at_or_a
     request(&mut schedule, 1, 0);
     // While it is looked at.
     let (_, attempt) = looked_at(&mut schedule, 0).unwrap();
-    schedule.stir(&1, Tick(1));
+    schedule.recheck(&1, Tick(1));
     schedule.wait(&1, attempt, Tick(1000), WaitReason::Circuit);
     assert_eq!(first(&schedule), Some(Tick(0)), "its turn is as it was");
     // While it waits for its circuit, and for nothing else.
@@ -149,7 +149,7 @@ fn a_step_of_the_circuit_is_heeded_while_the_peer_waits_for_it_is_looked_at_or_a
     ] {
         let (_, attempt) = looked_at(&mut schedule, 5000).unwrap();
         schedule.wait(&1, attempt, Tick(1000), reason);
-        schedule.stir(&1, Tick(5));
+        schedule.recheck(&1, Tick(5));
         assert_eq!(first(&schedule), Some(Tick(at)), "{reason:?}");
     }
 }
@@ -168,10 +168,10 @@ fn peers_whose_circuits_move_at_one_time_keep_their_order_and_none_is_lost() {
         looked_at.map(|(peer, _)| peer)
     };
     all_wait(&mut schedule);
-    [3, 1, 2].iter().for_each(|peer| schedule.stir(peer, Tick(5)));
+    [3, 1, 2].iter().for_each(|peer| schedule.recheck(peer, Tick(5)));
     assert_eq!(all_wait(&mut schedule), [3, 1, 2]);
     // Nobody knows whose circuit has moved.
-    schedule.stir_all(Tick(5));
+    schedule.recheck_all(Tick(5));
     let mut all = all_wait(&mut schedule);
     all.sort_unstable();
     assert_eq!(all, [1, 2, 3]);
@@ -192,7 +192,7 @@ fn what_is_told_of_an_earlier_attempt_is_not_taken_for_the_latest() {
     let mut schedule = Calls::new();
     request(&mut schedule, 1, 0);
     let (_, old) = looked_at(&mut schedule, 0).unwrap();
-    schedule.wait(&1, old, Tick(0), WaitReason::Place);
+    schedule.wait(&1, old, Tick(0), WaitReason::Slot);
     let (_, new) = looked_at(&mut schedule, 0).unwrap();
     let what = asked();
     schedule.asks(&1, old, what, false);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Attempt, FIRST, Operation, Place, Push, Schedule};
+use super::{Attempt, FIRST, Operation, PeerState, Push, Schedule};
 use crate::coordinator::stats::WaitReason;
 use crate::registry::PeerKey;
 use crate::time::Tick;
@@ -13,9 +13,9 @@ impl<K: PeerKey, C> Schedule<K, C> {
     /// A stranger of which there is only news comes if there is room.
     pub(in crate::coordinator) fn hear(&mut self, peer: &K, at: Tick, stranger: bool) {
         match self.peers.get_mut(peer) {
-            Some(Place::Running { heard, .. }) => *heard = heard.and(Push::News),
-            Some(Place::Leaving { again, .. }) => *again = true,
-            Some(Place::Waiting { .. } | Place::Asking { .. }) => {
+            Some(PeerState::Running { heard, .. }) => *heard = heard.and(Push::News),
+            Some(PeerState::Leaving { again, .. }) => *again = true,
+            Some(PeerState::Waiting { .. } | PeerState::Asking { .. }) => {
                 self.push(peer, at, Push::News);
             }
             None if stranger && self.strangers >= self.room => {}
@@ -24,7 +24,7 @@ impl<K: PeerKey, C> Schedule<K, C> {
                 let uninvited = if stranger { self.entries } else { 0 };
                 let push = Push::News;
                 let operation = Operation { stranger, uninvited, push, ..Operation::default() };
-                self.enter(peer, at, WaitReason::Place, operation);
+                self.enter(peer, at, WaitReason::Slot, operation);
             }
         }
     }
@@ -40,9 +40,9 @@ impl<K: PeerKey, C> Schedule<K, C> {
     pub(in crate::coordinator) fn kick_all(&mut self, now: Tick, apart: impl Fn(usize) -> u64) {
         for place in self.peers.values_mut() {
             match place {
-                Place::Running { heard, .. } => *heard = Push::Kick,
-                Place::Asking { stirred, operation, .. } => {
-                    (operation.push, *stirred) = (Push::Kick, true);
+                PeerState::Running { heard, .. } => *heard = Push::Kick,
+                PeerState::Asking { recheck, operation, .. } => {
+                    (operation.push, *recheck) = (Push::Kick, true);
                 }
                 _ => {}
             }
@@ -50,7 +50,7 @@ impl<K: PeerKey, C> Schedule<K, C> {
         let later = (now.plus(1), 0);
         let later = self.order.each_mut().map(|order| order.split_off(&later));
         let is_stranger = |peer: &K| match self.peers.get(peer) {
-            Some(Place::Waiting { operation, .. }) => operation.stranger,
+            Some(PeerState::Waiting { operation, .. }) => operation.stranger,
             _ => false,
         };
         let (strangers, others): (Vec<_>, Vec<_>) =
@@ -60,8 +60,8 @@ impl<K: PeerKey, C> Schedule<K, C> {
         for peer in others.into_iter().chain(strangers) {
             self.entries += 1;
             let next = (at, self.entries);
-            if let Some(Place::Waiting { due, reason, operation }) = self.peers.get_mut(&peer) {
-                (*due, *reason) = (next, WaitReason::Place);
+            if let Some(PeerState::Waiting { due, reason, operation }) = self.peers.get_mut(&peer) {
+                (*due, *reason) = (next, WaitReason::Slot);
                 *operation = operation.anew(Push::Kick);
                 self.order[operation.kind()].insert(next, peer);
             }
@@ -72,7 +72,9 @@ impl<K: PeerKey, C> Schedule<K, C> {
     /// What news there was of the peer since this attempt, which is being made, began.
     pub(in crate::coordinator) fn heard(&self, peer: &K, attempt: Attempt) -> Option<Push> {
         match self.peers.get(peer)? {
-            Place::Running { number, heard, .. } => (*number == attempt.number).then_some(*heard),
+            PeerState::Running { number, heard, .. } => {
+                (*number == attempt.number).then_some(*heard)
+            }
             _ => None,
         }
     }
@@ -92,19 +94,19 @@ impl<K: PeerKey, C> Schedule<K, C> {
         self.leave(peer);
         let operation = attempt.operation.anew(push);
         if self.make_room(operation.stranger) {
-            self.enter(peer, at, WaitReason::Place, operation);
+            self.enter(peer, at, WaitReason::Slot, operation);
         }
     }
 
     /// A peer that waits or asks is looked at from then on, or earlier if it was due earlier.
     fn push(&mut self, peer: &K, at: Tick, push: Push) -> bool {
         let (due, operation) = match self.peers.get(peer) {
-            Some(Place::Waiting { due, operation, .. }) => (due.0, *operation),
-            Some(Place::Asking { due, operation, .. }) => (*due, *operation),
+            Some(PeerState::Waiting { due, operation, .. }) => (due.0, *operation),
+            Some(PeerState::Asking { due, operation, .. }) => (*due, *operation),
             _ => return false,
         };
         self.leave(peer);
-        self.enter(peer, at.min(due), WaitReason::Place, operation.anew(push));
+        self.enter(peer, at.min(due), WaitReason::Slot, operation.anew(push));
         true
     }
 }

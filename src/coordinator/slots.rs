@@ -2,7 +2,7 @@
 //!
 //! Pure arithmetic on counts. From the first answer of any peer on:
 //!
-//! 1. Strangers and peers in trouble hold at most half of the places, at least one; what is dead
+//! 1. Strangers and peers in trouble hold at most half of the slots, at least one; what is dead
 //!    can take no more from the living, whether the living wait or not.
 //! 2. In that half strangers hold at most half, at least one. While a stranger waits, peers in
 //!    trouble leave it to them.
@@ -16,7 +16,7 @@ use crate::time::Tick;
 
 /// What a peer is when it asks for a place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) enum Class {
+pub(super) enum PeerClass {
     /// A peer that answered before, of which there was good news (D6).
     News,
     /// A peer that answered before and is well.
@@ -27,19 +27,19 @@ pub(super) enum Class {
     Stranger,
 }
 
-/// All classes, in the order of [`Class::index`].
-pub(super) const CLASSES: [Class; 4] =
-    [Class::News, Class::Healthy, Class::Troubled, Class::Stranger];
+/// All classes, in the order of [`PeerClass::index`].
+pub(super) const PEER_CLASSES: [PeerClass; 4] =
+    [PeerClass::News, PeerClass::Healthy, PeerClass::Troubled, PeerClass::Stranger];
 
-impl Class {
+impl PeerClass {
     pub(super) fn index(self) -> usize {
         self as usize
     }
 }
 
-/// The places, and who holds how many of them.
+/// The slots, and who holds how many of them.
 #[derive(Debug)]
-pub(super) struct Places {
+pub(super) struct ConcurrencySlots {
     all: usize,
     held: [usize; 4],
     /// When a place was last given to each class, by number.
@@ -49,7 +49,7 @@ pub(super) struct Places {
     answered: bool,
 }
 
-impl Places {
+impl ConcurrencySlots {
     pub(super) fn new(all: usize) -> Self {
         Self { all, held: [0; 4], given: [0; 4], gifts: 0, answered: false }
     }
@@ -59,49 +59,49 @@ impl Places {
         self.answered = true;
     }
 
-    fn held(&self, class: Class) -> usize {
+    fn held(&self, class: PeerClass) -> usize {
         self.held[class.index()]
     }
 
     /// The class that gets the next place, if there is one for any of those who wait: `waiting` has
     /// since when the first of each class is due.
-    pub(super) fn next(&self, waiting: [Option<Tick>; 4]) -> Option<Class> {
-        let due = |class: Class| waiting[class.index()];
-        let waits = |class: &Class| due(*class).is_some();
+    pub(super) fn next(&self, waiting: [Option<Tick>; 4]) -> Option<PeerClass> {
+        let due = |class: PeerClass| waiting[class.index()];
+        let waits = |class: &PeerClass| due(*class).is_some();
         if self.held.iter().sum::<usize>() >= self.all {
             return None;
         }
-        if waits(&Class::News) {
-            return Some(Class::News);
+        if waits(&PeerClass::News) {
+            return Some(PeerClass::News);
         }
         if !self.answered {
-            return CLASSES.into_iter().filter(waits).min_by_key(|class| due(*class));
+            return PEER_CLASSES.into_iter().filter(waits).min_by_key(|class| due(*class));
         }
         let half = (self.all / 2).max(1);
         let share = (half / 2).max(1);
-        let rest = if waits(&Class::Stranger) { (half - share).max(1) } else { half };
-        let room = self.held(Class::Troubled) + self.held(Class::Stranger) < half;
-        let living = self.held(Class::News) + self.held(Class::Healthy);
-        let has_less_than_its_part = |class: &Class| match class {
-            Class::News | Class::Healthy => living < (self.all - half).max(1),
-            Class::Troubled => room && self.held(Class::Troubled) < rest,
-            Class::Stranger => room && self.held(Class::Stranger) < share,
+        let rest = if waits(&PeerClass::Stranger) { (half - share).max(1) } else { half };
+        let room = self.held(PeerClass::Troubled) + self.held(PeerClass::Stranger) < half;
+        let living = self.held(PeerClass::News) + self.held(PeerClass::Healthy);
+        let has_less_than_its_part = |class: &PeerClass| match class {
+            PeerClass::News | PeerClass::Healthy => living < (self.all - half).max(1),
+            PeerClass::Troubled => room && self.held(PeerClass::Troubled) < rest,
+            PeerClass::Stranger => room && self.held(PeerClass::Stranger) < share,
         };
-        let next = CLASSES.into_iter().filter(waits).filter(has_less_than_its_part);
+        let next = PEER_CLASSES.into_iter().filter(waits).filter(has_less_than_its_part);
         let next = next.min_by_key(|class| self.given[class.index()]);
         // What others have no right to, or no use for, is for the living.
-        next.or(Some(Class::Healthy).filter(waits))
+        next.or(Some(PeerClass::Healthy).filter(waits))
     }
 
     /// Gives a place to this class, which was [`next`](Self::next).
-    pub(super) fn give(&mut self, class: Class) {
+    pub(super) fn give(&mut self, class: PeerClass) {
         self.gifts += 1;
         self.given[class.index()] = self.gifts;
         self.held[class.index()] += 1;
     }
 
     /// Takes a place back that was given to this class.
-    pub(super) fn take_back(&mut self, class: Class) {
+    pub(super) fn release(&mut self, class: PeerClass) {
         let held = &mut self.held[class.index()];
         *held = held.saturating_sub(1);
     }
@@ -110,33 +110,33 @@ impl Places {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use Class::{Healthy, News, Stranger, Troubled};
+    use PeerClass::{Healthy, News, Stranger, Troubled};
 
     /// Those of whom there is no end.
-    fn endless(classes: &[Class]) -> [Option<Tick>; 4] {
-        CLASSES.map(|class| classes.contains(&class).then_some(Tick(1)))
+    fn endless(classes: &[PeerClass]) -> [Option<Tick>; 4] {
+        PEER_CLASSES.map(|class| classes.contains(&class).then_some(Tick(1)))
     }
 
     /// Gives all places that these may have.
-    fn fill(places: &mut Places, classes: &[Class]) -> [usize; 4] {
-        while let Some(class) = places.next(endless(classes)) {
-            places.give(class);
+    fn fill(slots: &mut ConcurrencySlots, classes: &[PeerClass]) -> [usize; 4] {
+        while let Some(class) = slots.next(endless(classes)) {
+            slots.give(class);
         }
-        places.held
+        slots.held
     }
 
-    fn answered(all: usize) -> Places {
-        let mut places = Places::new(all);
-        places.note_answer();
-        places
+    fn answered(all: usize) -> ConcurrencySlots {
+        let mut slots = ConcurrencySlots::new(all);
+        slots.note_answer();
+        slots
     }
 
     #[test]
     fn before_the_first_answer_who_is_due_first_goes_first() {
-        let mut places = Places::new(3);
-        assert_eq!(fill(&mut places, &[Stranger]), [0, 0, 0, 3]);
-        let places = Places::new(3);
-        let next = places.next([None, Some(Tick(3)), Some(Tick(2)), Some(Tick(1))]);
+        let mut slots = ConcurrencySlots::new(3);
+        assert_eq!(fill(&mut slots, &[Stranger]), [0, 0, 0, 3]);
+        let slots = ConcurrencySlots::new(3);
+        let next = slots.next([None, Some(Tick(3)), Some(Tick(2)), Some(Tick(1))]);
         assert_eq!(next, Some(Stranger));
     }
 
@@ -155,36 +155,36 @@ mod tests {
 
     #[test]
     fn the_share_of_strangers_is_lent_to_peers_in_trouble_while_none_waits() {
-        let mut places = answered(64);
-        assert_eq!(fill(&mut places, &[Troubled]), [0, 0, 32, 0]);
-        assert_eq!(places.next(endless(&[Troubled, Stranger])), None, "the half is taken");
+        let mut slots = answered(64);
+        assert_eq!(fill(&mut slots, &[Troubled]), [0, 0, 32, 0]);
+        assert_eq!(slots.next(endless(&[Troubled, Stranger])), None, "the half is taken");
         for _ in 0..16 {
-            places.take_back(Troubled);
+            slots.release(Troubled);
         }
-        assert_eq!(fill(&mut places, &[Troubled, Stranger]), [0, 0, 16, 16], "and given back");
+        assert_eq!(fill(&mut slots, &[Troubled, Stranger]), [0, 0, 16, 16], "and given back");
     }
 
     #[test]
     fn a_few_places_go_round_so_that_nobody_waits_for_ever() {
         for all in [1, 2, 3, 4, 7] {
-            let (mut places, mut given) = (answered(all), [0; 4]);
+            let (mut slots, mut given) = (answered(all), [0; 4]);
             let everybody = [Healthy, Troubled, Stranger];
-            fill(&mut places, &everybody);
+            fill(&mut slots, &everybody);
             // Calls end in the order in which they began.
-            let mut running: std::collections::VecDeque<Class> = CLASSES
+            let mut running: std::collections::VecDeque<PeerClass> = PEER_CLASSES
                 .into_iter()
-                .flat_map(|class| std::iter::repeat_n(class, places.held(class)))
+                .flat_map(|class| std::iter::repeat_n(class, slots.held(class)))
                 .collect();
             for _ in 0..1200 {
-                places.take_back(running.pop_front().unwrap());
-                while let Some(class) = places.next(endless(&everybody)) {
-                    places.give(class);
+                slots.release(running.pop_front().unwrap());
+                while let Some(class) = slots.next(endless(&everybody)) {
+                    slots.give(class);
                     running.push_back(class);
                     given[class.index()] += 1;
                 }
             }
             let quarter = 1200 / 4 / all;
-            assert!(given[1..].iter().all(|n| *n >= quarter), "{all} places: {given:?}");
+            assert!(given[1..].iter().all(|n| *n >= quarter), "{all} slots: {given:?}");
         }
     }
 
@@ -193,25 +193,25 @@ mod tests {
     #[test]
     fn the_living_take_their_turn_until_they_have_their_half() {
         for (news, healthy, next) in [(0, 3, Healthy), (0, 4, Stranger), (1, 3, Stranger)] {
-            let mut places = answered(8);
-            (0..news).for_each(|_| places.give(News));
-            (0..healthy).for_each(|_| places.give(Healthy));
-            places.give(Stranger);
-            let given = places.next(endless(&[Healthy, Stranger]));
+            let mut slots = answered(8);
+            (0..news).for_each(|_| slots.give(News));
+            (0..healthy).for_each(|_| slots.give(Healthy));
+            slots.give(Stranger);
+            let given = slots.next(endless(&[Healthy, Stranger]));
             assert_eq!(given, Some(next), "{news} and {healthy} of eight");
         }
     }
 
     #[test]
     fn the_living_use_what_is_free_and_give_it_back_to_those_who_have_less_than_their_part() {
-        let mut places = answered(8);
-        assert_eq!(fill(&mut places, &[Healthy]), [0, 8, 0, 0]);
-        places.take_back(Healthy);
-        assert_eq!(places.next(endless(&[Healthy, Stranger])), Some(Stranger));
-        places.give(Stranger);
+        let mut slots = answered(8);
+        assert_eq!(fill(&mut slots, &[Healthy]), [0, 8, 0, 0]);
+        slots.release(Healthy);
+        assert_eq!(slots.next(endless(&[Healthy, Stranger])), Some(Stranger));
+        slots.give(Stranger);
         for _ in 0..4 {
-            places.take_back(Healthy);
+            slots.release(Healthy);
         }
-        assert_eq!(fill(&mut places, &[Healthy, Troubled, Stranger]), [0, 4, 2, 2]);
+        assert_eq!(fill(&mut slots, &[Healthy, Troubled, Stranger]), [0, 4, 2, 2]);
     }
 }

@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 use super::DriverState;
-use crate::coordinator::limits::Slot;
-use crate::coordinator::places::Class;
+use crate::coordinator::limits::HeldSlots;
 use crate::coordinator::schedule::Attempt;
+use crate::coordinator::slots::PeerClass;
 use crate::coordinator::stats::WaitReason;
 use crate::outcome::{Reason, Refused};
 use crate::registry::{Name, PeerKey};
@@ -29,7 +29,7 @@ impl<K: PeerKey> DriverState<K> {
             let (_, kind) = state.next(now).filter(|(at, _)| *at <= now)?;
             let (peer, attempt) = state.schedule.take(kind)?;
             if let Some(outage) = &mut state.outage {
-                outage.tried_by(attempt.number, now);
+                outage.probe_started(attempt.number, now);
             }
             Some((peer, attempt))
         })
@@ -40,20 +40,20 @@ impl<K: PeerKey> DriverState<K> {
         self: &Arc<Self>,
         peer: &Name<K>,
         attempt: Attempt,
-        class: Class,
+        class: PeerClass,
     ) {
         let (driver, number) = (Arc::downgrade(self), attempt.number);
-        let asked = self.inner.limits.ask(peer, class, attempt.due, move |slot| {
+        let asked = self.shared.limits.ask(peer, class, attempt.due, move |slot| {
             if let Some(driver) = driver.upgrade() {
                 driver.take_slot(number, slot);
             }
         });
-        let stranger = class == Class::Stranger;
+        let stranger = class == PeerClass::Stranger;
         self.with(|state| state.schedule.asks(peer, attempt, asked, stranger));
     }
 
     /// A slot was given: the driver's task is to use it.
-    fn take_slot(&self, number: u64, slot: Slot<Name<K>>) {
+    fn take_slot(&self, number: u64, slot: HeldSlots<Name<K>>) {
         let mut slot = Some(slot);
         self.change(|state, _| {
             if !state.closing {
@@ -63,7 +63,7 @@ impl<K: PeerKey> DriverState<K> {
     }
 
     /// Takes a slot that was given, for a call that may begin.
-    pub(in crate::coordinator) fn given(&self) -> Option<(Attempt, Slot<Name<K>>)> {
+    pub(in crate::coordinator) fn given(&self) -> Option<(Attempt, HeldSlots<Name<K>>)> {
         loop {
             let (number, slot) = self.with(|state| state.given.pop())?;
             let begun = self.change(|state, _| {
@@ -72,7 +72,7 @@ impl<K: PeerKey> DriverState<K> {
                     return Some(attempt);
                 }
                 // Paused, closed or in trouble since it was taken: it keeps its turn.
-                state.schedule.wait(slot.peer(), attempt, attempt.due, WaitReason::Place);
+                state.schedule.wait(slot.peer(), attempt, attempt.due, WaitReason::Slot);
                 None
             });
             if let Some(attempt) = begun {
@@ -90,7 +90,7 @@ impl<K: PeerKey> DriverState<K> {
         reason: WaitReason,
     ) {
         self.change(|state, _| {
-            state.not_tried_by(attempt.number);
+            state.probe_cancelled(attempt.number);
             if !state.schedule.wait(peer, attempt, at, reason) {
                 state.stats.given_up += 1;
             }
@@ -110,7 +110,7 @@ impl<K: PeerKey> DriverState<K> {
         let attempt = attempt.refused();
         match (refused.reason, refused.retry_after) {
             (Reason::ForcedOpen, None) => self.change(|state, now| {
-                state.not_tried_by(attempt.number);
+                state.probe_cancelled(attempt.number);
                 state.stats.given_up += 1;
                 state.schedule.done(peer, attempt, now);
             }),

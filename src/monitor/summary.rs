@@ -75,14 +75,14 @@ pub struct Offender<K> {
 }
 
 /// Whether a peer of which this is so is kept.
-fn concerns(status: Status, openings: u64) -> bool {
+fn is_cached(status: Status, openings: u64) -> bool {
     status != Status::Closed || openings > 0
 }
 
-pub(super) struct Troubles<K>(Mutex<Kept<K>>);
+pub(super) struct SummaryCache<K>(Mutex<CachedPeers<K>>);
 
-struct Kept<K> {
-    peers: HashMap<Name<K>, Trouble>,
+struct CachedPeers<K> {
+    peers: HashMap<Name<K>, CachedPeer>,
     /// Those that have opened, by how often: the worst are last.
     ranks: BTreeMap<(u64, u64), Name<K>>,
     /// How many peers are open, half-open, overridden.
@@ -94,14 +94,14 @@ struct Kept<K> {
 }
 
 #[derive(Clone, Copy)]
-struct Trouble {
+struct CachedPeer {
     status: Status,
     openings: u64,
     number: u64,
 }
 
 /// The place of a status among the counts.
-fn place(status: Status) -> Option<usize> {
+fn count_of(status: Status) -> Option<usize> {
     match status {
         Status::Closed => None,
         Status::Open => Some(0),
@@ -110,38 +110,38 @@ fn place(status: Status) -> Option<usize> {
     }
 }
 
-impl<K> Default for Kept<K> {
+impl<K> Default for CachedPeers<K> {
     fn default() -> Self {
         let (peers, ranks) = (HashMap::new(), BTreeMap::new());
         Self { peers, ranks, counts: [0; 3], next: 0, behind: false }
     }
 }
 
-impl<K> Default for Troubles<K> {
+impl<K> Default for SummaryCache<K> {
     fn default() -> Self {
         Self(Mutex::default())
     }
 }
 
 /// Notes that a look was cut short, unless it is forgotten at the look's end.
-struct CutShort<'a, K>(&'a Troubles<K>);
+struct BehindOnPanic<'a, K>(&'a SummaryCache<K>);
 
-impl<K> Drop for CutShort<'_, K> {
+impl<K> Drop for BehindOnPanic<'_, K> {
     fn drop(&mut self) {
         self.0.locked().behind = true;
     }
 }
 
-impl<K> Troubles<K> {
-    fn locked(&self) -> MutexGuard<'_, Kept<K>> {
+impl<K> SummaryCache<K> {
+    fn locked(&self) -> MutexGuard<'_, CachedPeers<K>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl<K: PeerKey> Troubles<K> {
+impl<K: PeerKey> SummaryCache<K> {
     /// Looks at the peer, and keeps what is found.
     pub(super) fn look(&self, registry: &HealthRegistry<K>, names: &Names<K>, peer: &K) {
-        let cut_short = CutShort(self);
+        let cut_short = BehindOnPanic(self);
         // Made before, and dropped after, anything is locked (R25).
         let (key, now) = (names.name(peer), registry.now());
         let mut spare = Vec::new();
@@ -152,7 +152,7 @@ impl<K: PeerKey> Troubles<K> {
             let status = entry.tracker.circuit().seen_at(now).status();
             (status, entry.tracker.totals().opened)
         });
-        let found = found.filter(|(status, opened)| concerns(*status, *opened));
+        let found = found.filter(|(status, opened)| is_cached(*status, *opened));
         kept.note(&key, found, &mut spare);
         drop(kept);
         drop((key, spare, entry));
@@ -162,7 +162,7 @@ impl<K: PeerKey> Troubles<K> {
     /// Looks at all peers that the registry knows. One whose key panics is left for the next time.
     pub(super) fn look_at_all(&self, registry: &HealthRegistry<K>, names: &Names<K>) {
         registry.for_each(|peer, snapshot| {
-            if concerns(snapshot.status, snapshot.totals.opened) {
+            if is_cached(snapshot.status, snapshot.totals.opened) {
                 let _ = guarded(|| self.look(registry, names, peer));
             }
         });
@@ -176,14 +176,14 @@ impl<K: PeerKey> Troubles<K> {
         }
         let old = mem::take(&mut *kept);
         drop(kept);
-        let cut_short = CutShort(self);
+        let cut_short = BehindOnPanic(self);
         drop(old);
         self.look_at_all(registry, names);
         mem::forget(cut_short);
     }
 }
 
-impl<K: PeerKey> Kept<K> {
+impl<K: PeerKey> CachedPeers<K> {
     /// Keeps what is known of a peer, or that there is nothing to keep; adds the keys that are of no
     /// more use to those that are spare.
     fn note(&mut self, key: &Name<K>, found: Option<(Status, u64)>, spare: &mut Vec<Name<K>>) {
@@ -203,12 +203,12 @@ impl<K: PeerKey> Kept<K> {
             spare.extend(self.ranks.insert((openings, number), key.clone()));
         }
         // The key that is there stays there.
-        self.peers.insert(key.clone(), Trouble { status, openings, number });
+        self.peers.insert(key.clone(), CachedPeer { status, openings, number });
     }
 
     fn count(&mut self, status: Status, more: bool) {
-        if let Some(place) = place(status) {
-            let count = &mut self.counts[place];
+        if let Some(index) = count_of(status) {
+            let count = &mut self.counts[index];
             *count = if more { count.saturating_add(1) } else { count.saturating_sub(1) };
         }
     }
@@ -239,9 +239,9 @@ impl<K: PeerKey> HealthMonitor<K> {
     /// # Ok::<(), peer_health::ConfigError>(())
     /// ```
     pub fn summary(&self) -> Summary<K> {
-        self.inner.troubles.catch_up(&self.inner.registry, &self.inner.names);
-        let kept = self.inner.troubles.locked();
-        let worst = kept.ranks.iter().rev().take(self.inner.worst).filter_map(|(rank, peer)| {
+        self.shared.summary.catch_up(&self.shared.registry, &self.shared.names);
+        let kept = self.shared.summary.locked();
+        let worst = kept.ranks.iter().rev().take(self.shared.worst).filter_map(|(rank, peer)| {
             let status = kept.peers.get(peer)?.status;
             Some((peer.clone(), rank.0, status))
         });
@@ -252,7 +252,7 @@ impl<K: PeerKey> HealthMonitor<K> {
             guarded(|| Offender { peer: (*peer).clone(), openings, status })
         };
         let worst = worst.into_iter().filter_map(offender).collect();
-        let known = self.inner.registry.len();
+        let known = self.shared.registry.len();
         let closed = known.saturating_sub(open + half_open + overridden);
         Summary { known, closed, open, half_open, overridden, worst }
     }
@@ -268,7 +268,7 @@ mod tests {
         let registry = HealthRegistry::<u32>::new();
         registry.acquire(&6).unwrap().success();
         let monitor = HealthMonitor::new(registry.clone());
-        let kept = || monitor.inner.troubles.locked().peers.len();
+        let kept = || monitor.shared.summary.locked().peers.len();
         assert_eq!(kept(), 0);
         registry.disable(&7).unwrap();
         assert_eq!(kept(), 1);

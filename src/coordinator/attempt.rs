@@ -8,10 +8,10 @@ use tokio::sync::oneshot;
 use tokio::time::error::Elapsed;
 use tokio::time::{Instant, timeout};
 
-use super::limits::{Asked, Limits, Slot};
-use super::places::Class;
+use super::limits::{HeldSlots, Limits, SlotRequest};
+use super::slots::PeerClass;
 use super::state::DriverState;
-use super::{Failed, Inner};
+use super::{CoordinatorShared, FailedAttempt};
 use crate::budget::RetryBudget;
 use crate::error::{ErrorSeverity, Failure, Fault, SyncError};
 #[cfg(feature = "tracing")]
@@ -25,19 +25,19 @@ use crate::sync::{Arc, Weak};
 use crate::time::{Tick, nanos};
 
 /// Takes back what was asked for, if nobody waits for it any more.
-struct Asking<'a, K: PeerKey> {
+struct WithdrawOnDrop<'a, K: PeerKey> {
     limits: &'a Arc<Limits<Name<K>>>,
     peer: &'a Name<K>,
-    asked: Asked,
+    asked: SlotRequest,
 }
 
-impl<K: PeerKey> Drop for Asking<'_, K> {
+impl<K: PeerKey> Drop for WithdrawOnDrop<'_, K> {
     fn drop(&mut self) {
-        self.limits.take_back(self.peer, self.asked);
+        self.limits.withdraw(self.peer, self.asked);
     }
 }
 
-impl<E> Failed<E> {
+impl<E> FailedAttempt<E> {
     /// Whether another attempt makes sense: the error may pass by itself, or the peer has said when
     /// to come back.
     pub(super) fn is_worth_another(&self) -> bool {
@@ -58,10 +58,10 @@ impl<E> Failed<E> {
     }
 }
 
-impl<K: PeerKey> Inner<K> {
+impl<K: PeerKey> CoordinatorShared<K> {
     /// No attempt is made before that: as long as the peer asked for. How long its circuit is open is
     /// found when it is looked at, since a step may end that wait (D1).
-    pub(super) fn least_wait<E>(&self, failed: &Failed<E>) -> Duration {
+    pub(super) fn least_wait<E>(&self, failed: &FailedAttempt<E>) -> Duration {
         failed.failure.retry_after().unwrap_or_default().min(self.longest_wait())
     }
 
@@ -71,7 +71,7 @@ impl<K: PeerKey> Inner<K> {
     }
 
     /// A slot with the peer, when there is one: at once the refusal, if the circuit refuses it.
-    pub(super) async fn slot(&self, peer: &Name<K>) -> Result<Slot<Name<K>>, Refused> {
+    pub(super) async fn slot(&self, peer: &Name<K>) -> Result<HeldSlots<Name<K>>, Refused> {
         if let Some(refused) = self.registry.refusal(peer) {
             return Err(refused);
         }
@@ -80,7 +80,7 @@ impl<K: PeerKey> Inner<K> {
             let (given, slot) = oneshot::channel();
             let give = move |slot| drop(given.send(slot));
             let asked = self.limits.ask(peer, class, self.registry.now(), give);
-            let _asking = Asking { limits: &self.limits, peer, asked };
+            let _asking = WithdrawOnDrop { limits: &self.limits, peer, asked };
             // What was asked for is given once, unless it was taken back.
             if let Ok(slot) = slot.await {
                 return Ok(slot);
@@ -91,11 +91,11 @@ impl<K: PeerKey> Inner<K> {
     /// One attempt, inside its permit and its slot; whether it was a probe.
     pub(super) async fn attempt<Call, T, E>(
         &self,
-        slot: &mut Slot<Name<K>>,
+        slot: &mut HeldSlots<Name<K>>,
         permit: OwnedPermit<K>,
         retry: bool,
         op: impl Fn(K) -> Call,
-    ) -> Result<(T, bool), Failed<E>>
+    ) -> Result<(T, bool), FailedAttempt<E>>
     where
         Call: Future<Output = Result<T, E>>,
         Failure: for<'e> From<&'e E>,
@@ -124,14 +124,14 @@ impl<K: PeerKey> Inner<K> {
         let class = self.limits.class(&peer, standing.answered, standing.troubled);
         slot.now = Some(class);
         // Probes and strangers take no token, and need none (D7).
-        let limited = class != Class::Stranger;
+        let limited = class != PeerClass::Stranger;
         if limited && retry && !probe && failure.counts() {
             self.budget.failed();
             self.limits.budget(&peer, RetryBudget::failed);
         }
         let closed = standing.opened_at.is_none();
         let allowed = !(limited && closed) || self.allows_retry(&peer);
-        Err(Failed { error, failure: Arc::new(failure), recorded, allowed })
+        Err(FailedAttempt { error, failure: Arc::new(failure), recorded, allowed })
     }
 
     /// How long an attempt may take: what a probe says after its lease counts no more (D12).
@@ -160,7 +160,7 @@ impl<K: PeerKey> Inner<K> {
     }
 
     /// What the peer is now.
-    pub(super) fn class(&self, peer: &Name<K>) -> Class {
+    pub(super) fn class(&self, peer: &Name<K>) -> PeerClass {
         let standing = self.standing(peer);
         self.limits.class(peer, standing.answered, standing.troubled)
     }
@@ -192,11 +192,11 @@ impl<K: PeerKey> Inner<K> {
     pub(super) fn hear(&self, told: HookNotice<'_, K>) {
         match told {
             HookNotice::Peer(peer) => match guarded(|| self.names.known(peer)) {
-                Some(Some(name)) => self.each_driver(|driver| driver.stir(&name)),
+                Some(Some(name)) => self.each_driver(|driver| driver.recheck(&name)),
                 // Nobody waits for it.
                 Some(None) => {}
                 // Its key does not say who it is.
-                None => self.each_driver(DriverState::stir_all),
+                None => self.each_driver(DriverState::recheck_all),
             },
             // Who answered is no stranger when its tracker is gone.
             HookNotice::Gone { peer, answered } => {
@@ -255,7 +255,7 @@ mod tests {
             drop(driver);
             tokio::task::yield_now().await;
         }
-        let remembered = coordinator.inner.drivers.lock().unwrap().len();
+        let remembered = coordinator.shared.drivers.lock().unwrap().len();
         assert!(remembered <= 2, "{remembered}");
     }
 }

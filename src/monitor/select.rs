@@ -4,7 +4,7 @@ use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 
 use super::HealthMonitor;
-use super::standing::{Standing, median};
+use super::candidate::{Candidate, median};
 use crate::registry::PeerKey;
 use crate::sync::Ordering;
 
@@ -46,10 +46,10 @@ impl<K: PeerKey> HealthMonitor<K> {
     /// # Ok::<(), peer_health::Untracked>(())
     /// ```
     pub fn rank<'a>(&self, peers: impl IntoIterator<Item = &'a K>) -> Vec<&'a K> {
-        let standing = |peer| (Standing::of(self.registry(), peer), peer);
-        let mut all: Vec<(Standing, &K)> = peers.into_iter().map(standing).collect();
-        let median = median(all.iter().map(|(standing, _)| standing));
-        all.sort_by_key(|(standing, _)| standing.key(median));
+        let read = |peer| (Candidate::of(self.registry(), peer), peer);
+        let mut all: Vec<(Candidate, &K)> = peers.into_iter().map(read).collect();
+        let median = median(all.iter().map(|(candidate, _)| candidate));
+        all.sort_by_key(|(candidate, _)| candidate.key(median));
         all.into_iter().map(|(_, peer)| peer).collect()
     }
 
@@ -86,25 +86,25 @@ impl<K: PeerKey> HealthMonitor<K> {
     /// ```
     pub fn pick<'a>(&self, peers: &'a [K]) -> Option<&'a K> {
         // Relaxed: pairs with itself in other threads; each choice has a number of its own.
-        let number = self.inner.choices.fetch_add(1, Ordering::Relaxed);
-        let mut random = SmallRng::seed_from_u64(self.inner.seed.wrapping_add(number));
+        let number = self.shared.choices.fetch_add(1, Ordering::Relaxed);
+        let mut random = SmallRng::seed_from_u64(self.shared.seed.wrapping_add(number));
         let to_chance = random.random_ratio(1, TO_CHANCE);
-        let standing = |peer| (Standing::of(self.registry(), peer), peer);
+        let read = |peer| (Candidate::of(self.registry(), peer), peer);
         if peers.len() > 1 {
             for _ in 0..DRAWS {
                 let first = random.random_range(0..peers.len());
                 let second = random.random_range(1..peers.len());
                 let second = (first + second) % peers.len();
-                let two = [first, second].map(|place| standing(&peers[place]));
-                if two.iter().all(|(standing, _)| standing.class.is_healthy()) {
+                let two = [first, second].map(|index| read(&peers[index]));
+                if two.iter().all(|(candidate, _)| candidate.availability.is_healthy()) {
                     return Some(if to_chance { two[0].1 } else { better(two) });
                 }
             }
         }
-        let mut all: Vec<(Standing, &K)> = peers.iter().map(standing).collect();
-        all.retain(|(standing, _)| standing.class.may_be_called());
-        let best = all.iter().map(|(standing, _)| standing.class).min()?;
-        all.retain(|(standing, _)| standing.class == best);
+        let mut all: Vec<(Candidate, &K)> = peers.iter().map(read).collect();
+        all.retain(|(candidate, _)| candidate.availability.may_be_called());
+        let best = all.iter().map(|(candidate, _)| candidate.availability).min()?;
+        all.retain(|(candidate, _)| candidate.availability == best);
         let first = all.swap_remove(random.random_range(0..all.len()));
         if to_chance || all.is_empty() {
             return Some(first.1);
@@ -115,8 +115,8 @@ impl<K: PeerKey> HealthMonitor<K> {
 }
 
 /// Of two that were drawn in random order: the first of equals is either.
-fn better<K>(two: [(Standing, &K); 2]) -> &K {
-    let median = median(two.iter().map(|(standing, _)| standing));
+fn better<K>(two: [(Candidate, &K); 2]) -> &K {
+    let median = median(two.iter().map(|(candidate, _)| candidate));
     let [first, second] = two;
     if second.0.key(median) < first.0.key(median) { second.1 } else { first.1 }
 }

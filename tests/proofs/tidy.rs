@@ -154,7 +154,7 @@ fn no_file_is_too_long_and_none_is_unsafe() {
 
 #[test]
 fn a_rule_that_is_linked_has_an_anchor() {
-    let rules = include_str!("../doc/rules.md");
+    let rules = include_str!("../../doc/rules.md");
     let mut seen = 0;
     for (_, path, text) in sources() {
         for rest in text.split("crate::_rules#").skip(1) {

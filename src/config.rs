@@ -185,9 +185,9 @@ impl CircuitBreakerConfig {
                 MAX_PROBES,
                 successes,
             ),
-            failure_window: match self.failure_window {
-                DEFAULT_FAILURE_WINDOW => Duration::ZERO,
-                other => other,
+            streak_gap: match self.failure_window {
+                DEFAULT_FAILURE_WINDOW | Duration::ZERO => None,
+                other => Some(other),
             },
             open_timeout: self.open_timeout,
             open_multiplier: 1.0,
@@ -322,10 +322,10 @@ config! {
     /// Consecutive failures that open the circuit, at least 1; `None` switches the rule off.
     /// Default 5.
     with_failure_threshold(failure_threshold: Option<u32> = Some(5); impl Into<Option<u32>>), "3" => "Some(3)";
-    /// A streak of failures begins again when more than this passed between one failure and the
-    /// start of the next failing call; zero switches this off: a run of failures is a run however
-    /// slowly it comes, until a success ends it. Default zero.
-    with_failure_window(failure_window: Duration = Duration::ZERO; Duration), "Duration::from_secs(60)" => "Duration::from_secs(60)";
+    /// The longest time, above zero, between one failure and the start of the next failing call of
+    /// a streak: after a longer one the streak begins again at 1. With `None` a run of failures is a
+    /// run however slowly it comes, until a success ends it. Default none.
+    with_streak_gap(streak_gap: Option<Duration> = None; impl Into<Option<Duration>>), "Duration::from_secs(60)" => "Some(Duration::from_secs(60))";
     /// The calls over which rates are computed. Default none.
     with_window(window: Option<Window> = None; impl Into<Option<Window>>), "Window::count(100)" => "Some(Window::count(100))";
     /// How many calls the window must hold before a rate is judged, at least 1 and at most the
@@ -375,10 +375,10 @@ config! {
     with_outage_guard(outage_guard: bool = false; bool), "true" => "true";
     /// The part of the peers in use that may be open while the outage guard is on: 1 to 100 per
     /// cent. Default 50.
-    with_max_open_percent(max_open_percent: u32 = 50; u32), "30" => "30";
+    with_outage_max_open_percent(outage_max_open_percent: u32 = 50; u32), "30" => "30";
     /// The outage guard holds nothing back while fewer peers than this are in use, at least 1.
     /// Default 3.
-    with_min_peers(min_peers: u32 = 3; u32), "10" => "10";
+    with_outage_min_peers(outage_min_peers: u32 = 3; u32), "10" => "10";
 }
 
 #[cfg(test)]

@@ -71,7 +71,7 @@ pub use stats::{DriverStats, WaitReason, Waiting};
 /// let coordinator = SyncCoordinator::new(registry.clone());
 /// let changes = coordinator.sync(&7, async |_peer| Ok::<_, SyncError>(3)).await;
 /// assert_eq!(changes.unwrap(), 3);
-/// assert_eq!(registry.totals().permits.succeeded, 1);
+/// assert_eq!(registry.totals().all.succeeded, 1);
 /// # });
 /// # Ok::<(), std::io::Error>(())
 /// ```
@@ -150,7 +150,7 @@ impl<K: PeerKey> SyncCoordinator<K> {
     /// let coordinator = SyncCoordinator::new(registry.clone());
     /// registry.force_open(&7)?;
     /// assert!(coordinator.registry().contains(&7));
-    /// # Ok::<(), peer_health::Untracked>(())
+    /// # Ok::<(), peer_health::TableFull>(())
     /// ```
     pub fn registry(&self) -> &HealthRegistry<K> {
         &self.shared.registry

@@ -104,7 +104,7 @@ pub use error::{ErrorSeverity, Failure, Fault, SyncError};
 pub use event::{Event, EventKind};
 #[cfg(feature = "tokio")]
 pub use monitor::{Events, HealthMonitor, MonitorBuilder, Notice, Offender, PeerWatch, Summary};
-pub use outcome::{NextAdmission, Reason, Recorded, Refused, Status, Untracked, WindowCounts};
+pub use outcome::{NextAdmission, Reason, Recorded, Refused, Status, TableFull, WindowCounts};
 pub use permit::{OwnedPermit, Permit};
 pub use registry::{CallError, HealthRegistry, Listening, PeerHandle, PeerKey, RegistryBuilder};
 pub use retry_policy::{Jitter, RetryPolicy};

@@ -94,7 +94,7 @@ impl<K: PeerKey> HealthMonitor<K> {
     /// let registry = HealthRegistry::<u32>::new();
     /// registry.force_open(&7)?;
     /// assert_eq!(HealthMonitor::new(registry).summary().overridden, 1);
-    /// # Ok::<(), peer_health::Untracked>(())
+    /// # Ok::<(), peer_health::TableFull>(())
     /// ```
     pub fn new(registry: HealthRegistry<K>) -> Self {
         Self::builder(registry).with_defaults()

@@ -108,7 +108,7 @@ pub enum NextAdmission {
 /// assert_eq!(registry.status(&7), Status::Closed);
 /// registry.force_open(&7)?;
 /// assert_eq!(registry.status(&7), Status::ForcedOpen);
-/// # Ok::<(), peer_health::Untracked>(())
+/// # Ok::<(), peer_health::TableFull>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -133,17 +133,17 @@ pub enum Status {
 /// one and the control had no effect. Raise `max_peers`, or remove a peer.
 ///
 /// ```
-/// use peer_health::{HealthConfig, HealthRegistry, Untracked};
+/// use peer_health::{HealthConfig, HealthRegistry, TableFull};
 ///
 /// let config = HealthConfig::default().with_max_peers(1);
 /// let registry = HealthRegistry::<u32>::builder().config(config).build()?;
 /// registry.force_open(&1).unwrap();
-/// assert_eq!(registry.force_open(&2), Err(Untracked));
+/// assert_eq!(registry.force_open(&2), Err(TableFull));
 /// # Ok::<(), peer_health::ConfigError>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("the registry is full: nothing can be kept about this peer")]
-pub struct Untracked;
+pub struct TableFull;
 
 /// Counts of the calls in a window, and of those that failed or were slow.
 ///

@@ -57,7 +57,7 @@ impl Ledger {
         // Relaxed: pairs with nothing; totals.
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Totals {
-            permits: PeerTotals::from_parts(self.counters.each_ref().map(read)),
+            all: PeerTotals::from_parts(self.counters.each_ref().map(read)),
             untracked: read(&self.untracked),
             evicted: read(&self.evicted),
             removed: read(&self.removed),

@@ -48,7 +48,7 @@ pub struct Permit<'h, K> {
 /// let registry = HealthRegistry::<u32>::new();
 /// let permit: OwnedPermit<u32> = registry.acquire(&7).unwrap();
 /// std::thread::spawn(move || permit.success()).join().unwrap();
-/// assert_eq!(registry.totals().permits.succeeded, 1);
+/// assert_eq!(registry.totals().all.succeeded, 1);
 /// ```
 pub type OwnedPermit<K> = Permit<'static, K>;
 

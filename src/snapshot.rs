@@ -10,7 +10,7 @@ use crate::sync::Arc;
 ///
 /// # Consistency
 ///
-/// `status`, `generation`, `streak`, `retry_attempt`, `next_admission`, `open_for`, `opened_at` and
+/// `status`, `generation`, `consecutive_failures`, `retry_attempt`, `next_admission`, `open_for`, `opened_at` and
 /// `probes_in_flight` belong to one state of the circuit. The tracker keeps the other fields outside the
 /// circuit (R24): they may lag behind calls that are ending at this moment, and lose none. `last_error` may
 /// be missing while another thread reads it at this very moment.
@@ -21,7 +21,7 @@ use crate::sync::Arc;
 /// let registry = HealthRegistry::<u32>::new();
 /// registry.acquire(&7).unwrap().failure(SyncError::Network("reset".into()));
 /// let snapshot = registry.snapshot(&7).unwrap();
-/// assert_eq!((snapshot.status, snapshot.streak), (Status::Closed, 1));
+/// assert_eq!((snapshot.status, snapshot.consecutive_failures), (Status::Closed, 1));
 /// assert_eq!(snapshot.totals.failed, 1);
 /// assert_eq!(snapshot.last_error.unwrap().error().to_string(), "network failure: reset");
 /// ```
@@ -33,7 +33,7 @@ pub struct Snapshot {
     /// The generation of the phase: a later phase has a higher one.
     pub generation: u64,
     /// The consecutive failures; while open and half-open, those of the trip.
-    pub streak: u32,
+    pub consecutive_failures: u32,
     /// The counts of this phase's window; in a half-open phase, those of its outcomes. Zero without a
     /// window.
     pub window: WindowCounts,
@@ -113,9 +113,9 @@ pub struct PeerTotals {
 /// let registry = HealthRegistry::<u32>::new();
 /// registry.force_open(&7)?;
 /// registry.acquire(&7).unwrap_err();
-/// let Refusals { open, forced_open, .. } = registry.totals().permits.refused;
+/// let Refusals { open, forced_open, .. } = registry.totals().all.refused;
 /// assert_eq!((open, forced_open), (0, 1));
-/// # Ok::<(), peer_health::Untracked>(())
+/// # Ok::<(), peer_health::TableFull>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
@@ -137,7 +137,7 @@ impl PeerTotals {
     /// ```
     /// let registry = peer_health::HealthRegistry::<u32>::new();
     /// registry.acquire(&7).unwrap().neutral();
-    /// assert_eq!(registry.totals().permits.settled(), 1);
+    /// assert_eq!(registry.totals().all.settled(), 1);
     /// ```
     pub fn settled(&self) -> u64 {
         self.parts()[..5].iter().fold(0, |sum, part| sum.saturating_add(*part))
@@ -191,13 +191,13 @@ impl PeerTotals {
 /// registry.acquire(&7).unwrap().success();
 /// registry.remove(&7);
 /// let totals = registry.totals();
-/// assert_eq!((totals.permits.succeeded, totals.removed, totals.untracked), (1, 1, 0));
+/// assert_eq!((totals.all.succeeded, totals.removed, totals.untracked), (1, 1, 0));
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Totals {
     /// The sum over all peers.
-    pub permits: PeerTotals,
+    pub all: PeerTotals,
     /// The number of times the table had no room for a new peer: for a call or a report, which the registry
     /// then served untracked, for a handle, which tries again, or for a control, which failed.
     pub untracked: u64,

@@ -114,7 +114,7 @@ impl Health {
     /// window passed between its last failure and the start of this call (R14). A call without a noted start
     /// began before the streak did.
     fn failed(self, start: Option<Tick>, report: Report<'_>, at: StepContext<'_>) -> Self {
-        let window = at.rules.streak_window;
+        let window = at.rules.streak_gap;
         let last = self.failed_at.max(report.noted.failed_at);
         let gap = start.map_or(0, |start| start.since(last));
         let broken = window > 0 && gap > window;

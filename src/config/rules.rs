@@ -39,6 +39,7 @@ impl HealthConfig {
             ));
         }
         for (field, value) in [
+            ("streak_gap", self.streak_gap),
             ("half_open_max", self.half_open_max),
             ("probe_lease", self.probe_lease),
             ("slow_call", self.slow_call),
@@ -50,12 +51,12 @@ impl HealthConfig {
         if self.max_peers == 0 {
             return Err(ConfigError::number("max_peers", 0u32, at_least_one));
         }
-        if !(1..=100).contains(&self.max_open_percent) {
-            let n = self.max_open_percent;
-            return Err(ConfigError::number("max_open_percent", n, "must be from 1 to 100"));
+        if !(1..=100).contains(&self.outage_max_open_percent) {
+            let n = self.outage_max_open_percent;
+            return Err(ConfigError::number("outage_max_open_percent", n, "must be from 1 to 100"));
         }
-        if self.min_peers == 0 {
-            return Err(ConfigError::number("min_peers", 0u32, at_least_one));
+        if self.outage_min_peers == 0 {
+            return Err(ConfigError::number("outage_min_peers", 0u32, at_least_one));
         }
         Ok(self.rules())
     }
@@ -64,7 +65,7 @@ impl HealthConfig {
     pub(crate) fn rules(&self) -> Rules {
         Rules {
             streak: self.failure_threshold,
-            streak_window: nanos(self.failure_window),
+            streak_gap: self.streak_gap.map_or(0, nanos),
             window: self.window,
             bucket: match self.window {
                 Some(Window::Time { length, buckets }) => bucket_width(length, buckets),
@@ -88,9 +89,10 @@ impl HealthConfig {
             max_peers: self.max_peers,
             idle: nanos(self.idle_timeout),
             forget: nanos(self.forget_after),
-            outage_limit: self
-                .outage_guard
-                .then_some(Limit { percent: self.max_open_percent, min_peers: self.min_peers }),
+            outage_limit: self.outage_guard.then_some(Limit {
+                percent: self.outage_max_open_percent,
+                min_peers: self.outage_min_peers,
+            }),
         }
     }
 
@@ -146,7 +148,7 @@ fn bucket_width(length: Duration, buckets: u32) -> u64 {
 pub(crate) struct Rules {
     pub(crate) streak: Option<u32>,
     /// Zero: off.
-    pub(crate) streak_window: u64,
+    pub(crate) streak_gap: u64,
     pub(crate) window: Option<Window>,
     /// The width of a bucket of a window by time.
     pub(crate) bucket: u64,

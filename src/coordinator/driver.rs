@@ -234,7 +234,7 @@ impl<K: PeerKey> SyncDriver<K> {
     /// let registry = HealthRegistry::<u32>::new();
     /// let driver = SyncCoordinator::new(registry.clone()).drive(async |_| Ok::<_, SyncError>(()))?;
     /// driver.note_lost(&7, SyncError::Network("connection lost".into()));
-    /// assert_eq!(registry.snapshot(&7).unwrap().streak, 1);
+    /// assert_eq!(registry.snapshot(&7).unwrap().consecutive_failures, 1);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// # }).unwrap();
     /// # Ok::<(), std::io::Error>(())

@@ -53,7 +53,7 @@ use crate::error::{Failure, Fault, SyncError};
 ///     panic!("nobody answers there");
 /// };
 /// assert!(matches!(failure.error(), SyncError::Network(_)) && failure.counts());
-/// assert_eq!(registry.snapshot(&nobody).unwrap().streak, 1);
+/// assert_eq!(registry.snapshot(&nobody).unwrap().consecutive_failures, 1);
 /// # endpoint.close().await;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// # })?;

@@ -51,7 +51,7 @@ type OnClosed = Arc<Own<Box<dyn Fn(EndpointId, Ending) + Send + Sync>>>;
 /// registry.force_open(&peer)?;
 /// let outcome = hooks.before_connect(&EndpointAddr::new(peer), b"my-sync/1").await;
 /// assert!(matches!(outcome, BeforeConnectOutcome::Reject));
-/// # Ok::<(), peer_health::Untracked>(())
+/// # Ok::<(), peer_health::TableFull>(())
 /// # }).unwrap();
 /// ```
 #[must_use = "hooks do nothing until they are given to an endpoint"]
@@ -95,7 +95,7 @@ impl HealthHooks {
     /// registry.force_open(&peer)?;
     /// let outcome = hooks.before_connect(&EndpointAddr::new(peer), b"gossip/1").await;
     /// assert!(matches!(outcome, BeforeConnectOutcome::Accept));
-    /// # Ok::<(), peer_health::Untracked>(())
+    /// # Ok::<(), peer_health::TableFull>(())
     /// # }).unwrap();
     /// ```
     pub fn with_alpns(mut self, alpns: impl IntoIterator<Item = impl Into<Vec<u8>>>) -> Self {

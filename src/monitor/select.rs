@@ -43,7 +43,7 @@ impl<K: PeerKey> HealthMonitor<K> {
     /// let monitor = HealthMonitor::new(registry);
     /// let ranked = monitor.rank(&["banned", "far", "near", "new"]);
     /// assert_eq!(ranked, [&"near", &"new", &"far", &"banned"]);
-    /// # Ok::<(), peer_health::Untracked>(())
+    /// # Ok::<(), peer_health::TableFull>(())
     /// ```
     pub fn rank<'a>(&self, peers: impl IntoIterator<Item = &'a K>) -> Vec<&'a K> {
         let read = |peer| (Candidate::of(self.registry(), peer), peer);

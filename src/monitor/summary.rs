@@ -30,7 +30,7 @@ use crate::registry::{HealthRegistry, Name, Names, PeerKey};
 /// registry.disable(&7)?;
 /// let summary: Summary<u32> = monitor.summary();
 /// assert_eq!((summary.known, summary.closed, summary.overridden), (2, 1, 1));
-/// # Ok::<(), peer_health::Untracked>(())
+/// # Ok::<(), peer_health::TableFull>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]

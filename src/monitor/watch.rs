@@ -118,7 +118,7 @@ impl<K: PeerKey> WatchTable<K> {
 /// let watch: PeerWatch<u32> = HealthMonitor::new(registry.clone()).watch(&7);
 /// registry.force_open(&7)?;
 /// assert_eq!((watch.peer(), watch.status()), (&7, Status::ForcedOpen));
-/// # Ok::<(), peer_health::Untracked>(())
+/// # Ok::<(), peer_health::TableFull>(())
 /// ```
 pub struct PeerWatch<K: PeerKey> {
     monitor: HealthMonitor<K>,

@@ -6,7 +6,7 @@ use super::hook::HookNotice;
 use super::{HealthRegistry, PeerKey};
 use crate::circuit::Control;
 use crate::config::{ConfigError, HealthConfig};
-use crate::outcome::Untracked;
+use crate::outcome::TableFull;
 use crate::peer::PeerEntry;
 use crate::sync::Arc;
 use crate::time::nanos;
@@ -37,16 +37,16 @@ impl<K: PeerKey> HealthRegistry<K> {
     ///
     /// # Errors
     ///
-    /// [`Untracked`] if the peer is unknown and the table full of peers that may not go, all of which
+    /// [`TableFull`] if the peer is unknown and the table full of peers that may not go, all of which
     /// were looked at: it is *not* refused. The work is proportional to the table then.
     ///
     /// ```
     /// let registry = peer_health::HealthRegistry::<u32>::new();
     /// registry.force_open(&7)?;
     /// assert!(registry.acquire(&7).is_err());
-    /// # Ok::<(), peer_health::Untracked>(())
+    /// # Ok::<(), peer_health::TableFull>(())
     /// ```
-    pub fn force_open(&self, peer: &K) -> Result<(), Untracked> {
+    pub fn force_open(&self, peer: &K) -> Result<(), TableFull> {
         self.control(peer, Control::ForceOpen)
     }
 
@@ -64,7 +64,7 @@ impl<K: PeerKey> HealthRegistry<K> {
     ///
     /// # Errors
     ///
-    /// [`Untracked`] if the peer is unknown and the table full: it is *not* refused.
+    /// [`TableFull`] if the peer is unknown and the table full: it is *not* refused.
     ///
     /// ```
     /// use peer_health::{Clock, HealthRegistry, NextAdmission, Status};
@@ -82,7 +82,7 @@ impl<K: PeerKey> HealthRegistry<K> {
     /// assert!(registry.acquire(&7).is_ok());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn force_open_for(&self, peer: &K, duration: Duration) -> Result<(), Untracked> {
+    pub fn force_open_for(&self, peer: &K, duration: Duration) -> Result<(), TableFull> {
         let ends = self.inner.shared.context.clock.now().plus(nanos(duration));
         self.control(peer, Control::ForceOpenUntil(ends))
     }
@@ -91,15 +91,15 @@ impl<K: PeerKey> HealthRegistry<K> {
     ///
     /// # Errors
     ///
-    /// [`Untracked`] if the peer is unknown and the table full.
+    /// [`TableFull`] if the peer is unknown and the table full.
     ///
     /// ```
     /// let registry = peer_health::HealthRegistry::<u32>::new();
     /// registry.disable(&7)?;
     /// assert_eq!(registry.status(&7), peer_health::Status::Disabled);
-    /// # Ok::<(), peer_health::Untracked>(())
+    /// # Ok::<(), peer_health::TableFull>(())
     /// ```
-    pub fn disable(&self, peer: &K) -> Result<(), Untracked> {
+    pub fn disable(&self, peer: &K) -> Result<(), TableFull> {
         self.control(peer, Control::Disable)
     }
 
@@ -108,15 +108,15 @@ impl<K: PeerKey> HealthRegistry<K> {
     ///
     /// # Errors
     ///
-    /// [`Untracked`] if the peer is unknown and the table full.
+    /// [`TableFull`] if the peer is unknown and the table full.
     ///
     /// ```
     /// let registry = peer_health::HealthRegistry::<u32>::new();
     /// registry.metrics_only(&7)?;
     /// assert_eq!(registry.status(&7), peer_health::Status::MetricsOnly);
-    /// # Ok::<(), peer_health::Untracked>(())
+    /// # Ok::<(), peer_health::TableFull>(())
     /// ```
-    pub fn metrics_only(&self, peer: &K) -> Result<(), Untracked> {
+    pub fn metrics_only(&self, peer: &K) -> Result<(), TableFull> {
         self.control(peer, Control::MetricsOnly)
     }
 
@@ -128,7 +128,7 @@ impl<K: PeerKey> HealthRegistry<K> {
     /// registry.force_open(&7)?;
     /// assert!(registry.reset(&7));
     /// assert!(registry.acquire(&7).is_ok());
-    /// # Ok::<(), peer_health::Untracked>(())
+    /// # Ok::<(), peer_health::TableFull>(())
     /// ```
     pub fn reset(&self, peer: &K) -> bool {
         while let Some(entry) = self.known(peer) {
@@ -238,10 +238,10 @@ impl<K: PeerKey> HealthRegistry<K> {
         self.inner.table.sweep(&self.inner.shared)
     }
 
-    fn control(&self, peer: &K, control: Control) -> Result<(), Untracked> {
+    fn control(&self, peer: &K, control: Control) -> Result<(), TableFull> {
         loop {
             // A ban is not refused by chance: room is looked for until all were looked at (R26).
-            let entry = self.inner.table.entry(&self.inner.shared, peer, true).ok_or(Untracked)?;
+            let entry = self.inner.table.entry(&self.inner.shared, peer, true).ok_or(TableFull)?;
             if self.controlled(&entry, control) {
                 return Ok(());
             }

@@ -36,7 +36,7 @@ use crate::sync::Arc;
 ///         permit.success();
 ///     }
 /// }
-/// assert_eq!(peer.snapshot().unwrap().streak, 0);
+/// assert_eq!(peer.snapshot().unwrap().consecutive_failures, 0);
 /// # Ok::<(), peer_health::Refused>(())
 /// ```
 pub struct PeerHandle<K> {
@@ -187,7 +187,7 @@ impl<K: PeerKey> PeerHandle<K> {
     ///
     /// ```
     /// let peer = peer_health::HealthRegistry::<u32>::new().peer(&7);
-    /// assert_eq!(peer.snapshot().unwrap().streak, 0);
+    /// assert_eq!(peer.snapshot().unwrap().consecutive_failures, 0);
     /// ```
     pub fn snapshot(&self) -> Option<Snapshot> {
         self.registry.snapshot(self.peer())

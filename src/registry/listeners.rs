@@ -75,7 +75,7 @@ impl<K: PeerKey> HealthRegistry<K> {
     /// drop(listening);
     /// registry.remove(&7);
     /// assert_eq!(told.iter().last(), Some(EventKind::Reset));
-    /// # Ok::<(), peer_health::Untracked>(())
+    /// # Ok::<(), peer_health::TableFull>(())
     /// ```
     pub fn listen(&self, listener: impl Fn(&Event<K>) + Send + Sync + 'static) -> Listening {
         let listeners = Arc::clone(&self.inner.listeners);

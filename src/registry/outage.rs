@@ -151,7 +151,7 @@ impl Count {
 
 impl<K: PeerKey> HealthRegistry<K> {
     /// Returns whether this node itself is probably cut off (R30): the outage guard is on, it kept a circuit
-    /// from opening, and still more than `max_open_percent` of the peers in use are open or would be.
+    /// from opening, and still more than `outage_max_open_percent` of the peers in use are open or would be.
     ///
     /// The guard holds trips back, so that a node which was offline does not find most of its peers open
     /// when it is back. The outage ends by itself: a peer that answers clears its streak, and open circuits

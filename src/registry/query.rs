@@ -48,7 +48,7 @@ impl<K: PeerKey> HealthRegistry<K> {
     /// let registry = HealthRegistry::<u32>::new();
     /// registry.force_open(&7)?;
     /// assert_eq!(registry.next_admission(&7), NextAdmission::Unknown);
-    /// # Ok::<(), peer_health::Untracked>(())
+    /// # Ok::<(), peer_health::TableFull>(())
     /// ```
     pub fn next_admission(&self, peer: &K) -> NextAdmission {
         self.known(peer).map_or(NextAdmission::Now, |entry| {
@@ -127,12 +127,12 @@ impl<K: PeerKey> HealthRegistry<K> {
     /// ```
     /// let registry = peer_health::HealthRegistry::<u32>::new();
     /// registry.acquire(&7).unwrap().success();
-    /// assert_eq!(registry.totals().permits.succeeded, 1);
+    /// assert_eq!(registry.totals().all.succeeded, 1);
     /// ```
     pub fn totals(&self) -> Totals {
         let mut totals = self.inner.shared.ledger.totals();
         for entry in self.inner.table.entries().iter().filter_map(Weak::upgrade) {
-            totals.permits.add(entry.tracker.totals());
+            totals.all.add(entry.tracker.totals());
         }
         totals
     }
@@ -180,7 +180,7 @@ impl<K> RegistryInner<K> {
         Snapshot {
             status: circuit.status(),
             generation: circuit.generation,
-            streak: circuit.health.run.streak,
+            consecutive_failures: circuit.health.run.streak,
             window: circuit.window_counts(now),
             next_admission: tracker.next_admission(&circuit, context, now),
             open_for: circuit.opened_at().map(|at| Duration::from_nanos(now.since(at))),

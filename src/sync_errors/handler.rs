@@ -156,7 +156,7 @@ impl<K: PeerKey> ErrorHandler<K> {
     /// let handler = peer_health::ErrorHandler::<u32>::new();
     /// handler.registry().force_open(&7)?;
     /// assert!(handler.is_circuit_open(&7));
-    /// # Ok::<(), peer_health::Untracked>(())
+    /// # Ok::<(), peer_health::TableFull>(())
     /// ```
     pub fn registry(&self) -> &HealthRegistry<K> {
         &self.registry

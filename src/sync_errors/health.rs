@@ -125,7 +125,7 @@ impl From<Snapshot> for PeerHealthTracker {
     fn from(seen: Snapshot) -> Self {
         Self {
             circuit_state: seen.status.into(),
-            consecutive_failures: seen.streak,
+            consecutive_failures: seen.consecutive_failures,
             consecutive_successes: u32::try_from(seen.consecutive_successes).unwrap_or(u32::MAX),
             last_failure_time: seen.last_error_at,
             circuit_opened_at: seen.opened_at,

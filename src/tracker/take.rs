@@ -188,7 +188,7 @@ impl Tracker {
         let next = match call.outcome {
             Outcome::Success if context.outage.holds() => return None,
             Outcome::Success => FailureRun::default(),
-            Outcome::Failure if rules.streak_window > 0 => return None,
+            Outcome::Failure if rules.streak_gap > 0 => return None,
             Outcome::Failure => run.failed(errs),
             Outcome::Neutral | Outcome::Dropped => return Some((run.erring(errs), None)),
         };

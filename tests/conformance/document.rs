@@ -232,7 +232,8 @@ fn breaker(value: &Value, base: HealthConfig) -> Read<HealthConfig> {
     };
     Ok(base
         .with_failure_threshold(config.count("consecutive_failures")?)
-        .with_failure_window(config.millis("failure_window_ms")?.unwrap_or_default())
+        // Zero is off there.
+        .with_streak_gap(config.millis("failure_window_ms")?.filter(|gap| !gap.is_zero()))
         .with_window(config.value("window").map(window).transpose()?)
         .with_min_calls(config.count("min_calls")?.unwrap_or(1))
         .with_failure_rate(config.fraction("failure_rate")?)

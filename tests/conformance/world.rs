@@ -186,7 +186,7 @@ impl World {
                 NextAdmission::Unknown => Value::Null,
                 other => json!(format!("{other:?}")),
             },
-            "streak" | "streaks" => number(named()?, |s| s.streak.into()),
+            "streak" | "streaks" => number(named()?, |s| s.consecutive_failures.into()),
             "late_results" => number(named()?, |s| s.totals.late),
             "opens" => number(named()?, |s| s.totals.opened),
             "counts" => {

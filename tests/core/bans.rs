@@ -61,7 +61,7 @@ fn r17_a_ban_refuses_with_the_rest_of_it_and_ends_by_itself() {
     assert_eq!(registry.next_admission(&7), NextAdmission::Now);
     let seen = registry.snapshot(&7).unwrap();
     assert_eq!((seen.status, seen.next_admission), (Status::Closed, NextAdmission::Now));
-    assert_eq!((seen.streak, seen.errors, seen.retry_attempt), (0, 0, 0));
+    assert_eq!((seen.consecutive_failures, seen.errors, seen.retry_attempt), (0, 0, 0));
     assert!(seen.last_error.is_none() && seen.last_error_at.is_none());
     assert_eq!((seen.consecutive_successes, seen.totals.succeeded, seen.totals.failed), (0, 1, 2));
     let mut handle = registry.peer(&7);
@@ -195,6 +195,6 @@ fn r13_threads_that_come_when_a_ban_has_ended_tell_once() {
             }
         });
         assert_eq!(told.lock().unwrap()[..], [(1, BAN), (2, EventKind::Reset)]);
-        assert_eq!(registry.totals().permits.succeeded, 4);
+        assert_eq!(registry.totals().all.succeeded, 4);
     }
 }

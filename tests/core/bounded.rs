@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use peer_health::{HealthConfig, HealthRegistry, Recorded, Status, Untracked};
+use peer_health::{HealthConfig, HealthRegistry, Recorded, Status, TableFull};
 
 use crate::support::{HOUR, network, registry};
 
@@ -24,7 +24,7 @@ fn a_hundred_thousand_one_shot_peers_leave_at_most_max_peers_trackers() {
     }
     assert_eq!(registry.status(&u64::MAX), Status::Open, "nobody buys a clean record");
     let totals = registry.totals();
-    assert_eq!(totals.permits.succeeded, 100_000, "totals outlive their trackers");
+    assert_eq!(totals.all.succeeded, 100_000, "totals outlive their trackers");
     assert_eq!(totals.evicted, 100_001 - 1024);
 }
 
@@ -48,7 +48,7 @@ fn side_by_side_too() {
         }
     });
     let totals = registry.totals();
-    assert_eq!(totals.permits.succeeded, 100_000);
+    assert_eq!(totals.all.succeeded, 100_000);
     let mut shown = 0;
     registry.for_each(|_, _| shown += 1);
     assert_eq!((shown, registry.len()), (1024, 1024));
@@ -65,7 +65,7 @@ fn peers_that_fail_once_and_vanish_shut_newcomers_out_only_until_they_are_forgot
     }
     assert_eq!(registry.len(), 1024);
     assert!(!registry.acquire(&u64::MAX).unwrap().is_tracked(), "all are in trouble");
-    assert_eq!(registry.totals().permits.failed, 100_000, "untracked outcomes are counted");
+    assert_eq!(registry.totals().all.failed, 100_000, "untracked outcomes are counted");
     hand.advance(HOUR);
     for peer in 200_000..201_024 {
         assert!(registry.acquire(&peer).unwrap().is_tracked());
@@ -107,7 +107,7 @@ fn clean_peers_go_before_forgotten_ones_and_overrides_never() {
     assert!(!registry.contains(&2), "then the forgotten one");
     let also_held = registry.acquire(&5).unwrap();
     hand.advance(HOUR * 1000);
-    assert_eq!(registry.force_open(&6), Err(Untracked), "a ban is never lost silently");
+    assert_eq!(registry.force_open(&6), Err(TableFull), "a ban is never lost silently");
     assert!(!registry.acquire(&6).unwrap().is_tracked());
     assert_eq!(registry.status(&1), Status::ForcedOpen);
     drop((held, also_held));
@@ -181,11 +181,11 @@ fn remove_ends_permits_and_sends_handles_to_the_new_tracker() {
     assert!(!registry.contains(&1) && handle.snapshot().is_none());
     assert_eq!(old.failure(network()), Recorded::Late);
     handle.acquire().unwrap().failure(network());
-    assert_eq!(registry.snapshot(&1).unwrap().streak, 1, "a clean record");
+    assert_eq!(registry.snapshot(&1).unwrap().consecutive_failures, 1, "a clean record");
     assert_eq!(registry.len(), 1);
     drop(handle);
     let totals = registry.totals();
-    assert_eq!((totals.permits.failed, totals.permits.late, totals.removed), (2, 1, 1));
+    assert_eq!((totals.all.failed, totals.all.late, totals.removed), (2, 1, 1));
 }
 
 #[test]
@@ -218,11 +218,11 @@ fn a_lowered_maximum_is_reached_in_steps_by_insertions_or_by_a_sweep_at_once() {
         insertions += 1;
     }
     assert!((300..400).contains(&insertions), "{insertions}");
-    assert_eq!(registry.totals().permits.succeeded, 10_000 + insertions);
+    assert_eq!(registry.totals().all.succeeded, 10_000 + insertions);
 
     let registry = full();
     assert_eq!(registry.sweep(), 9_900);
-    assert_eq!((registry.len(), registry.totals().permits.succeeded), (100, 10_000));
+    assert_eq!((registry.len(), registry.totals().all.succeeded), (100, 10_000));
 }
 
 #[test]
@@ -378,7 +378,7 @@ fn a_listener_of_a_removal_finds_the_place_free() {
 fn a_ban_finds_the_one_place_there_is_however_large_the_table() {
     let (registry, _) = registry(HealthConfig::default().with_max_peers(5000));
     (0..5000).for_each(|peer| _ = registry.acquire(&peer).unwrap().failure(network()));
-    assert_eq!(registry.force_open(&9999), Err(Untracked), "all are in trouble");
+    assert_eq!(registry.force_open(&9999), Err(TableFull), "all are in trouble");
     registry.acquire(&2345).unwrap().success();
     assert_eq!(registry.force_open(&9999), Ok(()));
     assert!(!registry.contains(&2345));

@@ -86,7 +86,7 @@ async fn ten_thousand_tasks_aborted_anywhere_lose_no_permit_and_wedge_nothing() 
     assert_eq!(done + cancelled + panicked, TASKS);
     assert!(aborts > 0 && cancelled > 0 && panicked > 0, "{done} {cancelled} {panicked}");
 
-    let totals = registry.totals().permits;
+    let totals = registry.totals().all;
     let leaked = seen.leaked.load(Ordering::Relaxed);
     assert!(leaked > 0 && totals.abandoned > 0 && totals.opened > 0);
     assert_eq!(totals.settled() + leaked, seen.admitted.load(Ordering::Relaxed));

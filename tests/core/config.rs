@@ -26,9 +26,16 @@ fn each_senseless_value_is_named() {
         (ok().with_success_threshold(0), "success_threshold is 0: must be from 1 to 64"),
         (ok().with_success_threshold(65), "success_threshold is 65: must be from 1 to 64"),
         (ok().with_max_peers(0), "max_peers is 0: must be at least 1"),
-        (ok().with_max_open_percent(0), "max_open_percent is 0: must be from 1 to 100"),
-        (ok().with_max_open_percent(101), "max_open_percent is 101: must be from 1 to 100"),
-        (ok().with_min_peers(0), "min_peers is 0: must be at least 1"),
+        (
+            ok().with_outage_max_open_percent(0),
+            "outage_max_open_percent is 0: must be from 1 to 100",
+        ),
+        (
+            ok().with_outage_max_open_percent(101),
+            "outage_max_open_percent is 101: must be from 1 to 100",
+        ),
+        (ok().with_streak_gap(Duration::ZERO), "streak_gap is 0ns: must be above zero"),
+        (ok().with_outage_min_peers(0), "outage_min_peers is 0: must be at least 1"),
         (ok().with_window(Window::count(0)), "window.size is 0: must be from 1 to 1048576"),
         (
             ok().with_window(Window::count(u32::MAX)),
@@ -177,7 +184,7 @@ fn config() -> impl Strategy<Value = HealthConfig> {
         let mode = if rest.1 { HalfOpenMode::Rate } else { HalfOpenMode::All };
         HealthConfig::default()
             .with_failure_threshold(trip.0)
-            .with_failure_window(trip.1)
+            .with_streak_gap(trip.1)
             .with_window(trip.2)
             .with_min_calls(trip.3)
             .with_failure_rate(trip.4)
@@ -195,8 +202,8 @@ fn config() -> impl Strategy<Value = HealthConfig> {
             .with_idle_timeout(rest.5)
             .with_forget_after(rest.6)
             .with_outage_guard(guard.0)
-            .with_max_open_percent(guard.1)
-            .with_min_peers(guard.2)
+            .with_outage_max_open_percent(guard.1)
+            .with_outage_min_peers(guard.2)
     })
 }
 

@@ -22,7 +22,7 @@ fn counts_as_a_use<T>(
     use_it(&registry, begun);
     hand.advance(HOUR - Duration::from_secs(1));
     assert!(!registry.acquire(&2).unwrap().is_tracked(), "forgotten too early");
-    assert_eq!(registry.snapshot(&1).unwrap().streak, 1);
+    assert_eq!(registry.snapshot(&1).unwrap().consecutive_failures, 1);
     hand.advance(Duration::from_secs(1));
     assert!(registry.acquire(&2).unwrap().is_tracked(), "remembered too long");
     assert!(!registry.contains(&1));
@@ -166,7 +166,7 @@ fn a_call_that_nobody_remembers_is_counted_by_how_it_ended() {
         permit
     };
     let seen = || {
-        let totals = registry.totals().permits;
+        let totals = registry.totals().all;
         (totals.succeeded, totals.failed, totals.neutral, totals.abandoned, totals.late)
     };
     assert_eq!(untracked().success(), Recorded::Counted);
@@ -224,9 +224,9 @@ fn what_a_handle_tells_a_peer_that_was_removed_is_counted_at_once() {
     let permit = handle.acquire().unwrap();
     registry.remove(&1);
     assert_eq!(permit.success(), Recorded::Late);
-    assert_eq!(registry.totals().permits.late, 1);
+    assert_eq!(registry.totals().all.late, 1);
     drop(handle);
-    assert_eq!(registry.totals().permits.late, 1, "and once");
+    assert_eq!(registry.totals().all.late, 1, "and once");
 }
 
 #[test]

@@ -89,5 +89,5 @@ fn r19_an_address_that_is_taken_is_held_against_no_peer() {
     // By `call`, which asks for a conversion of the reference.
     let answer = registry.call(&7, || Err::<(), _>(Error::from(Kind::ConnectionRefused)));
     assert!(answer.is_err());
-    assert_eq!(registry.snapshot(&7).unwrap().streak, 1);
+    assert_eq!(registry.snapshot(&7).unwrap().consecutive_failures, 1);
 }

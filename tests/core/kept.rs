@@ -103,5 +103,5 @@ fn r23_an_error_of_a_peer_that_is_not_tracked_is_not_tried_again() {
         let reply = handler.handle_error(&2, SyncError::Network("reset".into()));
         assert_eq!(reply, Ok(None));
     }
-    assert_eq!(handler.registry().totals().permits.reported_errors, 1000);
+    assert_eq!(handler.registry().totals().all.reported_errors, 1000);
 }

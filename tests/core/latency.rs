@@ -30,7 +30,7 @@ fn what_was_stated_is_averaged_whether_the_permit_is_owned_or_borrowed() {
     assert_eq!(latency(&registry), Some(9 * MS));
     handle.acquire().unwrap().success();
     assert_eq!(latency(&registry), Some(9 * MS));
-    assert_eq!(registry.totals().permits.succeeded, 4);
+    assert_eq!(registry.totals().all.succeeded, 4);
 }
 
 #[test]

@@ -89,7 +89,7 @@ fn when_all_peers_are_dead_at_once_half_of_them_stay_closed() {
         node.hand.advance(SECOND);
         for peer in 6..=10 {
             assert_eq!(node.fail(peer), Recorded::Counted);
-            assert_eq!(node.registry.snapshot(&peer).unwrap().streak, round);
+            assert_eq!(node.registry.snapshot(&peer).unwrap().consecutive_failures, round);
         }
     }
     assert_eq!((node.open(), node.outages().len()), (5, 1));
@@ -161,7 +161,7 @@ fn few_peers_are_never_held_back() {
     let node = Node::of(2, config());
     assert!(node.opens(1) && node.opens(2));
     assert!(!node.registry.local_outage());
-    let node = Node::of(9, config().with_min_peers(10));
+    let node = Node::of(9, config().with_outage_min_peers(10));
     assert_eq!((1..=9).filter(|peer| node.opens(*peer)).count(), 9);
 }
 
@@ -178,7 +178,7 @@ fn exactly_the_percentage_may_be_open_and_not_one_more() {
         (7, 100, 7),
     ];
     for (peers, percent, most) in table {
-        let node = Node::of(peers, config().with_max_open_percent(percent));
+        let node = Node::of(peers, config().with_outage_max_open_percent(percent));
         let opened = (1..=peers).filter(|peer| node.opens(*peer)).count();
         assert_eq!(opened, most, "{percent} % of {peers}");
         assert_eq!(node.registry.local_outage(), most < peers as usize);
@@ -286,7 +286,7 @@ fn the_guard_is_switched_and_set_while_running() {
     node.registry.set_config(config()).unwrap();
     assert!(!node.opens(7), "six are open already");
     assert!(node.registry.local_outage());
-    node.registry.set_config(config().with_max_open_percent(70)).unwrap();
+    node.registry.set_config(config().with_outage_max_open_percent(70)).unwrap();
     assert!(!node.registry.local_outage());
     assert!(node.opens(7), "the streak was kept");
     assert!(!node.opens(8));
@@ -308,7 +308,7 @@ fn what_opened_while_the_guard_was_off_is_counted_when_it_is_on_again() {
 fn a_failed_probe_opens_its_circuit_again_though_there_are_too_many() {
     let node = Node::of(4, config());
     assert!(node.opens(1) && node.opens(2));
-    node.registry.set_config(config().with_max_open_percent(10)).unwrap();
+    node.registry.set_config(config().with_outage_max_open_percent(10)).unwrap();
     node.hand.advance(10 * SECOND);
     assert!(node.opens(1));
     assert!(!node.opens(3));
@@ -431,10 +431,10 @@ proptest! {
     ) {
         let node = Node::new(config()
             .with_failure_threshold(2)
-            .with_failure_window(Duration::ZERO)
+            .with_streak_gap(None)
             .with_max_peers(max_peers)
-            .with_max_open_percent(percent)
-            .with_min_peers(min_peers));
+            .with_outage_max_open_percent(percent)
+            .with_outage_min_peers(min_peers));
         let handler = ErrorHandler::with_registry(node.registry.clone());
         let (mut held, mut online) = (false, false);
         let answered = |seen: &Snapshot| seen.totals.succeeded > 0;
@@ -461,7 +461,7 @@ proptest! {
                             matches!(call.failure(network()), Recorded::Opened { .. })
                         }),
                     };
-                    let trips = |s: &Snapshot| s.status == Status::Closed && s.streak >= 1;
+                    let trips = |s: &Snapshot| s.status == Status::Closed && s.consecutive_failures >= 1;
                     if let Some(before) = before.filter(trips) {
                         let (mut used, mut open) = (0, 0);
                         node.registry.for_each(|_, seen| {

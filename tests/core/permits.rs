@@ -45,7 +45,7 @@ fn a_cancelled_future_frees_the_probes_slot_and_decides_nothing() {
         assert_eq!(registry.next_admission(&7), NextAdmission::Unknown);
     });
     assert_eq!(registry.next_admission(&7), NextAdmission::Now);
-    assert_eq!(registry.totals().permits.abandoned, 1);
+    assert_eq!(registry.totals().all.abandoned, 1);
     assert_eq!(registry.call(&7, || Ok::<_, SyncError>(1)), Ok(1));
     assert_eq!(registry.status(&7), Status::Closed);
 }
@@ -67,7 +67,7 @@ fn a_panic_inside_the_call_frees_the_slot_and_goes_on() {
         handle.call(|| -> Result<(), SyncError> { panic!("inside the call") })
     }));
     assert!(by_handle.is_err());
-    assert_eq!(registry.totals().permits.abandoned, 2);
+    assert_eq!(registry.totals().all.abandoned, 2);
     handle.acquire().unwrap().success();
     assert_eq!(registry.status(&7), Status::Closed);
 }
@@ -113,7 +113,7 @@ fn an_outcome_that_is_late_changes_nothing_however_the_permit_ends() {
         assert_eq!(ending(old), Recorded::Late);
         let after = format!("{:?}", registry.snapshot(&7).map(|s| (s.status, s.generation)));
         assert_eq!(before, after);
-        let totals = registry.totals().permits;
+        let totals = registry.totals().all;
         assert_eq!((totals.late, totals.failed, totals.settled()), (1, 1, 2));
     }
 }
@@ -122,7 +122,7 @@ fn an_outcome_that_is_late_changes_nothing_however_the_permit_ends() {
 fn a_call_that_was_cancelled_before_its_first_poll_asked_for_nothing() {
     let (registry, _) = probing();
     drop(registry.call_async(&7, std::future::ready(Ok::<_, SyncError>(()))));
-    assert_eq!(registry.totals().permits.settled(), 1);
+    assert_eq!(registry.totals().all.settled(), 1);
     assert_eq!(registry.next_admission(&7), NextAdmission::Now);
 }
 
@@ -170,7 +170,7 @@ fn a_clock_that_panics_or_goes_back_is_survived() {
         registry.snapshot(&(n % 9));
         registry.sweep();
     }
-    assert!(registry.totals().permits.settled() > 0);
+    assert!(registry.totals().all.settled() > 0);
 }
 
 #[test]
@@ -197,7 +197,7 @@ fn a_wait_that_is_ended_early_is_no_success() {
 fn refusals_are_counted_by_reason_and_survive_their_peer() {
     let (registry, _) = probing();
     let refused = |registry: &HealthRegistry<u32>| {
-        let refused = registry.totals().permits.refused;
+        let refused = registry.totals().all.refused;
         (refused.open, refused.probes_in_flight, refused.forced_open)
     };
     let probe = registry.acquire(&7).unwrap();
@@ -209,8 +209,8 @@ fn refusals_are_counted_by_reason_and_survive_their_peer() {
     assert!(registry.is_circuit_open(&7));
     assert_ne!(registry.next_admission(&7), NextAdmission::Now);
     assert_eq!(refused(&registry), (2, 1, 3), "to look is not to ask");
-    assert_eq!(registry.snapshot(&7).unwrap().totals.refused, registry.totals().permits.refused);
-    assert_eq!(registry.totals().permits.settled(), 2, "what is refused is no permit");
+    assert_eq!(registry.snapshot(&7).unwrap().totals.refused, registry.totals().all.refused);
+    assert_eq!(registry.totals().all.settled(), 2, "what is refused is no permit");
     registry.remove(&7);
     assert_eq!(refused(&registry), (2, 1, 3));
     registry.force_open(&7).unwrap();

@@ -99,9 +99,9 @@ fn a_window_of_another_shape_begins_anew_and_the_streak_goes_on() {
     registry.set_config(config.clone()).unwrap();
     call(&registry, true, false);
     assert_eq!(counts(&registry), (1, 1, 0));
-    assert_eq!(registry.snapshot(&7).unwrap().streak, 3);
+    assert_eq!(registry.snapshot(&7).unwrap().consecutive_failures, 3);
     registry.set_config(config.with_window(None)).unwrap();
     call(&registry, true, false);
     assert_eq!(counts(&registry), (0, 0, 0));
-    assert_eq!(registry.snapshot(&7).unwrap().streak, 4);
+    assert_eq!(registry.snapshot(&7).unwrap().consecutive_failures, 4);
 }

@@ -204,12 +204,12 @@ async fn probes_end_before_their_lease_though_the_configuration_changed() {
     peers.tell_all(Answer::Hangs);
     driver.request(&7);
     pass(Duration::from_secs(49)).await;
-    assert_eq!(registry.totals().permits.failed, 0, "no probe: its deadline is as it was");
+    assert_eq!(registry.totals().all.failed, 0, "no probe: its deadline is as it was");
     // Open for a minute; the probe ends after half of its lease, and counts.
     pass(Duration::from_secs(1 + 60 + 9)).await;
-    assert_eq!((registry.totals().permits.failed, registry.status(&7)), (1, Status::HalfOpen));
+    assert_eq!((registry.totals().all.failed, registry.status(&7)), (1, Status::HalfOpen));
     pass(Duration::from_secs(2)).await;
-    let totals = registry.totals().permits;
+    let totals = registry.totals().all;
     assert_eq!((totals.failed, totals.late, totals.opened), (2, 0, 2));
 }
 
@@ -222,9 +222,9 @@ async fn the_deadline_is_half_of_a_short_lease_where_none_was_given() {
         peers.tell_all(Answer::Hangs);
         driver.request(&7);
         pass(Duration::from_secs(deadline) - ms(1)).await;
-        assert_eq!(registry.totals().permits.failed, 0);
+        assert_eq!(registry.totals().all.failed, 0);
         pass(ms(3)).await;
-        assert_eq!(registry.totals().permits.failed, 1, "{lease:?}");
+        assert_eq!(registry.totals().all.failed, 1, "{lease:?}");
     }
 }
 
@@ -282,7 +282,7 @@ async fn an_operation_that_waits_for_its_retry_or_its_circuit_holds_no_place() {
     pass(ms(10)).await;
     assert_eq!(driver.stats().succeeded, 2, "six circuits are open for a minute");
     pass(Duration::from_secs(61)).await;
-    assert_eq!(registry.totals().permits.succeeded, 8 + 2 + 6);
+    assert_eq!(registry.totals().all.succeeded, 8 + 2 + 6);
 }
 
 /// What becomes of an operation whose first attempt opens the circuit for a minute, and how often the

@@ -24,7 +24,7 @@ async fn an_operation_is_tried_again_until_it_succeeds() {
     let coordinator = coordinator(&registry).build().unwrap();
     assert_eq!(coordinator.sync(&7, |peer| peers.call(peer)).await.unwrap(), 7);
     assert_eq!(peers.times(7), [0, 100, 300, 700]);
-    let totals = registry.totals().permits;
+    let totals = registry.totals().all;
     assert_eq!((totals.failed, totals.succeeded, totals.settled()), (3, 1, 4));
 }
 
@@ -65,7 +65,7 @@ async fn the_deadline_is_a_failure_and_is_per_attempt() {
     let coordinator = coordinator(&registry).attempt_deadline(ms(1000)).build().unwrap();
     assert_eq!(coordinator.sync(&7, |peer| peers.call(peer)).await.unwrap(), 7);
     assert_eq!(peers.times(7), [0, 1100, 2300]);
-    let totals = registry.totals().permits;
+    let totals = registry.totals().all;
     assert_eq!((totals.failed, totals.abandoned), (2, 0));
 }
 
@@ -76,7 +76,7 @@ async fn who_drops_the_future_takes_the_call_back() {
     let coordinator = coordinator(&registry).build().unwrap();
     let call = coordinator.sync(&7, |peer| peers.call(peer));
     assert!(tokio::time::timeout(ms(10), call).await.is_err());
-    assert_eq!((registry.totals().permits.abandoned, peers.running().0), (1, 0));
+    assert_eq!((registry.totals().all.abandoned, peers.running().0), (1, 0));
     assert_eq!(registry.status(&7), Status::Closed);
 }
 
@@ -233,7 +233,7 @@ async fn what_is_not_the_peers_fault_takes_no_token() {
     let coordinator = coordinator(&registry).build().unwrap();
     assert!(coordinator.sync(&7, |peer| peers.call(peer)).await.is_ok());
     assert_eq!(coordinator.budget().milli_tokens(), 1_000_000);
-    assert_eq!((registry.totals().permits.neutral, registry.totals().permits.opened), (1, 0));
+    assert_eq!((registry.totals().all.neutral, registry.totals().all.opened), (1, 0));
 }
 
 #[test]
@@ -314,7 +314,7 @@ async fn sync_can_be_dropped_at_any_await() {
             tokio::time::advance(time).await;
         }
         drop((sync, other));
-        assert_eq!(registry.totals().permits.settled(), begun.get(), "after {n} polls");
+        assert_eq!(registry.totals().all.settled(), begun.get(), "after {n} polls");
         all_is_free(&registry, &coordinator, n).await;
         n += 1;
     }
@@ -350,7 +350,7 @@ async fn sync_all_can_be_dropped_at_any_await() {
             }
         }
         drop(results);
-        assert_eq!(registry.totals().permits.settled(), begun.get(), "after {n} polls");
+        assert_eq!(registry.totals().all.settled(), begun.get(), "after {n} polls");
         all_is_free(&registry, &coordinator, n).await;
         n += 1;
     }
@@ -373,6 +373,6 @@ async fn an_operation_that_panics_is_abandoned_and_the_panic_goes_on() {
         tokio::spawn(async move { coordinator.sync(&7, early).await })
     };
     assert!(task.await.unwrap_err().is_panic());
-    assert_eq!(registry.totals().permits.abandoned, 2);
+    assert_eq!(registry.totals().all.abandoned, 2);
     assert_eq!(coordinator.sync(&7, |peer| peers.call(peer)).await.unwrap(), 7);
 }

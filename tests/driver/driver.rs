@@ -96,7 +96,7 @@ async fn a_lost_connection_counts_unless_it_is_our_fault_or_was_planned() {
     pass(ms(10)).await;
     let open = [1, 2, 3].map(|peer| registry.status(&peer) == Status::Open);
     assert_eq!(open, [true, false, false]);
-    assert_eq!(registry.totals().permits.abandoned, 1);
+    assert_eq!(registry.totals().all.abandoned, 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -112,8 +112,8 @@ async fn trouble_of_our_own_pauses_the_driver_and_trips_nobody() {
     assert!((8 + 5..=8 + 6).contains(&calls.len()), "{calls:?}");
     let gaps = calls[8..].windows(2).map(|two| two[1].1 - two[0].1).collect::<Vec<_>>();
     assert!(gaps.is_sorted() && gaps[0] >= 200, "{gaps:?}");
-    assert!(!registry.is_circuit_open(&0) && registry.totals().permits.opened == 0);
-    assert_eq!(registry.totals().permits.failed, 0);
+    assert!(!registry.is_circuit_open(&0) && registry.totals().all.opened == 0);
+    assert_eq!(registry.totals().all.failed, 0);
 
     peers.tell_all(Answer::Well);
     pass(Duration::from_secs(40)).await;
@@ -162,7 +162,7 @@ async fn what_a_peer_may_cause_is_no_trouble_of_our_own() {
         pass(ms(500)).await;
         assert_eq!(peers.times(peer).len(), 2, "it is called again");
     }
-    assert_eq!((registry.totals().permits.failed, driver.stats().succeeded), (0, 2));
+    assert_eq!((registry.totals().all.failed, driver.stats().succeeded), (0, 2));
 }
 
 #[tokio::test(start_paused = true)]

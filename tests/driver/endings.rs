@@ -40,7 +40,7 @@ async fn an_operation_that_panics_has_failed_and_is_held_against_nobody() {
     pass(Duration::from_secs(1)).await;
     let stats = driver.stats();
     assert_eq!((stats.started, stats.failed, stats.succeeded), (4, 2, 2));
-    let totals = registry.totals().permits;
+    let totals = registry.totals().all;
     assert_eq!((totals.abandoned, totals.failed, totals.opened), (2, 0, 0));
     slots_are_free(&coordinator).await;
 }
@@ -67,7 +67,7 @@ async fn a_peer_that_is_removed_while_it_is_called_is_called_no_more() {
     assert_eq!((driver.stats().running, driver.stats().waiting), (0, 0));
     pass(Duration::from_secs(60)).await;
     assert_eq!((peers.calls().len(), peers.running().0), (1, 0));
-    assert_eq!(registry.totals().permits.abandoned, 1);
+    assert_eq!(registry.totals().all.abandoned, 1);
     slots_are_free(&coordinator).await;
 
     // Asked for again while the old call is being taken back, it is called again.
@@ -175,7 +175,7 @@ async fn a_driver_that_is_dropped_takes_its_calls_back() {
     over.await;
     pass(ms(10)).await;
     assert_eq!((peers.running().0, peers.calls().len()), (0, 2));
-    assert_eq!(registry.totals().permits.abandoned, 2);
+    assert_eq!(registry.totals().all.abandoned, 2);
     slots_are_free(&coordinator).await;
 }
 

@@ -299,7 +299,7 @@ fn without_a_runtime_or_without_timers_there_is_an_error_and_no_panic() {
         assert_eq!(coordinator.drive(op).unwrap_err(), DriveError::NoTimers);
         assert!(matches!(coordinator.sync(&7, op).await, Err(OperationError::NoTimers)));
     });
-    assert_eq!(coordinator.registry().totals().permits.settled(), 0);
+    assert_eq!(coordinator.registry().totals().all.settled(), 0);
 }
 
 #[tokio::test(start_paused = true)]

@@ -433,7 +433,7 @@ async fn a_dial_that_is_dropped_at_its_end_is_abandoned_and_the_peer_sees_it_clo
     let reason = in_time(in_time(theirs).await.unwrap().unwrap().closed()).await;
     assert!(matches!(&reason, ConnectionError::ApplicationClosed(_)), "{reason:?}");
     let snapshot = registry.snapshot(&id).unwrap();
-    assert_eq!((snapshot.totals.abandoned, snapshot.streak), (1, 0));
+    assert_eq!((snapshot.totals.abandoned, snapshot.consecutive_failures), (1, 0));
 }
 
 #[tokio::test]
@@ -484,7 +484,7 @@ async fn a_dial_is_part_of_the_operation_of_a_coordinator() {
         Ok::<_, Failure>(answer)
     });
     assert_eq!(&in_time(answer).await.unwrap(), b"hi");
-    assert_eq!(registry.totals().permits.succeeded, 1);
+    assert_eq!(registry.totals().all.succeeded, 1);
 }
 
 #[tokio::test]
@@ -539,7 +539,7 @@ async fn our_own_shutdown_with_many_calls_in_flight_opens_no_circuit() {
         let CallError::Failed(failure) = call.unwrap() else { panic!("no circuit opened") };
         assert_neutral(State, Local, failure);
     }
-    let permits = registry.totals().permits;
+    let permits = registry.totals().all;
     assert_eq!((permits.neutral, permits.failed), (READS + DIALS, 0));
     registry.for_each(|peer, snapshot| assert_eq!(snapshot.status, Status::Closed, "{peer}"));
     for _ in 0..READS {
@@ -551,7 +551,7 @@ async fn our_own_shutdown_with_many_calls_in_flight_opens_no_circuit() {
 async fn a_dial_that_the_hook_looks_at_is_no_question_of_the_caller() {
     let second = Duration::from_secs(1);
     for (asks, streak) in [(false, 1), (true, 2)] {
-        let config = HealthConfig::default().with_failure_window(10 * second);
+        let config = HealthConfig::default().with_streak_gap(10 * second);
         let (registry, hand) = support::registry(config);
         let (handler, peer) = (ErrorHandler::with_registry(registry.clone()), somebody());
         let hooks = HealthHooks::new(registry.clone());
@@ -566,6 +566,6 @@ async fn a_dial_that_the_hook_looks_at_is_no_question_of_the_caller() {
         assert!(matches!(passed, BeforeConnectOutcome::Accept));
         hand.advance(7 * second);
         drop(handler.handle_error(&peer, lost()));
-        assert_eq!(registry.snapshot(&peer).unwrap().streak, streak);
+        assert_eq!(registry.snapshot(&peer).unwrap().consecutive_failures, streak);
     }
 }

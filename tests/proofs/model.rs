@@ -106,8 +106,8 @@ fn open_times() -> impl Strategy<Value = (Duration, f64, Duration)> {
 fn a_config() -> impl Strategy<Value = HealthConfig> {
     let streak =
         prop_oneof![4 => (1u32..=4).prop_map(Some), 1 => Just(None), 1 => Just(Some(u32::MAX))];
-    let failure_window = prop_oneof![Just(Duration::ZERO), Just(MS * 5), Just(MS * 30)];
-    let trip = (streak, failure_window, a_window(), option::of(1u32..=6), a_rate());
+    let gap = prop_oneof![Just(None), Just(Some(MS * 5)), Just(Some(MS * 30))];
+    let trip = (streak, gap, a_window(), option::of(1u32..=6), a_rate());
     let slow = (option::weighted(0.6, above_zero()), a_rate());
     let n = prop_oneof![12 => 1u32..=5, 1 => Just(64u32)];
     let trial = (
@@ -117,7 +117,7 @@ fn a_config() -> impl Strategy<Value = HealthConfig> {
         option::weighted(0.6, above_zero()),
     );
     (trip, slow, open_times(), trial).prop_map(|(trip, slow, open, trial)| {
-        let (streak, failure_window, window, min_calls, failure_rate) = trip;
+        let (streak, gap, window, min_calls, failure_rate) = trip;
         let (slow_call, slow_rate) = slow;
         let (open_timeout, multiplier, open_max) = open;
         let (n, by_rate, half_open_max, lease) = trial;
@@ -129,7 +129,7 @@ fn a_config() -> impl Strategy<Value = HealthConfig> {
         };
         HealthConfig::default()
             .with_failure_threshold(streak)
-            .with_failure_window(failure_window)
+            .with_streak_gap(gap)
             .with_window(window)
             .with_min_calls(min_calls)
             .with_failure_rate(failure_rate)
@@ -378,9 +378,9 @@ impl Pair {
         let totals = registry.totals();
         prop_assert_eq!((totals.untracked, totals.evicted), (0, 0));
         let ever = reference.peer.as_ref().map_or(reference.gone, |p| p.counts.and(reference.gone));
-        let got = counts(&totals.permits);
+        let got = counts(&totals.all);
         let outstanding = self.permits.len() as u64;
-        prop_assert_eq!(totals.permits.settled() + outstanding, self.admitted, "R8: the sum");
+        prop_assert_eq!(totals.all.settled() + outstanding, self.admitted, "R8: the sum");
         prop_assert_eq!(got, ever, "totals of the registry");
 
         prop_assert_eq!(registry.contains(&PEER), reference.peer.is_some());
@@ -393,7 +393,7 @@ impl Pair {
                 prop_assert_eq!(handle.status(), status);
             }
         }
-        prop_assert_eq!(got.streak, peer.streak, "streak");
+        prop_assert_eq!(got.consecutive_failures, peer.streak, "streak");
         if let Some(window) = peer.shown_window(&reference.config, now) {
             let got = got.window;
             prop_assert_eq!((got.total, got.failures, got.slow), window, "window");

@@ -102,7 +102,7 @@ fn stress(peers: u64, by_handle: bool) {
     let ticks = AtomicU64::new(0);
     let config = HealthConfig::default()
         .with_failure_threshold(3)
-        .with_failure_window(Duration::ZERO)
+        .with_streak_gap(None)
         .with_open_timeout(Duration::from_micros(50))
         .with_open_multiplier(1.0)
         .with_open_jitter(0.0)
@@ -131,7 +131,7 @@ fn stress(peers: u64, by_handle: bool) {
         let threads: Vec<_> = (0..THREADS).map(run).collect();
         threads.into_iter().map(|thread| thread.join().unwrap()).collect()
     });
-    let totals = built.totals().permits;
+    let totals = built.totals().all;
     let dropped = called_back.load(Ordering::Relaxed);
     let refused = refused_back.load(Ordering::Relaxed);
     seen.push(Seen { ended: dropped, dropped, refused, ..Seen::default() });

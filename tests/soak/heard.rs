@@ -108,7 +108,7 @@ impl Heard {
         let (first, second) = (self.first.get(), self.second.get());
         assert_eq!(first, second, "a listener that panics is in the way of another");
         assert_eq!(self.repeated.get(), 0, "generations repeat");
-        let counted = [totals.permits.opened, totals.evicted, totals.removed];
+        let counted = [totals.all.opened, totals.evicted, totals.removed];
         for (counted, heard) in counted.into_iter().zip(&second[1..]) {
             let lost = counted.checked_sub(*heard);
             assert!(lost.is_some_and(|lost| lost <= uncloned), "{heard} of {counted} were told");

@@ -149,7 +149,7 @@ fn table(registry: &Registry) -> String {
         shown += 1;
         let (number, failing) = by.entry(format!("{:?}", seen.status)).or_default();
         *number += 1;
-        *failing += u64::from(seen.streak > 0);
+        *failing += u64::from(seen.consecutive_failures > 0);
         if shown < 4 {
             println!("{peer:?}: {seen:?}");
         }

@@ -200,7 +200,7 @@ fn alone(length: Duration) -> Times {
 fn assert_nothing_is_lost(world: &World, driving: &Driving, honest: &[Honest<'_>], seen: &[Seen]) {
     let registry = &world.registry;
     let totals = registry.totals();
-    Seen::check(seen, totals.permits, driving.started());
+    Seen::check(seen, totals.all, driving.started());
     world.heard.check(&totals, world.uncloned.get());
     for honest in honest {
         honest.check(|peer| driving.called(peer));
@@ -213,7 +213,7 @@ fn assert_nothing_is_lost(world: &World, driving: &Driving, honest: &[Honest<'_>
     // Each can be found and be removed, and takes its place with it.
     assert!(known.iter().all(|peer| registry.remove(peer)));
     assert!(registry.is_empty(), "{} places are lost", registry.len());
-    assert_eq!(registry.totals().permits, totals.permits);
+    assert_eq!(registry.totals().all, totals.all);
 }
 
 #[test]

@@ -147,7 +147,7 @@ fn configs(world: &World) -> Seen {
             .with_failure_threshold(1 + upto(4, draw >> 8))
             .with_success_threshold(upto(3, draw >> 16))
             .with_outage_guard(draw >> 24 & 1 == 1)
-            .with_max_open_percent(10 * upto(9, draw >> 32));
+            .with_outage_max_open_percent(10 * upto(9, draw >> 32));
         world.registry.set_config(changed).unwrap();
         pace();
     }

@@ -177,7 +177,7 @@ impl Subject for Arc<Tracker> {
 fn history(flaw: Flaw) -> (Program, Vec<Entry>) {
     let mut program = Program::random(Mix::Permits);
     // The counter outside the phase knows nothing of windows.
-    program.rules[0].failure_window = std::time::Duration::ZERO;
+    program.rules[0].streak_gap = None;
     (program.rules[0].failure_rate, program.rules[0].min_calls) = (Some(1.0), Some(1));
     let (time, circuit) = (Time::default(), Swap::new(Arc::new(Circuit::new(0))));
     let (rules, clock) = (Arc::new(program.rules[0].rules()), time.clock());

@@ -84,7 +84,7 @@ fn rules(failures: u32, successes: u32) -> HealthConfig {
     HealthConfig::default()
         .with_failure_threshold(failures)
         .with_success_threshold(successes)
-        .with_failure_window(Duration::ZERO)
+        .with_streak_gap(None)
         .with_open_timeout(OPEN)
         .with_open_multiplier(1.0)
         .with_open_jitter(0.0)

@@ -170,7 +170,7 @@ impl Program {
             let slow = rng.gen_bool(0.15).then(|| nanos(7));
             let mut config = HealthConfig::default()
                 .with_failure_threshold(rng.gen_range(1..=3))
-                .with_failure_window(nanos(if windows && rng.gen_bool(0.3) { 6 } else { 0 }))
+                .with_streak_gap((windows && rng.gen_bool(0.3)).then(|| nanos(6)))
                 .with_success_threshold(rng.gen_range(1..=3))
                 .with_open_timeout(nanos(OPEN))
                 .with_open_multiplier(if rng.gen_bool(0.3) { 2.0 } else { 1.0 })

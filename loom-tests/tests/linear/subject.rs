@@ -65,7 +65,7 @@ impl Peer {
 
     /// Returns all counts, before a removal and after it.
     pub(crate) fn totals(&self) -> PeerTotals {
-        let mut totals = self.entry.shared.ledger.totals().permits;
+        let mut totals = self.entry.shared.ledger.totals().all;
         totals.add(self.entry.tracker.totals());
         totals
     }

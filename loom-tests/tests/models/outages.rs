@@ -31,8 +31,8 @@ fn guarded(percent: u32) -> HealthConfig {
 fn guarded_at(failures: u32, percent: u32) -> HealthConfig {
     config(failures, 1)
         .with_outage_guard(true)
-        .with_max_open_percent(percent)
-        .with_min_peers(1)
+        .with_outage_max_open_percent(percent)
+        .with_outage_min_peers(1)
         .with_max_peers(300)
 }
 

@@ -54,7 +54,7 @@ impl Town {
     }
 
     fn streak(&self, peer: u8) -> Option<u32> {
-        self.registry.snapshot(&peer).map(|snapshot| snapshot.streak)
+        self.registry.snapshot(&peer).map(|snapshot| snapshot.consecutive_failures)
     }
 
     /// Returns the generations that began with this event.
@@ -69,7 +69,7 @@ impl Town {
         let mut entries = 0;
         self.registry.for_each(|_, _| entries += 1);
         assert_eq!(self.registry.len(), entries, "places taken, and trackers");
-        assert_eq!(self.registry.totals().permits.settled(), permits);
+        assert_eq!(self.registry.totals().all.settled(), permits);
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner).clone();
         told.sort_by_key(|(peer, generation, _)| (*peer, *generation));
         let twice = told.windows(2).find(|pair| (pair[0].0, pair[0].1) == (pair[1].0, pair[1].1));
@@ -346,7 +346,7 @@ fn r27_a_report_beside_a_removal_is_counted_once() {
         // The report acts before the removal, or on the peer that is known anew: never on one that is gone.
         assert!(matches!(reply, Reported::Recorded(Recorded::Counted)), "{reply:?}");
         assert_eq!(attempt, 1);
-        assert_eq!(town.registry.totals().permits.reported_errors, 1);
+        assert_eq!(town.registry.totals().all.reported_errors, 1);
         town.finish(1);
     });
 }
@@ -360,7 +360,10 @@ fn p11_what_the_registry_shows_is_one_state() {
         let registry = town.registry.clone();
         let (shown, _) = both(move || registry.snapshot(&1).unwrap(), || fail(permit));
         let open = shown.status == Status::Open;
-        assert_eq!((shown.generation, shown.streak), (u64::from(open), u32::from(open)));
+        assert_eq!(
+            (shown.generation, shown.consecutive_failures),
+            (u64::from(open), u32::from(open))
+        );
         assert_eq!((shown.open_for.is_some(), shown.retry_attempt), (open, u32::from(open)));
         // Counts outside the circuit may come a moment later.
         let shown = town.registry.snapshot(&1).unwrap();

@@ -129,7 +129,7 @@ pub(crate) const LEASE: u64 = 100;
 pub(crate) fn config(failures: u32, successes: u32) -> HealthConfig {
     HealthConfig::default()
         .with_failure_threshold(failures)
-        .with_failure_window(Duration::ZERO)
+        .with_streak_gap(None)
         .with_success_threshold(successes)
         .with_open_timeout(Duration::from_nanos(OPEN))
         .with_open_multiplier(1.0)

@@ -178,7 +178,7 @@ fn p03_a_success_between_failures_is_seen() {
 #[test]
 fn p02_an_announcement_loses_no_failure() {
     two([170, 1499], || {
-        let peer = Peer::new(config(3, 1).with_failure_window(Duration::from_nanos(5)));
+        let peer = Peer::new(config(3, 1).with_streak_gap(Duration::from_nanos(5)));
         let (a, b) = (peer.hand(), peer.hand_at(1));
         a.fail(a.admitted());
         let x = a.admitted();

@@ -16,7 +16,7 @@ use crate::word::FailureRun;
 
 /// Every failure is a step, and none comes too late for the streak.
 fn by_steps() -> HealthConfig {
-    config(9, 1).with_failure_window(Duration::from_secs(1))
+    config(9, 1).with_streak_gap(Duration::from_secs(1))
 }
 
 fn run(streak: u32, attempts: u32) -> FailureRun {
@@ -212,7 +212,7 @@ fn p03_a_success_that_a_window_counts_clears_all_or_what_came_before() {
 #[test]
 fn r14_a_streak_that_is_over_begins_anew_beside_an_error() {
     two([1260, 29157], || {
-        let peer = Peer::new(config(9, 1).with_failure_window(Duration::from_nanos(5)));
+        let peer = Peer::new(config(9, 1).with_streak_gap(Duration::from_nanos(5)));
         let (a, b) = (peer.hand(), peer.hand_at(6));
         a.fail(a.admitted());
         let x = b.admitted();

@@ -161,5 +161,5 @@ fn a_peer_stands_as_its_circuit_does_and_to_ask_is_no_refusal() {
     scene.registry.force_open(&7).unwrap();
     let banned = Some(Refused::new(Reason::ForcedOpen, None));
     assert_eq!(standing(), Standing { answered: true, refused: banned, ..Standing::default() });
-    assert_eq!(scene.registry.totals().permits.refused, Default::default());
+    assert_eq!(scene.registry.totals().all.refused, Default::default());
 }

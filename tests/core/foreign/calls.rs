@@ -20,7 +20,7 @@ fn an_error_that_cannot_be_converted_is_nobodys_fault() {
     let permit = registry.acquire(&7).unwrap();
     assert_eq!(ends(|| permit.failure(&Unreadable)), Some(Recorded::Neutral));
     let seen = registry.snapshot(&7).unwrap();
-    assert_eq!((seen.totals.neutral, seen.totals.abandoned, seen.streak), (1, 0, 0));
+    assert_eq!((seen.totals.neutral, seen.totals.abandoned, seen.consecutive_failures), (1, 0, 0));
     assert_eq!(seen.last_error.unwrap().fault(), Fault::Nobody);
     let called = ends(|| registry.call(&7, || Err::<(), _>(Unreadable)));
     assert!(matches!(called, Some(Err(CallError::Failed(Unreadable)))));

@@ -44,7 +44,7 @@ fn an_answer_before_the_outage_is_told_ends_it() {
         let Some(registry) = REGISTRY.get() else { return SECOND };
         let held = |peer| {
             registry.status(peer) == Status::Closed
-                && registry.snapshot(peer).is_some_and(|seen| seen.streak > 0)
+                && registry.snapshot(peer).is_some_and(|seen| seen.consecutive_failures > 0)
         };
         if let Some(peer) = [2, 3].iter().find(|peer| held(*peer))
             && !answered.swap(true, Ordering::Relaxed)
@@ -54,7 +54,7 @@ fn an_answer_before_the_outage_is_told_ends_it() {
         SECOND
     });
     let registry = HealthRegistry::builder()
-        .config(config().with_max_open_percent(34))
+        .config(config().with_outage_max_open_percent(34))
         .clock(clock)
         .listener(move |event: &Event<u32>| log.lock().unwrap().push(event.kind))
         .build()
@@ -65,7 +65,7 @@ fn an_answer_before_the_outage_is_told_ends_it() {
     let [first, second, _third] = calls;
     assert!(matches!(first.failure(network()), Recorded::Opened { .. }));
     assert_eq!(second.failure(network()), Recorded::Counted);
-    assert_eq!(registry.snapshot(&2).unwrap().streak, 0, "it has answered");
+    assert_eq!(registry.snapshot(&2).unwrap().consecutive_failures, 0, "it has answered");
     assert!(!registry.local_outage());
     let told = told.lock().unwrap();
     assert_eq!(told[1..], [EventKind::LocalOutage, EventKind::LocalRecovered]);

@@ -114,7 +114,7 @@ impl Settings {
     /// A streak that a pause of five seconds breaks, and waits that do not grow.
     pub(crate) fn impatient() -> Self {
         let health = HealthConfig::default()
-            .with_failure_window(Duration::from_secs(5))
+            .with_streak_gap(Duration::from_secs(5))
             .with_open_multiplier(1.0)
             .with_open_jitter(0.0);
         Self { name: "streak window 5 s, constant waits", health, ..Self::default() }

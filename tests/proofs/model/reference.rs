@@ -541,7 +541,7 @@ impl Reference {
     /// The streak after a failure whose call began at `start` (R14).
     fn failed_call(&mut self, start: u64) {
         let now = self.now;
-        let window = nanos(self.config.failure_window);
+        let window = self.config.streak_gap.map_or(0, nanos);
         let peer = self.known();
         if matches!(peer.state, State::Closed | State::MetricsOnly) {
             let quiet = start.saturating_sub(peer.last_failure);
@@ -748,7 +748,7 @@ impl Reference {
                 moments.extend(trial.out.iter().map(|(_, at)| at.saturating_add(lease)));
             }
             _ => {
-                moments.push(peer.last_failure.saturating_add(nanos(config.failure_window)));
+                moments.push(peer.last_failure.saturating_add(config.streak_gap.map_or(0, nanos)));
                 if let Some(Window::Time { length, buckets }) = config.window {
                     let width = nanos(length) / u64::from(buckets);
                     let border = self.now / width * width;

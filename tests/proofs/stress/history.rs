@@ -42,7 +42,7 @@ impl History {
         };
         let totals = registry.totals();
         let opened = count(|kind| matches!(kind, EventKind::Opened { .. }));
-        assert_eq!(totals.permits.opened, opened, "each trip is told once");
+        assert_eq!(totals.all.opened, opened, "each trip is told once");
         assert_eq!(totals.evicted, count(|kind| *kind == EventKind::Evicted));
         assert_eq!(totals.removed, count(|kind| *kind == EventKind::Removed));
         // Where a tracker may begin: where one that is gone has ended, whoever's it was.

@@ -63,7 +63,7 @@ pub(crate) fn config(draw: u64, max_peers: u64) -> HealthConfig {
     let base = HealthConfig::default()
         .with_max_peers(usize::try_from(max_peers).unwrap())
         .with_failure_threshold(1 + upto(3, draw >> 8))
-        .with_failure_window(Duration::ZERO)
+        .with_streak_gap(None)
         .with_open_timeout(micros(50))
         .with_open_multiplier(1.0)
         .with_open_jitter(0.0)
@@ -73,7 +73,7 @@ pub(crate) fn config(draw: u64, max_peers: u64) -> HealthConfig {
         .with_idle_timeout(micros(2_000))
         .with_forget_after(micros(5_000))
         .with_outage_guard(draw >> 24 & 1 == 1)
-        .with_max_open_percent(20);
+        .with_outage_max_open_percent(20);
     match draw % 4 {
         0 => base,
         1 => base
@@ -125,8 +125,8 @@ pub(crate) fn storm(seed: u64) {
     seen.push(calm(&registry, &time, shared + THREADS));
     history.check(&registry);
     let before = registry.totals();
-    assert!(before.evicted > 0 && before.removed > 0 && before.permits.opened > 0);
-    Seen::check(&seen, before.permits);
+    assert!(before.evicted > 0 && before.removed > 0 && before.all.opened > 0);
+    Seen::check(&seen, before.all);
     // Nobody holds anything: all may go, and take nothing with them.
     let left = registry.len() as u64;
     let early = registry.sweep() as u64;
@@ -134,7 +134,7 @@ pub(crate) fn storm(seed: u64) {
     assert_eq!(early + registry.sweep() as u64, left);
     assert!(registry.is_empty());
     let after = registry.totals();
-    assert_eq!((after.permits, after.evicted), (before.permits, before.evicted + left));
+    assert_eq!((after.all, after.evicted), (before.all, before.evicted + left));
     history.check(&registry);
 }
 

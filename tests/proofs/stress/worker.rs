@@ -152,7 +152,7 @@ impl<'a> Worker<'a> {
     fn look(&self, peer: &Peer) -> Look {
         let seen = self.registry.snapshot(peer).expect("a peer that is held was forgotten");
         assert!(seen.probes_in_flight as u64 <= PROBES, "{peer:?}");
-        (seen.generation, seen.streak, seen.totals)
+        (seen.generation, seen.consecutive_failures, seen.totals)
     }
 
     /// A peer that is held by two handles and a permit is one circuit, and what is done to it by

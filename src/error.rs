@@ -1,14 +1,17 @@
 //! What went wrong, how bad it is, and whose fault it was (R19, R20).
 
+use std::error::Error;
 use std::fmt;
 use std::time::Duration;
 
-use thiserror::Error;
-
+mod as_failure;
 mod io;
 mod kept;
+mod source;
 
+pub use as_failure::AsFailure;
 pub(crate) use io::judged;
+use source::Source;
 
 /// Why a sync with a peer failed. Names, payloads and layout are those of peat-mesh's
 /// `sync_errors`, so that its users can switch by one `use` line.
@@ -21,7 +24,7 @@ pub(crate) use io::judged;
 /// assert!(error.is_retryable());
 /// assert_eq!(error.to_string(), "network failure: connection lost");
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[repr(C)]
 pub enum SyncError {
     /// The transport failed: connection lost, deadline passed. Counts against the peer.
@@ -142,7 +145,10 @@ pub enum Fault {
 /// us to stay away.
 ///
 /// Made from a [`SyncError`] (`error.into()`), or from an error of your own by implementing
-/// `From<&YourError> for Failure`.
+/// `From<&YourError> for Failure`: see [`AsFailure`].
+///
+/// It is an error itself: it reads as its [`SyncError`], and its [`source`](std::error::Error::source) is
+/// what [`with_sources_of`](Self::with_sources_of) has kept.
 ///
 /// ```
 /// use peer_health::{Failure, Fault, SyncError};
@@ -161,6 +167,7 @@ pub struct Failure {
     error: SyncError,
     fault: Option<Fault>,
     retry_after: Option<Duration>,
+    source: Option<Box<Source>>,
 }
 
 impl Failure {
@@ -237,6 +244,40 @@ impl Failure {
         self
     }
 
+    /// Keeps what lay beneath an error: what its [sources](std::error::Error::source) say, as far as
+    /// eight links and a kibibyte of text. For a conversion, whose text is that of the error itself.
+    /// Nothing is kept of an error without sources.
+    ///
+    /// ```
+    /// use peer_health::Failure;
+    /// use std::{error::Error, fmt, io};
+    ///
+    /// #[derive(Debug)]
+    /// struct NoDocument(io::Error);
+    ///
+    /// impl fmt::Display for NoDocument {
+    ///     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    ///         f.write_str("no document")
+    ///     }
+    /// }
+    ///
+    /// impl Error for NoDocument {
+    ///     fn source(&self) -> Option<&(dyn Error + 'static)> {
+    ///         Some(&self.0)
+    ///     }
+    /// }
+    ///
+    /// let error = NoDocument(io::Error::other("disk gone"));
+    /// let failure = Failure::local(&error).with_sources_of(&error);
+    /// assert_eq!(failure.to_string(), "inconsistent state: no document");
+    /// assert_eq!(failure.source().unwrap().to_string(), "disk gone");
+    /// ```
+    #[must_use]
+    pub fn with_sources_of(mut self, error: &dyn Error) -> Self {
+        self.source = Source::beneath(error);
+        self
+    }
+
     /// The error.
     ///
     /// ```
@@ -282,7 +323,7 @@ impl Failure {
 
 impl From<SyncError> for Failure {
     fn from(error: SyncError) -> Self {
-        Self { error, fault: None, retry_after: None }
+        Self { error, fault: None, retry_after: None, source: None }
     }
 }
 
@@ -304,4 +345,8 @@ impl fmt::Display for Failure {
     }
 }
 
-impl std::error::Error for Failure {}
+impl Error for Failure {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.source.as_deref().map(|source| source as _)
+    }
+}

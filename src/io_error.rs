@@ -1,5 +1,4 @@
-//! Errors of the system as failures, by the table of the core: where nobody knows of QUIC errors that
-//! were made into one.
+//! Errors of the system as failures: the one impl, whatever features there are.
 
 use std::io;
 
@@ -22,6 +21,10 @@ use crate::error::{Failure, judged};
 /// ```
 impl From<&io::Error> for Failure {
     fn from(error: &io::Error) -> Self {
+        #[cfg(feature = "iroh")]
+        if let Some(failure) = crate::iroh::made_from_quic(error) {
+            return failure;
+        }
         judged(error)
     }
 }

@@ -55,7 +55,6 @@ pub use connect::connect;
 pub use hooks::HealthHooks;
 
 use std::error::Error;
-use std::fmt::Display;
 use std::io;
 use std::time::Duration;
 
@@ -89,8 +88,8 @@ const UNKNOWN_CA: u8 = 48;
 const NO_APPLICATION_PROTOCOL: u8 = 120;
 
 /// Returns one row of the table: the kind of error, whose fault it was, and the error itself.
-fn row(kind: fn(String) -> SyncError, fault: Fault, error: &dyn Display) -> Failure {
-    Failure::from(kind(error.to_string())).with_fault(fault)
+fn row(kind: fn(String) -> SyncError, fault: Fault, error: &dyn Error) -> Failure {
+    Failure::from(kind(error.to_string())).with_fault(fault).with_sources_of(error)
 }
 
 /// Returns the failure of a dial that our own hook refused: no packet left, or we closed the connection.
@@ -327,30 +326,16 @@ impl From<&BindError> for Failure {
     }
 }
 
-/// By the QUIC error that it was made from, if it was; otherwise as without the feature `iroh`.
-#[cfg_attr(docsrs, doc(auto_cfg = false))] // without the feature it is in `io_error`
-impl From<&io::Error> for Failure {
-    fn from(error: &io::Error) -> Self {
-        error.get_ref().and_then(quic_error).unwrap_or_else(|| judged(error))
-    }
-}
-
-/// As for a reference, so that `?` and `map_err(Failure::from)` work.
-#[cfg_attr(docsrs, doc(auto_cfg = false))]
-impl From<io::Error> for Failure {
-    fn from(error: io::Error) -> Self {
-        Self::from(&error)
-    }
-}
-
-/// The errors that noq itself turns into an `io::Error`, for tokio's read and write traits.
-fn quic_error(error: &(dyn Error + Send + Sync + 'static)) -> Option<Failure> {
+/// Judges an `io::Error` by the QUIC error it was made from; `None` if it has another origin. noq itself turns
+/// these errors into an `io::Error`, for tokio's read and write traits.
+pub(crate) fn made_from_quic(error: &io::Error) -> Option<Failure> {
     fn is<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<Failure>
     where
         Failure: From<&'a E>,
     {
         error.downcast_ref::<E>().map(Failure::from)
     }
+    let error = error.get_ref()?;
     is::<ReadError>(error)
         .or_else(|| is::<WriteError>(error))
         .or_else(|| is::<ConnectionError>(error))

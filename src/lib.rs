@@ -67,7 +67,6 @@ mod coordinator;
 mod error;
 mod event;
 mod foreign;
-#[cfg(not(feature = "iroh"))]
 mod io_error;
 #[cfg(feature = "iroh")]
 pub mod iroh;
@@ -100,7 +99,7 @@ pub use coordinator::{
     CoordinatorBuilder, DriveError, DriverStats, OperationError, SyncCoordinator, SyncDriver,
     WaitReason, Waiting,
 };
-pub use error::{ErrorSeverity, Failure, Fault, SyncError};
+pub use error::{AsFailure, ErrorSeverity, Failure, Fault, SyncError};
 pub use event::{Event, EventKind};
 #[cfg(feature = "tokio")]
 pub use monitor::{Events, HealthMonitor, MonitorBuilder, Notice, Offender, PeerWatch, Summary};

@@ -1,11 +1,14 @@
 //! The registry's answers: a refusal, the effect of an outcome, the next admission, a status, the counts of
 //! a window.
 
+use std::fmt;
 use std::time::Duration;
 
 use thiserror::Error;
 
 /// A refusal: the caller makes no call now, and learns the reason and when to ask again, if that is known.
+///
+/// It prints both: `refused: circuit open, again in 2.5 s`.
 ///
 /// ```
 /// use peer_health::{HealthConfig, HealthRegistry, Reason, SyncError};
@@ -23,7 +26,7 @@ use thiserror::Error;
 /// # Ok::<(), peer_health::ConfigError>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error("peer not to be called: {reason}")]
+#[error("refused: {reason}{}", again(*retry_after))]
 #[non_exhaustive]
 pub struct Refused {
     /// The reason of the refusal.
@@ -35,6 +38,24 @@ pub struct Refused {
 impl Refused {
     pub(crate) fn new(reason: Reason, retry_after: Option<Duration>) -> Self {
         Self { reason, retry_after }
+    }
+}
+
+/// Returns how a message names the wait, if it is known.
+fn again(retry_after: Option<Duration>) -> String {
+    retry_after.map(|wait| format!(", again in {}", Seconds(wait))).unwrap_or_default()
+}
+
+/// Prints a time in seconds and tenths, rounded up.
+pub(crate) struct Seconds(pub(crate) Duration);
+
+impl fmt::Display for Seconds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let tenths = self.0.as_nanos().div_ceil(100_000_000);
+        match (tenths / 10, tenths % 10) {
+            (whole, 0) => write!(f, "{whole} s"),
+            (whole, tenth) => write!(f, "{whole}.{tenth} s"),
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 use std::{fmt, mem};
 
 use crate::circuit::{Outcome, Ticket};
-use crate::error::Failure;
+use crate::error::{AsFailure, Failure};
 use crate::foreign::guarded;
 use crate::outcome::Recorded;
 use crate::peer::{PeerEntry, RegistryShared};
@@ -117,14 +117,29 @@ impl<'h, K> Permit<'h, K> {
     /// conversion panics, nobody knows whose fault it was: the outcome is neutral, and the last error
     /// says so.
     ///
+    /// Takes what [`call`](crate::HealthRegistry::call) takes, by value or by reference. The error is read,
+    /// not consumed: an impl for a reference is the only one that serves a caller who hands the error on,
+    /// and the copy of its text is the price of a call that failed.
+    ///
     /// ```
-    /// use peer_health::{Failure, HealthRegistry, Recorded};
+    /// use peer_health::{Failure, HealthRegistry, Recorded, SyncError};
     /// let registry = HealthRegistry::<u32>::new();
+    /// let error = SyncError::Network("reset".into());
+    /// assert_eq!(registry.acquire(&7).unwrap().failure(&error), Recorded::Counted);
+    /// assert_eq!(registry.acquire(&7).unwrap().failure(error), Recorded::Counted);
     /// let ours = Failure::local("our disk is full");
     /// assert_eq!(registry.acquire(&7).unwrap().failure(ours), Recorded::Neutral);
     /// ```
-    pub fn failure(mut self, failure: impl Into<Failure>) -> Recorded {
-        let failure = guarded(|| failure.into()).unwrap_or_else(Failure::unknown);
+    pub fn failure<const BY_REFERENCE: bool>(
+        self,
+        error: impl AsFailure<BY_REFERENCE>,
+    ) -> Recorded {
+        self.failed(move || error.as_failure())
+    }
+
+    /// The call failed, as `failure` says.
+    pub(crate) fn failed(mut self, failure: impl FnOnce() -> Failure) -> Recorded {
+        let failure = guarded(failure).unwrap_or_else(Failure::unknown);
         let outcome = if failure.counts() { Outcome::Failure } else { Outcome::Neutral };
         self.settle(outcome, Some(failure))
     }

@@ -1,6 +1,7 @@
 //! The registry: one circuit breaker per peer, looked up by key.
 
 mod builder;
+mod call;
 mod control;
 mod evict;
 mod handle;
@@ -18,7 +19,6 @@ mod subscribers;
 mod table;
 
 use std::fmt;
-use std::future::Future;
 
 use crate::circuit::Reported;
 use crate::circuit::{Admission, Outcome};
@@ -33,7 +33,8 @@ use listeners::Listeners;
 use table::Table;
 
 pub use builder::RegistryBuilder;
-pub use handle::{CallError, PeerHandle};
+pub use call::CallError;
+pub use handle::PeerHandle;
 pub use key::PeerKey;
 #[cfg(feature = "tracing")]
 pub(crate) use key::short;
@@ -183,65 +184,6 @@ impl<K: PeerKey> HealthRegistry<K> {
                 Admission::Gone => entry = self.entry(peer),
             }
         }
-    }
-
-    /// Makes a call if the peer may be called, and reports what became of it: acquire and outcome
-    /// in one. A panic of `op` counts as abandoned and goes on.
-    ///
-    /// # Errors
-    ///
-    /// [`CallError::Refused`] if the call was not made, [`CallError::Failed`] with the error of
-    /// `op`, which is reported by its `From<&E> for Failure`.
-    ///
-    /// ```
-    /// use peer_health::{CallError, HealthRegistry, SyncError};
-    ///
-    /// let registry = HealthRegistry::<u32>::new();
-    /// let answer = registry.call(&7, || Ok::<_, SyncError>(42));
-    /// assert_eq!(answer, Ok(42));
-    /// let error = SyncError::Network("reset".into());
-    /// let answer = registry.call(&7, || Err::<(), _>(error.clone()));
-    /// assert_eq!(answer, Err(CallError::Failed(error)));
-    /// ```
-    pub fn call<T, E>(&self, peer: &K, op: impl FnOnce() -> Result<T, E>) -> Result<T, CallError<E>>
-    where
-        Failure: for<'e> From<&'e E>,
-    {
-        let permit = self.acquire(peer)?;
-        handle::settle(permit, op())
-    }
-
-    /// [`call`](Self::call) for a future. Needs no particular runtime.
-    ///
-    /// # Errors
-    ///
-    /// As for [`call`](Self::call).
-    ///
-    /// # Cancel safety
-    ///
-    /// The permit is taken at the first poll. Dropping the returned future drops `future` and
-    /// counts the call as abandoned; a probe's slot is free again. A deadline belongs inside: one
-    /// around the whole only abandons the call, one inside `future` makes it a failure.
-    ///
-    /// ```
-    /// use peer_health::{HealthRegistry, SyncError};
-    ///
-    /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
-    /// let registry = HealthRegistry::<u32>::new();
-    /// let answer = registry.call_async(&7, async { Ok::<_, SyncError>(42) }).await;
-    /// assert_eq!(answer, Ok(42));
-    /// # });
-    /// ```
-    pub async fn call_async<T, E>(
-        &self,
-        peer: &K,
-        future: impl Future<Output = Result<T, E>>,
-    ) -> Result<T, CallError<E>>
-    where
-        Failure: for<'e> From<&'e E>,
-    {
-        let permit = self.acquire(peer)?;
-        handle::settle(permit, future.await)
     }
 
     /// Reports to the peer's tracker, without a permit; to a new one if it was removed meanwhile.

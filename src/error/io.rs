@@ -19,7 +19,7 @@ use super::SyncError::{self, Network, Protocol, ResourceExhaustion, State};
 /// The failure that an error of the system stands for.
 pub(crate) fn judged(error: &io::Error) -> Failure {
     let (sync_error, fault) = row(error);
-    Failure::from(sync_error(error.to_string())).with_fault(fault)
+    Failure::from(sync_error(error.to_string())).with_fault(fault).with_sources_of(error)
 }
 
 fn row(error: &io::Error) -> (fn(String) -> SyncError, Fault) {

@@ -1,15 +1,19 @@
-//! What is kept of an error: its text is cut, so that strangers whose errors are long cost no more
-//! memory than others.
+//! What is kept of an error: its text and those of its sources are cut, so that strangers whose errors
+//! are long cost no more memory than others.
 
+use super::source::start;
 use super::{Failure, SyncError};
 
-/// So many bytes of an error's text are kept: a kibibyte.
-const MOST: usize = 1024;
+/// So many bytes of an error's text are kept: a kibibyte. What the text leaves of it is for its sources.
+pub(super) const MOST: usize = 1024;
+
+/// What makes an error of a kind from its text.
+type Kind = fn(String) -> SyncError;
 
 impl SyncError {
-    /// The same with the beginning of its text; `None` if the whole takes no more than [`MOST`].
-    fn cut(&self) -> Option<Self> {
-        let (kind, text): (fn(String) -> Self, &String) = match self {
+    /// The text, and what makes an error of this kind from another.
+    fn text(&self) -> Option<(Kind, &String)> {
+        Some(match self {
             Self::Network(text) => (Self::Network, text),
             Self::Document(text) => (Self::Document, text),
             Self::PeerNotFound(text) => (Self::PeerNotFound, text),
@@ -18,18 +22,18 @@ impl SyncError {
             Self::ResourceExhaustion(text) => (Self::ResourceExhaustion, text),
             Self::BandwidthExhausted(text) => (Self::BandwidthExhausted, text),
             Self::CircuitBreakerOpen => return None,
-        };
-        let beginning = || text.get(..text.floor_char_boundary(MOST)).unwrap_or_default();
-        (text.capacity() > MOST).then(|| kind(beginning().into()))
+        })
     }
 }
 
 impl Failure {
     /// As it is kept.
-    pub(crate) fn kept(self) -> Self {
-        match self.error.cut() {
-            Some(error) => Self { error, ..self },
-            None => self,
+    pub(crate) fn kept(mut self) -> Self {
+        if let Some((kind, text)) = self.error.text().filter(|(_, text)| text.capacity() > MOST) {
+            self.error = kind(start(text, MOST).into());
         }
+        let text = self.error.text().map_or(0, |(_, text)| text.len());
+        self.source = self.source.and_then(|source| source.within(MOST - text));
+        self
     }
 }

@@ -1,14 +1,10 @@
-//! A handle on one peer, and the call that settles itself.
+//! A handle on one peer, looked up once.
 
 use std::fmt;
-use std::future::Future;
-
-use thiserror::Error;
 
 use super::HealthRegistry;
 use super::key::PeerKey;
 use crate::circuit::Admission;
-use crate::error::Failure;
 use crate::outcome::{NextAdmission, Refused, Status};
 use crate::peer::{HandleRef, PeerEntry};
 use crate::permit::Permit;
@@ -102,59 +98,13 @@ impl<K: PeerKey> PeerHandle<K> {
         }
     }
 
-    /// Makes a call if the peer may be called, and reports what became of it: see
-    /// [`HealthRegistry::call`].
-    ///
-    /// # Errors
-    ///
-    /// As [`HealthRegistry::call`].
-    ///
-    /// ```
-    /// use peer_health::{HealthRegistry, SyncError};
-    /// let registry = HealthRegistry::<u32>::new();
-    /// let mut peer = registry.peer(&7);
-    /// assert_eq!(peer.call(|| Ok::<_, SyncError>(42)), Ok(42));
-    /// ```
-    pub fn call<T, E>(&mut self, op: impl FnOnce() -> Result<T, E>) -> Result<T, CallError<E>>
-    where
-        Failure: for<'e> From<&'e E>,
-    {
-        let permit = self.acquire()?;
-        settle(permit, op())
-    }
-
-    /// [`call`](Self::call) for a future: see [`HealthRegistry::call_async`], also for its cancel
-    /// safety.
-    ///
-    /// # Errors
-    ///
-    /// As [`HealthRegistry::call`].
-    ///
-    /// ```
-    /// use peer_health::{HealthRegistry, SyncError};
-    /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
-    /// let mut peer = HealthRegistry::<u32>::new().peer(&7);
-    /// assert_eq!(peer.call_async(async { Ok::<_, SyncError>(42) }).await, Ok(42));
-    /// # });
-    /// ```
-    pub async fn call_async<T, E>(
-        &mut self,
-        future: impl Future<Output = Result<T, E>>,
-    ) -> Result<T, CallError<E>>
-    where
-        Failure: for<'e> From<&'e E>,
-    {
-        let permit = self.acquire()?;
-        settle(permit, future.await)
-    }
-
     /// Where the circuit stands.
     ///
     /// ```
     /// use peer_health::{HealthRegistry, Status};
     /// assert_eq!(HealthRegistry::<u32>::new().peer(&7).status(), Status::Closed);
     /// ```
-    pub fn status(&mut self) -> Status {
+    pub fn status(&self) -> Status {
         let tracker = &self.handle_ref.entry().tracker;
         match tracker.circuit().is_removed() {
             true => self.registry.status(self.peer()),
@@ -167,7 +117,7 @@ impl<K: PeerKey> PeerHandle<K> {
     /// ```
     /// assert!(!peer_health::HealthRegistry::<u32>::new().peer(&7).is_circuit_open());
     /// ```
-    pub fn is_circuit_open(&mut self) -> bool {
+    pub fn is_circuit_open(&self) -> bool {
         self.handle_ref.entry().tracker.rests().is_none()
             && self.registry.is_circuit_open(self.peer())
     }
@@ -204,46 +154,5 @@ impl<K: PeerKey> Clone for PeerHandle<K> {
 impl<K: PeerKey> fmt::Debug for PeerHandle<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PeerHandle").field("peer", self.peer()).finish_non_exhaustive()
-    }
-}
-
-/// Why a [`call`](HealthRegistry::call) gave no result.
-///
-/// ```
-/// use peer_health::{CallError, HealthRegistry, SyncError};
-///
-/// let registry = HealthRegistry::<u32>::new();
-/// registry.force_open(&7).unwrap();
-/// let error = registry.call(&7, || Ok::<_, SyncError>(())).unwrap_err();
-/// assert!(matches!(error, CallError::Refused(_)));
-/// ```
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[non_exhaustive]
-pub enum CallError<E> {
-    /// The call was not made.
-    #[error(transparent)]
-    Refused(#[from] Refused),
-    /// The call was made and failed; reported.
-    #[error("call failed")]
-    Failed(#[source] E),
-}
-
-/// Reports what became of a call.
-pub(super) fn settle<K, T, E>(
-    permit: Permit<'_, K>,
-    outcome: Result<T, E>,
-) -> Result<T, CallError<E>>
-where
-    Failure: for<'e> From<&'e E>,
-{
-    match outcome {
-        Ok(value) => {
-            permit.success();
-            Ok(value)
-        }
-        Err(error) => {
-            permit.failure(&error);
-            Err(CallError::Failed(error))
-        }
     }
 }

@@ -30,7 +30,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             }
         }
     }
-    let totals = registry.totals().permits;
+    let totals = registry.totals().all;
     println!("{} succeeded, {} failed", totals.succeeded, totals.failed);
     assert_eq!(registry.status(&"alice"), Status::Closed);
     Ok(())

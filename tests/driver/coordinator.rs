@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use peer_health::{
-    Failure, Fault, HealthConfig, HealthRegistry, Reason, RetryBudget, RetryPolicy, Status,
-    SyncCoordinator, SyncError, OperationError, Window,
+    Failure, Fault, HealthConfig, HealthRegistry, OperationError, Reason, RetryBudget, RetryPolicy,
+    Status, SyncCoordinator, SyncError, Window,
 };
 use tokio::task::{JoinSet, yield_now};
 

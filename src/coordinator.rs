@@ -1,40 +1,44 @@
-//! The driver that honours the registry: asks before it calls, ends what hangs, waits as long as it
-//! is told, and gives up in time (feature `tokio`).
+//! The driver that honours the registry: it asks before it calls, ends what hangs, waits for as long
+//! as a peer or a circuit says, and gives up in time (feature `tokio`).
 //!
-//! An operation is made in attempts. Each attempt takes a slot with its peer and a place first and
-//! the permit last, runs under a deadline inside the permit, and reports what became of it. Between
-//! attempts it holds nothing. Attempts are the operation's own: ten tasks that fail with one peer do
-//! not use up each other's.
+//! An operation is made in attempts. Each attempt takes a peer slot and a concurrency slot first and
+//! the permit last, calls the peer under a deadline inside the permit, and reports the outcome. An
+//! operation holds no slot between its attempts. Each operation counts its own attempts: ten tasks
+//! that fail with one peer do not use up each other's.
 //!
-//! ConcurrencySlots are few, and what is dead takes them for the whole deadline: so peers that never answered,
-//! and peers in trouble, hold no more than half of them (D4). For as long as it lives the coordinator
-//! remembers who has answered.
+//! There are few concurrency slots, and a dead peer holds one for the whole deadline. So peers that
+//! never answered, and peers in trouble, hold no more than half of them (D4). The coordinator
+//! remembers which peers have answered for as long as it lives.
 //!
-//! What is whose fault:
+//! Whose fault a failure is:
 //!
-//! - The deadline is inside the permit: to pass it is a failure of the peer or of the way to it.
-//! - Whoever drops the future takes the call back: it is counted as abandoned, and held against
-//!   nobody.
-//! - A [`Fault::Local`](crate::Fault::Local) is this node's: it counts against no peer, and a
+//! - The deadline is inside the permit, so an attempt that runs past it is a failure of the peer or of
+//!   the way to it.
+//! - A dropped future takes its call back: the registry counts it as abandoned, and against nobody.
+//! - A [`Fault::Local`](crate::Fault::Local) is this node's. It counts against no peer, and a
 //!   [`SyncDriver`] stops calling until it is over.
 //!
-//! How long a call took is stated by tokio's clock, from the moment at which slot and permit were
-//! there: no queue is in it.
+//! An attempt states its latency by tokio's clock, from the moment at which it had its slots and its
+//! permit, so that no queue is in it.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `attempt` | one attempt: slots, permit, deadline, report |
+//! | `retry` | whether and when an operation is tried again, for `sync` and the driver |
+//! | `limits`, `slots`, `answered` | who may run, which class gets the next slot, who has answered |
+//! | `driver`, `task`, `state`, `schedule`, `local_outage` | the driver's handle, its task, what it knows, who is due, when this node itself fails |
 
 use std::fmt;
-use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
+use rand::rngs::SmallRng;
+use rand::{RngExt, SeedableRng};
 use tokio::time::sleep;
 
 use crate::budget::RetryBudget;
 use crate::error::Failure;
-use crate::foreign::Own;
-use crate::outcome::{Reason, Recorded};
-use crate::registry::hook::Hooked;
-use crate::registry::{HealthRegistry, Name, Names, PeerKey};
-use crate::retry_policy::RetryPolicy;
-use crate::sync::{Arc, Weak};
+use crate::registry::{HealthRegistry, PeerKey};
+use crate::sync::Arc;
 use crate::wakers::shielded;
 
 mod all;
@@ -45,23 +49,28 @@ mod driver;
 mod error;
 mod limits;
 mod local_outage;
+mod retry;
 mod schedule;
+mod shared;
 mod slots;
 mod state;
 mod stats;
 mod task;
 
+use attempt::FailedAttempt;
 pub use builder::CoordinatorBuilder;
 pub use driver::SyncDriver;
+use error::runtime_with_timers;
 pub use error::{DriveError, OperationError};
-use limits::Limits;
-use state::DriverState;
+use retry::{NextAttempt, after_refusal};
+use shared::CoordinatorShared;
 pub use stats::{DriverStats, WaitReason, Waiting};
 
-/// Makes calls to peers as the registry allows: see [`sync`](Self::sync) for one operation,
-/// [`sync_all`](Self::sync_all) for many, [`drive`](Self::drive) for as long as the program runs.
+/// Makes calls to peers as the registry allows: [`sync`](Self::sync) makes one operation,
+/// [`sync_all`](Self::sync_all) one with each of many peers, and [`drive`](Self::drive) starts a driver
+/// that makes them for as long as the program runs.
 ///
-/// Cloning it gives another handle on the same coordinator: same limits, same budget.
+/// A clone is another handle on the same coordinator, with the same limits and the same budget.
 ///
 /// ```
 /// use peer_health::{HealthRegistry, SyncCoordinator, SyncError};
@@ -79,39 +88,12 @@ pub struct SyncCoordinator<K: PeerKey> {
     shared: Arc<CoordinatorShared<K>>,
 }
 
-struct CoordinatorShared<K: PeerKey> {
-    registry: HealthRegistry<K>,
-    retry: RetryPolicy,
-    deadline: Duration,
-    /// Whether it was said that probes get a shorter one.
-    shortened: OnceLock<()>,
-    stable_after: Duration,
-    budget: RetryBudget,
-    limits: Arc<Limits<Name<K>>>,
-    /// What peers are called in the limits and by the drivers.
-    names: Names<K>,
-    seed: Option<u64>,
-    /// HookNotice of what the registry tells.
-    drivers: Mutex<Arc<Vec<Weak<DriverState<K>>>>>,
-    /// Until the last who has the coordinator lets it go.
-    hooked: OnceLock<Hooked>,
-}
-
-/// An attempt that failed.
-struct FailedAttempt<E> {
-    /// What the operation returned; `None` if the deadline passed.
-    error: Option<Own<E>>,
-    failure: Arc<Failure>,
-    recorded: Recorded,
-    /// Whether the budgets allow another attempt.
-    allowed: bool,
-}
-
-/// How soon a circuit is asked again that somebody else probes, at the soonest and at the latest.
-const PROBED: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
+/// `sync` hears of no step of a circuit that other calls probe. It asks again after the policy's first
+/// delay, but no sooner and no later than this.
+const WHILE_PROBED: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
 
 impl<K: PeerKey> SyncCoordinator<K> {
-    /// A coordinator with the defaults: see [`builder`](Self::builder).
+    /// Makes a coordinator with the defaults: see [`builder`](Self::builder).
     ///
     /// ```
     /// use peer_health::{HealthRegistry, SyncCoordinator};
@@ -122,10 +104,12 @@ impl<K: PeerKey> SyncCoordinator<K> {
         Self::builder(registry).with_defaults()
     }
 
-    /// Chooses how operations are made. Defaults: [`RetryPolicy::default`], 10 s for an attempt or
-    /// half of the `probe_lease` if that is shorter, 64 operations at a time and one with each peer, a
-    /// budget of 1000 tokens of which each success gives back a tenth of one and each second one,
-    /// none for each peer.
+    /// Returns a builder that chooses how operations are made.
+    ///
+    /// Its defaults: [`RetryPolicy::default`](crate::RetryPolicy::default); 10 s for an attempt, or half
+    /// of the `probe_lease` if that is shorter; 64 attempts at a time, and one at a time with each peer;
+    /// a budget of 1000 tokens, of which each success gives a tenth of one back and each second one; no
+    /// budget for each peer.
     ///
     /// ```
     /// use peer_health::{HealthRegistry, SyncCoordinator};
@@ -142,7 +126,7 @@ impl<K: PeerKey> SyncCoordinator<K> {
         CoordinatorBuilder::new(registry)
     }
 
-    /// The registry that is asked.
+    /// Returns the registry that admits the calls.
     ///
     /// ```
     /// use peer_health::{HealthRegistry, SyncCoordinator};
@@ -156,7 +140,7 @@ impl<K: PeerKey> SyncCoordinator<K> {
         &self.shared.registry
     }
 
-    /// The budget for retries, over all peers.
+    /// Returns the budget for retries, over all peers.
     ///
     /// ```
     /// use peer_health::{HealthRegistry, SyncCoordinator};
@@ -167,35 +151,37 @@ impl<K: PeerKey> SyncCoordinator<K> {
         &self.shared.budget
     }
 
-    /// Makes one operation: attempts until one succeeds, is not worth another, or none is allowed.
+    /// Makes one operation with a peer: it makes attempts until one succeeds, its error is not worth
+    /// another, or no other is allowed.
     ///
-    /// If the peer may not be called at first, that is the answer: the caller learns when to come
-    /// back. Another attempt is worth it after an error that may pass by itself, and after a severe
-    /// one if the peer has said when to come back. Between attempts it waits as long as the policy
-    /// says, the peer asks, and the circuit stays open or is probed by others, which takes none of
-    /// its attempts; and it holds nothing meanwhile. It gives up if the circuit refuses it as often in
-    /// a row as attempts may be made.
+    /// A circuit that refuses the first attempt ends the operation, and the error says when to come
+    /// back. Another attempt is worth it after an error that may pass by itself, and after a severe one
+    /// if the peer has said when to come back. Between attempts the operation waits for as long as the
+    /// policy says, the peer asks, and the circuit stays open. While other calls probe the circuit, it
+    /// waits too, which uses up no attempt. It holds no slot meanwhile. If the circuit refuses it as
+    /// often in a row as attempts may be made, it gives up.
     ///
-    /// A place is had in the order of asking. Peers that never answered and peers in trouble hold no
-    /// more than half of the places: see [`max_concurrent`](CoordinatorBuilder::max_concurrent).
+    /// Attempts get their concurrency slots in the order of asking. Peers that never answered and peers
+    /// in trouble hold no more than half of the slots: see
+    /// [`max_concurrent`](CoordinatorBuilder::max_concurrent).
     ///
-    /// What a success is, is for `op` to say. An Automerge document that has a history takes
-    /// messages whose changes are broken without an error: an `op` that makes no progress should
-    /// fail.
+    /// `op` says what a success is. An Automerge document that has a history takes messages whose
+    /// changes are broken without an error, so an `op` that makes no progress should fail.
     ///
     /// # Errors
     ///
-    /// [`OperationError`] says why and after how many attempts; without a tokio runtime that has timers,
-    /// that there is none.
+    /// An [`OperationError`] says why there is no result and how many attempts were made, and gives the
+    /// error of the last one back. Implement `From<&YourError> for Failure` for an error of your own. A
+    /// missing tokio runtime, or one without timers, is an error too.
     ///
     /// # Cancel safety
     ///
-    /// Nothing is done before the first poll. Dropping the future gives back the slot or the place
-    /// in the queue, and counts a call that is being made as abandoned; a probe's slot is free
-    /// again. Between attempts there is nothing to give back. A panic of `op` does the same, and
-    /// goes on.
+    /// The future does nothing before its first poll. A dropped future gives its slots, or its turn in
+    /// the queue, back; the registry counts a call that it was making as abandoned, and the probe slot of
+    /// a probe is free again. Between attempts there is nothing to give back. A panic of `op` has the
+    /// same effect, and goes on to the caller.
     ///
-    /// A future that is kept and not polled keeps its slot.
+    /// A future that is kept and not polled keeps its slots.
     ///
     /// ```
     /// use peer_health::{HealthRegistry, SyncCoordinator, SyncError};
@@ -234,53 +220,41 @@ impl<K: PeerKey> SyncCoordinator<K> {
         Call: Future<Output = Result<T, E>>,
         Failure: for<'e> From<&'e E>,
     {
-        error::runtime_with_timers()?;
+        runtime_with_timers()?;
         let shared = &self.shared;
-        let mut backoff = shared.retry.backoff();
-        if let Some(seed) = shared.seed {
-            backoff = backoff.with_seed(seed);
-        }
+        let mut random = SmallRng::seed_from_u64(shared.seed.unwrap_or_else(rand::random));
         let name = &shared.names.name(peer);
-        let mut last: Option<(Option<Own<E>>, Arc<Failure>)> = None;
+        let mut last: Option<FailedAttempt<E>> = None;
         let (mut attempts, mut refusals) = (0, 0);
         loop {
-            let refused = match shared.slot(name).await {
-                Ok(mut slot) => match shared.registry.acquire(peer) {
-                    Ok(permit) => {
-                        let made = shared.attempt(&mut slot, permit, attempts > 0, &op).await;
-                        drop(slot);
-                        let failed = match made {
-                            Ok((value, _)) => return Ok(value),
-                            Err(failed) => failed,
-                        };
-                        (attempts, refusals) = (attempts + 1, 0);
-                        backoff = backoff.retry_severe(failed.is_worth_another());
-                        let FailedAttempt { error, failure, recorded, allowed } = failed;
-                        let Some(delay) = backoff.next(&failure, recorded) else {
-                            return Err(OperationError::gave_up(attempts, error, failure));
-                        };
-                        if !allowed {
-                            return Err(OperationError::budget_spent(attempts, error, failure));
-                        }
-                        sleep(delay.min(shared.longest_wait())).await;
-                        last = Some((error, failure));
-                        continue;
-                    }
-                    Err(refused) => refused,
-                },
-                Err(refused) => refused,
+            let (failed, next) = match shared.attempt_when_free(name, attempts > 0, &op).await {
+                Ok(Ok(value)) => return Ok(value),
+                Ok(Err(failed)) => {
+                    (attempts, refusals) = (attempts + 1, 0);
+                    let terms = failed.terms.with_open_wait();
+                    let next = terms.next(&shared.retry, attempts, random.random());
+                    (failed, next)
+                }
+                Err(refused) => {
+                    let Some(failed) = last.take() else { return Err(refused.into()) };
+                    refusals += 1;
+                    let (soonest, latest) = WHILE_PROBED;
+                    let while_probed = shared.retry.initial_delay.clamp(soonest, latest);
+                    let next = match shared.retry.should_retry(refusals) {
+                        true => after_refusal(&refused, while_probed),
+                        false => NextAttempt::GiveUp,
+                    };
+                    (failed, next)
+                }
             };
-            let Some((error, failure)) = last.take() else { return Err(refused.into()) };
-            refusals += 1;
-            let banned = refused.reason == Reason::ForcedOpen && refused.retry_after.is_none();
-            if banned || !shared.retry.should_retry(refusals) {
-                return Err(OperationError::gave_up(attempts, error, failure));
+            match next {
+                NextAttempt::After(wait, _) => {
+                    last = Some(failed);
+                    sleep(wait).await;
+                }
+                NextAttempt::GiveUp => return Err(failed.gave_up(attempts)),
+                NextAttempt::BudgetSpent => return Err(failed.budget_spent(attempts)),
             }
-            last = Some((error, failure));
-            // Others have opened the circuit, or probe it.
-            let (soon, late) = PROBED;
-            let probed = || shared.retry.initial_delay.clamp(soon, late);
-            sleep(refused.retry_after.unwrap_or_else(probed)).await;
         }
     }
 }

@@ -1,8 +1,8 @@
 //! Which peers have answered, and whose sessions end as soon as they begin (D4, D5).
 //!
-//! Remembered by the coordinator, since the registry may forget a tracker at any time, and a peer
-//! that was forgotten is no stranger for it. Pure data: no lock, no clock. It holds at most so many
-//! peers as it is told; the longest unserved goes first.
+//! The coordinator remembers this itself, since the registry may forget a tracker at any time, and a
+//! peer that it forgot is no stranger for that. This is pure data, without a lock or a clock. The
+//! caller bounds the number of peers; the one that was served longest ago goes first.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -17,18 +17,18 @@ pub(super) struct Answered<K> {
     peers: HashMap<K, AnsweredPeer>,
     order: BTreeMap<Served, K>,
     entries: u64,
-    /// Delays that were set before this are over.
+    /// Every delay that was set before this is over.
     delays_end: Tick,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct AnsweredPeer {
     served: Served,
-    /// The first and the last success since the last session was lost.
+    /// When the first and the last call succeeded since a session was last lost.
     sessions: Option<(Tick, Tick)>,
-    /// Sessions that ended soon after they began, in a row.
+    /// The number of sessions in a row that ended soon after they began.
     short: u32,
-    /// When the last of them ended, and how long the next call waits from then on.
+    /// When the last short session ended, and how long the next call waits from then on.
     delay: Option<(Tick, u64)>,
 }
 
@@ -42,8 +42,8 @@ impl<K: PeerKey> Answered<K> {
         self.peers.contains_key(peer)
     }
 
-    /// A peer has answered. Which keys are of no more use.
-    pub(super) fn served(&mut self, keys: [K; 2], now: Tick, most: usize) -> Vec<K> {
+    /// Records that a peer answered, and returns the keys that are of no more use.
+    pub(super) fn record(&mut self, keys: [K; 2], now: Tick, most: usize) -> Vec<K> {
         let [key, ordered] = keys;
         let mut spare = Vec::new();
         self.entries += 1;
@@ -68,7 +68,7 @@ impl<K: PeerKey> Answered<K> {
         spare
     }
 
-    /// A session with a peer that has answered began.
+    /// Records that a session began; a peer that never answered has none.
     pub(super) fn session_began(&mut self, peer: &K, now: Tick) {
         if let Some(record) = self.peers.get_mut(peer) {
             let (first, _) = record.sessions.unwrap_or((now, now));
@@ -76,9 +76,9 @@ impl<K: PeerKey> Answered<K> {
         }
     }
 
-    /// The session with a peer was lost by a failure that counts. After the nth in a row that ended
-    /// within `stable` of its beginning the next call waits as long as `wait` says of n - 1. Sessions
-    /// that followed each other for at least that long without a loss end the count.
+    /// Records that the session with a peer was lost by a failure that counts. After the nth session in
+    /// a row that ended within `stable` of its beginning, the next call waits for `wait(n - 1)`.
+    /// Sessions that followed each other for at least `stable` without a loss end the count.
     pub(super) fn session_lost(
         &mut self,
         peer: &K,
@@ -99,20 +99,20 @@ impl<K: PeerKey> Answered<K> {
         }
     }
 
-    /// From when on the peer may be called, as far as its sessions go.
+    /// Returns when the delay of the peer's short sessions ends.
     pub(super) fn not_before(&self, peer: &K) -> Option<Tick> {
         let (since, wait) = self.peers.get(peer)?.delay?;
         (since >= self.delays_end).then(|| since.plus(wait))
     }
 
-    /// The peer's delay is over; the count goes on.
+    /// Ends the peer's delay; the count goes on.
     pub(super) fn end_delay(&mut self, peer: &K) {
         if let Some(record) = self.peers.get_mut(peer) {
             record.delay = None;
         }
     }
 
-    /// All delays are over that were set before `now`.
+    /// Ends every delay that was set before `now`.
     pub(super) fn end_delays(&mut self, now: Tick) {
         self.delays_end = now.plus(1);
     }
@@ -133,7 +133,7 @@ mod tests {
     }
 
     fn serve(answered: &mut Answered<u32>, peer: u32, now: u64) -> usize {
-        answered.served([peer, peer], Tick(now), 3).len()
+        answered.record([peer, peer], Tick(now), 3).len()
     }
 
     #[test]

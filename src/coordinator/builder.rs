@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
+use super::SyncCoordinator;
 use super::limits::Limits;
-use super::{CoordinatorShared, SyncCoordinator};
+use super::shared::CoordinatorShared;
 use crate::budget::RetryBudget;
 use crate::config::ConfigError;
 use crate::registry::{HealthRegistry, Names, PeerKey};
@@ -245,9 +246,9 @@ impl<K: PeerKey> CoordinatorBuilder<K> {
             hooked: OnceLock::new(),
         });
         let hears = Arc::downgrade(&shared);
-        let hooked = shared.registry.hook(move |told| {
+        let hooked = shared.registry.hook(move |notice| {
             if let Some(shared) = hears.upgrade() {
-                shared.hear(told);
+                shared.on_notice(notice);
             }
         });
         shared.hooked.get_or_init(|| hooked);

@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use tokio::task::AbortHandle;
 
+use super::SyncCoordinator;
 use super::error::{DriveError, runtime_with_timers};
+use super::shared::CoordinatorShared;
 use super::state::DriverState;
 use super::stats::{DriverStats, Waiting};
 use super::task::drive;
-use super::{CoordinatorShared, SyncCoordinator};
 use crate::circuit::Outcome;
 use crate::error::Failure;
 use crate::registry::PeerKey;
@@ -113,7 +114,7 @@ impl<K: PeerKey> SyncCoordinator<K> {
     {
         let runtime = runtime_with_timers()?;
         let (driver, guard) = DriverState::new(Arc::clone(&self.shared));
-        self.shared.add(&driver);
+        self.shared.add_driver(&driver);
         let task = runtime.spawn(drive(Arc::clone(&driver), Arc::new(op), guard));
         Ok(SyncDriver { driver, _task: Arc::new(Task(task.abort_handle())) })
     }
@@ -216,7 +217,7 @@ impl<K: PeerKey> SyncDriver<K> {
         let peer = &names.name(peer);
         registry.note_reachable(peer);
         let failed = registry.since_last_error(peer).unwrap_or(Duration::MAX);
-        self.driver.hear(peer, nanos(retry.initial_delay.saturating_sub(failed)));
+        self.driver.note_reachable(peer, nanos(retry.initial_delay.saturating_sub(failed)));
     }
 
     /// Bad news: the peer is gone, though nobody called it, as when an idle connection is lost; a
@@ -382,9 +383,9 @@ impl<K: PeerKey> SyncDriver<K> {
     /// ```
     pub fn shutdown(&self) -> impl Future<Output = ()> + Send + use<K> {
         self.driver.close();
-        let mut over = self.driver.over();
+        let mut end = self.driver.end();
         // Nothing is ever sent: it ends when the driver does.
-        shielded(async move { while over.changed().await.is_ok() {} })
+        shielded(async move { while end.changed().await.is_ok() {} })
     }
 }
 

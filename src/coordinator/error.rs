@@ -8,7 +8,7 @@ use tokio::runtime::Handle;
 use tokio::time::sleep;
 
 use crate::error::Failure;
-use crate::foreign::{Own, guarded};
+use crate::foreign::guarded;
 use crate::outcome::Refused;
 use crate::sync::Arc;
 
@@ -72,18 +72,6 @@ pub enum OperationError<E> {
 }
 
 impl<E> OperationError<E> {
-    pub(super) fn gave_up(attempts: u32, error: Option<Own<E>>, failure: Arc<Failure>) -> Self {
-        Self::GaveUp { attempts, error: error.and_then(Own::take), failure }
-    }
-
-    pub(super) fn budget_spent(
-        attempts: u32,
-        error: Option<Own<E>>,
-        failure: Arc<Failure>,
-    ) -> Self {
-        Self::BudgetSpent { attempts, error: error.and_then(Own::take), failure }
-    }
-
     /// Returns how many attempts were made: zero if the peer's circuit refused the first, or if the
     /// runtime was missing.
     ///

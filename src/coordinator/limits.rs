@@ -1,14 +1,14 @@
-//! Who may run: so many calls overall, so many with one peer, the dead no more than their part; and
-//! what is remembered of each peer: its retry budget, and whether it has answered.
+//! Who may run: at most `max_concurrent` attempts over all, `max_per_peer` with one peer, and no more
+//! of the dead than their share; and what is remembered of each peer: its retry budget, and whether it
+//! has answered.
 //!
-//! A call needs a slot with its peer first, then a place. Who waits for a busy peer keeps nobody else
-//! waiting. For the peer's slots callers wait in the order of asking, a driver among them like
-//! everybody else; for a place in the order in which they are due, class by class: see [`ConcurrencySlots`].
-//! A slot is taken before the permit: a permit that waits in a queue would be a probe that probes
-//! nothing, and its latency would be that of the queue.
+//! An attempt needs a peer slot first and a concurrency slot second, so an attempt that waits for a busy
+//! peer keeps no other waiting. Requests for one peer's slots are granted in the order of asking,
+//! a driver's among them. Requests for concurrency slots are granted in the order in which they are due,
+//! class by class: see [`ConcurrencySlots`].
 //!
-//! The lock is held for a few steps of the maps: nothing is awaited, no key is dropped and nobody is
-//! told under it.
+//! The lock is held for a few steps of the maps. Under it nothing is awaited, no key is dropped, and no
+//! caller is told of its slots (R25).
 
 use std::collections::{BTreeMap, HashMap};
 use std::mem;
@@ -19,46 +19,47 @@ use super::slots::{ConcurrencySlots, PEER_CLASSES, PeerClass};
 use crate::budget::RetryBudget;
 use crate::foreign::quietly;
 use crate::registry::PeerKey;
+use crate::registry::hook::Standing;
 use crate::sync::Arc;
 use crate::time::Tick;
 
-/// So many peers are remembered, those that are not called at the moment for their budget's sake;
-/// beyond that, half of these are forgotten.
+/// The number of peers without an attempt whose budget is remembered; beyond it, half of them are
+/// forgotten.
 const REMEMBERED: usize = 65_536;
 
-/// When a caller is due, and the order among those of one time.
+/// When a request is due, and its number among those of one time.
 type Due = (Tick, u64);
 
-/// Takes the slot that a caller has asked for, when it is given; told while no lock is held.
+/// Takes the slots that a caller has requested, while no lock is held.
 type Give<K> = Box<dyn FnOnce(HeldSlots<K>) + Send>;
 
 pub(super) struct Limits<K: PeerKey> {
-    each: usize,
-    state: Mutex<LimitsData<K>>,
-    /// As a peer's budget begins.
+    max_per_peer: usize,
+    data: Mutex<LimitsData<K>>,
+    /// The budget of a peer begins as a copy of this.
     budget: Option<RetryBudget>,
     remembered: usize,
 }
 
 struct LimitsData<K: PeerKey> {
-    /// What belongs to a peer, while it is called, asked for, or its budget is not full.
+    /// One share for each peer that holds a slot, requests one, or has a budget that is not full.
     shares: HashMap<K, Share<K>>,
-    /// Shares that nobody holds.
+    /// The number of shares that hold and request no slot.
     idle: usize,
     slots: ConcurrencySlots,
-    /// Those who have a slot with their peer and ask for a place.
-    asking: [BTreeMap<Due, QueuedRequest<K>>; 4],
+    /// Requests that have their peer slot and wait for a concurrency slot, by class.
+    queues: [BTreeMap<Due, QueuedRequest<K>>; 4],
     answered: Answered<K>,
-    asks: u64,
+    requests: u64,
     gone: Vec<K>,
 }
 
 struct Share<K: PeerKey> {
-    /// Slots that are held, with or without a place.
+    /// Peer slots that are held, with or without a concurrency slot.
     used: usize,
-    /// Those who ask for a slot, in the order of asking.
-    asking: BTreeMap<u64, (PeerClass, Due, QueuedRequest<K>)>,
-    /// SlotRequest when nothing is locked: it reads a clock (R25).
+    /// Requests that wait for a peer slot, in the order of asking.
+    queue: BTreeMap<u64, (PeerClass, Due, QueuedRequest<K>)>,
+    /// The budget reads a clock, so it is asked while nothing is locked (R25).
     budget: Option<Arc<RetryBudget>>,
 }
 
@@ -67,126 +68,131 @@ struct QueuedRequest<K: PeerKey> {
     give: Give<K>,
 }
 
-/// What a caller has asked for: to take it back by.
+/// Identifies a request, for [`Limits::withdraw`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct SlotRequest {
     due: Due,
 }
 
-/// The right to run: a slot with the peer, and a place.
+/// The right to make one attempt: a peer slot and a concurrency slot, which are free again when this
+/// is dropped.
 pub(super) struct HeldSlots<K: PeerKey> {
     limits: Arc<Limits<K>>,
     peer: K,
-    /// As what the place is held.
+    /// The class that the concurrency slot counts for.
     pub(super) class: PeerClass,
-    /// What the peer is by now, for those who ask for the next slot with it.
-    pub(super) now: Option<PeerClass>,
+    /// The class of the peer after the attempt, for the next request that waits for the peer.
+    pub(super) class_now: Option<PeerClass>,
 }
 
 impl<K: PeerKey> Limits<K> {
-    pub(super) fn new(all: usize, each: usize, budget: Option<RetryBudget>) -> Self {
-        let state = LimitsData {
+    pub(super) fn new(
+        max_concurrent: usize,
+        max_per_peer: usize,
+        budget: Option<RetryBudget>,
+    ) -> Self {
+        let data = LimitsData {
             shares: HashMap::new(),
             idle: 0,
-            slots: ConcurrencySlots::new(all),
-            asking: Default::default(),
+            slots: ConcurrencySlots::new(max_concurrent),
+            queues: Default::default(),
             answered: Answered::new(),
-            asks: 0,
+            requests: 0,
             gone: Vec::new(),
         };
-        Self { each, state: Mutex::new(state), budget, remembered: REMEMBERED }
+        Self { max_per_peer, data: Mutex::new(data), budget, remembered: REMEMBERED }
     }
 
     fn with<R>(&self, change: impl FnOnce(&mut LimitsData<K>) -> R) -> R {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let changed = change(&mut state);
-        let gone = mem::take(&mut state.gone);
-        drop(state);
+        let mut data = self.data.lock().unwrap_or_else(PoisonError::into_inner);
+        let changed = change(&mut data);
+        let gone = mem::take(&mut data.gone);
+        drop(data);
         drop(gone); // keys, when nothing is locked (R25)
         changed
     }
 
-    /// Changes who asks or runs, and gives what can be given then.
+    /// Changes the requests or the held slots, and grants what can be granted then.
     fn change<R>(self: &Arc<Self>, change: impl FnOnce(&mut LimitsData<K>) -> R) -> R {
-        let mut given = Vec::new();
-        let changed = self.with(|state| {
-            let changed = change(state);
-            while let Some(class) = state.slots.next(state.waiting()) {
-                let Some((_, ask)) = state.asking[class.index()].pop_first() else { break };
-                state.slots.give(class);
-                given.push((class, ask));
+        let mut granted = Vec::new();
+        let changed = self.with(|data| {
+            let changed = change(data);
+            while let Some(class) = data.slots.next(data.waiting()) {
+                let Some((_, request)) = data.queues[class.index()].pop_first() else { break };
+                data.slots.give(class);
+                granted.push((class, request));
             }
             changed
         });
-        for (class, QueuedRequest { peer, give }) in given {
-            // It may wake somebody, which is for that one to bear.
-            let slot = HeldSlots { limits: Arc::clone(self), peer, class, now: None };
-            quietly(move || give(slot));
+        for (class, QueuedRequest { peer, give }) in granted {
+            let slots = HeldSlots { limits: Arc::clone(self), peer, class, class_now: None };
+            // `give` may wake a task; a panic of its waker is that task's own.
+            quietly(move || give(slots));
         }
         changed
     }
 
-    /// Asks for a slot, which `give` takes when there is one, perhaps at once. First come, first
-    /// served by `due`; those who ask for the same peer by the order of asking.
-    pub(super) fn ask(
+    /// Requests the slots for an attempt. `give` takes them when they are there, perhaps at once. The
+    /// request that is due first is granted first; requests for one peer, in the order of asking.
+    pub(super) fn request(
         self: &Arc<Self>,
         peer: &K,
         class: PeerClass,
         due: Tick,
         give: impl FnOnce(HeldSlots<K>) + Send + 'static,
     ) -> SlotRequest {
-        // Made before the lock: cloning is the user's.
+        // The keys are cloned before the lock is taken: cloning is the user's.
         let (key, fresh) = (peer.clone(), || self.budget.as_ref().map(|b| Arc::new(b.fresh())));
-        let ask = QueuedRequest { peer: peer.clone(), give: Box::new(give) };
-        self.change(move |state| {
-            state.asks += 1;
-            let due = (due, state.asks);
-            match state.shares.get_mut(&key) {
+        let request = QueuedRequest { peer: peer.clone(), give: Box::new(give) };
+        self.change(move |data| {
+            data.requests += 1;
+            let due = (due, data.requests);
+            match data.shares.get_mut(&key) {
                 Some(share) => {
-                    state.idle -= usize::from(share.is_idle());
-                    if share.used < self.each && share.asking.is_empty() {
+                    data.idle -= usize::from(share.is_idle());
+                    if share.used < self.max_per_peer && share.queue.is_empty() {
                         share.used += 1;
-                        state.asking[class.index()].insert(due, ask);
+                        data.queues[class.index()].insert(due, request);
                     } else {
-                        share.asking.insert(due.1, (class, due, ask));
+                        share.queue.insert(due.1, (class, due, request));
                     }
-                    state.gone.push(key);
+                    data.gone.push(key);
                 }
                 None => {
-                    let share = Share { used: 1, asking: BTreeMap::new(), budget: fresh() };
-                    state.shares.insert(key, share);
-                    state.asking[class.index()].insert(due, ask);
+                    let share = Share { used: 1, queue: BTreeMap::new(), budget: fresh() };
+                    data.shares.insert(key, share);
+                    data.queues[class.index()].insert(due, request);
                 }
             }
             SlotRequest { due }
         })
     }
 
-    /// Takes back what was asked for; `false` if it was given, or is about to be.
-    pub(super) fn withdraw(self: &Arc<Self>, peer: &K, asked: SlotRequest) -> bool {
+    /// Withdraws a request; returns `false` if it was granted, or is about to be.
+    pub(super) fn withdraw(self: &Arc<Self>, peer: &K, request: SlotRequest) -> bool {
         let full = self.is_full(peer);
-        let taken = self.change(|state| {
+        let withdrawn = self.change(|data| {
             for class in PEER_CLASSES {
-                if let Some(ask) = state.asking[class.index()].remove(&asked.due) {
-                    self.release(state, peer, None, full);
-                    return Some(ask);
+                if let Some(queued) = data.queues[class.index()].remove(&request.due) {
+                    self.release(data, peer, None, full);
+                    return Some(queued);
                 }
             }
-            let share = state.shares.get_mut(peer)?;
-            let (_, _, ask) = share.asking.remove(&asked.due.1)?;
-            Some(ask)
+            let share = data.shares.get_mut(peer)?;
+            let (_, _, queued) = share.queue.remove(&request.due.1)?;
+            Some(queued)
         });
-        taken.is_some() // dropped when nothing is locked
+        withdrawn.is_some() // dropped when nothing is locked
     }
 
-    /// A slot with the peer is free again: of which class the peer is by now, if that is known, and
-    /// whether nothing is to be remembered of its budget.
-    fn release(&self, state: &mut LimitsData<K>, peer: &K, now: Option<PeerClass>, full: bool) {
-        let Some(share) = state.shares.get_mut(peer) else { return };
-        match share.asking.pop_first() {
-            Some((_, (class, due, ask))) => {
-                let class = now.unwrap_or(class);
-                state.asking[class.index()].insert(due, ask);
+    /// Frees a peer slot. `class` is the peer's by now, if that is known; `full` says that its budget is
+    /// as a new one would be, so that nothing of the peer has to be remembered.
+    fn release(&self, data: &mut LimitsData<K>, peer: &K, class: Option<PeerClass>, full: bool) {
+        let Some(share) = data.shares.get_mut(peer) else { return };
+        match share.queue.pop_first() {
+            Some((_, (class_then, due, request))) => {
+                let class = class.unwrap_or(class_then);
+                data.queues[class.index()].insert(due, request);
                 return;
             }
             None => share.used = share.used.saturating_sub(1),
@@ -195,26 +201,26 @@ impl<K: PeerKey> Limits<K> {
             return;
         }
         if full {
-            state.gone.extend(state.shares.remove_entry(peer).map(|(key, _)| key));
+            data.gone.extend(data.shares.remove_entry(peer).map(|(key, _)| key));
             return;
         }
-        state.idle += 1;
-        if state.idle > self.remembered {
+        data.idle += 1;
+        if data.idle > self.remembered {
             let mut other = false;
             let half = |_: &K, share: &mut Share<K>| {
                 other ^= share.is_idle();
                 share.is_idle() && other
             };
-            let forgotten: Vec<K> = state.shares.extract_if(half).map(|(key, _)| key).collect();
-            state.idle -= forgotten.len();
-            state.gone.extend(forgotten);
+            let forgotten: Vec<K> = data.shares.extract_if(half).map(|(key, _)| key).collect();
+            data.idle -= forgotten.len();
+            data.gone.extend(forgotten);
         }
     }
 
-    /// Asks the peer's budget; a peer without one has no limit of its own.
+    /// Asks the peer's budget; returns `None` for a peer without one, which has no limit of its own.
     pub(super) fn budget<R>(&self, peer: &K, ask: impl FnOnce(&RetryBudget) -> R) -> Option<R> {
         self.budget.as_ref()?;
-        let budget = self.with(|state| state.shares.get(peer)?.budget.as_ref().map(Arc::clone))?;
+        let budget = self.with(|data| data.shares.get(peer)?.budget.as_ref().map(Arc::clone))?;
         Some(ask(&budget))
     }
 
@@ -223,44 +229,44 @@ impl<K: PeerKey> Limits<K> {
         self.budget(peer, RetryBudget::is_full).unwrap_or(true)
     }
 
-    /// What the peer is, of which the registry knows this. The first that answered makes the dead
-    /// leave half of the places to the living.
-    pub(super) fn class(&self, peer: &K, answered: bool, troubled: bool) -> PeerClass {
-        self.with(|state| {
-            if !(answered || state.answered.contains(peer)) {
+    /// Returns the class of a peer that stands so in the registry. From the first peer that answered
+    /// on, the dead leave half of the concurrency slots to the living.
+    pub(super) fn class(&self, peer: &K, standing: &Standing) -> PeerClass {
+        self.with(|data| {
+            if !(standing.answered || data.answered.contains(peer)) {
                 return PeerClass::Stranger;
             }
-            state.slots.note_answer();
-            if troubled { PeerClass::Troubled } else { PeerClass::Healthy }
+            data.slots.note_answer();
+            if standing.troubled { PeerClass::Troubled } else { PeerClass::Healthy }
         })
     }
 
-    /// The peer has answered; at most so many are remembered that did.
-    pub(super) fn served(&self, peer: &K, now: Tick, most: usize) {
+    /// Remembers that the peer answered, of at most `most` peers that did.
+    pub(super) fn record_answer(&self, peer: &K, now: Tick, most: usize) {
         let keys = [peer.clone(), peer.clone()];
-        self.with(|state| {
-            state.slots.note_answer();
-            let spare = state.answered.served(keys, now, most);
-            state.gone.extend(spare);
+        self.with(|data| {
+            data.slots.note_answer();
+            let spare = data.answered.record(keys, now, most);
+            data.gone.extend(spare);
         });
     }
 
-    /// Looks at, or changes, what is remembered of peers that answered.
+    /// Reads or changes what is remembered of peers that answered.
     pub(super) fn answered<R>(&self, look: impl FnOnce(&mut Answered<K>) -> R) -> R {
-        self.with(|state| look(&mut state.answered))
+        self.with(|data| look(&mut data.answered))
     }
 }
 
 impl<K: PeerKey> LimitsData<K> {
-    /// Since when the first of each class is due.
+    /// Returns since when the first request of each class is due.
     fn waiting(&self) -> [Option<Tick>; 4] {
-        self.asking.each_ref().map(|asking| asking.first_key_value().map(|((due, _), _)| *due))
+        self.queues.each_ref().map(|queue| queue.first_key_value().map(|((due, _), _)| *due))
     }
 }
 
 impl<K: PeerKey> Share<K> {
     fn is_idle(&self) -> bool {
-        self.used == 0 && self.asking.is_empty()
+        self.used == 0 && self.queue.is_empty()
     }
 }
 
@@ -274,9 +280,9 @@ impl<K: PeerKey> Drop for HeldSlots<K> {
     fn drop(&mut self) {
         let limits = Arc::clone(&self.limits);
         let full = limits.is_full(&self.peer);
-        limits.change(|state| {
-            state.slots.release(self.class);
-            limits.release(state, &self.peer, self.now, full);
+        limits.change(|data| {
+            data.slots.release(self.class);
+            limits.release(data, &self.peer, self.class_now, full);
         });
     }
 }
@@ -300,7 +306,7 @@ mod tests {
     ) -> (SlotRequest, Receiver<HeldSlots<u32>>) {
         let (given, slot) = channel();
         let give = move |slot| given.send(slot).unwrap_or_default();
-        (limits.ask(&peer, Healthy, Tick(due), give), slot)
+        (limits.request(&peer, Healthy, Tick(due), give), slot)
     }
 
     fn taken(limits: &Arc<Limits<u32>>, peer: u32) -> HeldSlots<u32> {
@@ -343,20 +349,21 @@ mod tests {
     #[test]
     fn who_waits_for_a_peer_is_of_the_class_that_the_peer_is_by_then() {
         let limits = Arc::new(Limits::new(4, 1, None));
-        limits.served(&9, Tick(0), 8);
+        limits.record_answer(&9, Tick(0), 8);
         let (given, slot) = channel();
         let give = |given: &std::sync::mpsc::Sender<HeldSlots<u32>>| {
             let given = given.clone();
             move |slot| given.send(slot).unwrap_or_default()
         };
-        limits.ask(&7, Stranger, Tick(0), give(&given));
-        limits.ask(&7, Stranger, Tick(0), give(&given));
+        limits.request(&7, Stranger, Tick(0), give(&given));
+        limits.request(&7, Stranger, Tick(0), give(&given));
         let mut first = slot.try_recv().unwrap();
-        first.now = Some(Healthy);
+        first.class_now = Some(Healthy);
         drop(first);
         assert_eq!(slot.try_recv().unwrap().class, Healthy);
-        assert!(limits.class(&9, false, true) == PeerClass::Troubled);
-        assert!(limits.class(&7, false, true) == Stranger);
+        let standing = Standing { troubled: true, ..Standing::default() };
+        assert_eq!(limits.class(&9, &standing), PeerClass::Troubled);
+        assert_eq!(limits.class(&7, &standing), Stranger);
     }
 
     #[test]

@@ -1,37 +1,38 @@
-//! Trouble of our own: when calls fail for a reason that is this node's, no peer is to blame and no
-//! peer can be reached (D2). Then one call is tried now and then, until one ends otherwise.
+//! A local outage: calls fail for a reason that is this node's, so no peer is to blame and no peer can
+//! be reached (D2). While it lasts, the driver makes one call now and then, the probe, until one ends
+//! otherwise.
 //!
-//! Calls that were begun before the trouble say nothing: sixty-four that fail together are one
-//! trouble, and one that was lucky ends none. Of those that were begun since, the first that ends
-//! otherwise ends it, whichever it is and however long it took.
+//! Calls that began before the outage say nothing about it: sixty-four calls that fail together are one
+//! outage, and one of them that was lucky ends none. Of the calls that began since, the first that ends
+//! otherwise ends the outage, whichever it is and however long it took.
 
 use std::time::Duration;
 
 use crate::retry_policy::{Jitter, RetryPolicy};
 use crate::time::{Tick, nanos};
 
-/// Peers by what it says if their calls fail for a reason of our own: most if they answered before,
-/// less if they never did, next to nothing if their last call failed so too.
+/// The number of kinds of peers, by what a local failure of their calls says: most if they answered
+/// before, less if they never did, next to nothing if their last call failed locally too.
 pub(super) const KINDS: usize = 3;
 
-/// The kind of those that never answered, and did not fail so yet.
+/// The kind of peers that never answered, and whose last call did not fail locally.
 pub(super) const NEW: usize = 1;
 
-/// While it lasts, one call is tried now and then.
+/// The outage that is going on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct LocalOutage {
-    /// Attempts with a higher number were begun since.
+    /// Attempts with a higher number began since.
     since: u64,
     pauses: [Pauses; KINDS],
-    /// The last try, and when it began.
-    tried: Option<(u64, Tick)>,
+    /// The last probe, and when it began.
+    probe: Option<(u64, Tick)>,
 }
 
-/// No peer of this kind is tried until then.
+/// No peer of this kind is probed before `until`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Pauses {
     until: Tick,
-    /// Tries that failed for a reason of our own, and the failure with which it began.
+    /// The number of probes that failed locally, and of the failure that began the outage.
     failures: u32,
 }
 
@@ -42,17 +43,18 @@ impl Pauses {
     }
 }
 
-/// How long a try may take before another is made beside it: what fails for a reason of our own
-/// fails soon, and a peer that is silent says nothing.
+/// How long a probe may take before another is made beside it: a call that fails locally fails soon,
+/// and a silent peer says nothing.
 const SOON: u64 = 1_000_000_000;
 
-/// For how long after a call that ended otherwise amid trouble a new peer's failure is its own: many
-/// peers that nobody can call would hold up for minutes those who can be called and are as new.
+/// For this long after a call that ended otherwise amid an outage, a new peer's local failure is its
+/// own. Without this rule, many new peers that no call can reach would hold up for minutes those that
+/// could be called.
 pub(super) const AMID: u64 = 300_000_000_000;
 
-/// How long no call is begun after so many that failed in a row for a reason of our own, with `u`
-/// from [0, 1) for the jitter: a tenth of a second, doubled with each up to half a minute, whatever
-/// the peers' own policy is.
+/// Returns how long no call is begun after `failures` local failures in a row, with `u` from [0, 1) for
+/// the jitter: a tenth of a second, doubled with each failure up to half a minute, whatever the peers'
+/// own policy is.
 pub(super) fn pause(failures: u32, u: f64) -> Duration {
     let policy =
         RetryPolicy::new(Duration::from_millis(100), Duration::from_secs(30), u32::MAX, 2.0);
@@ -60,49 +62,49 @@ pub(super) fn pause(failures: u32, u: f64) -> Duration {
 }
 
 impl LocalOutage {
-    /// Begins after the attempt with the highest number so far.
+    /// Begins an outage after `latest`, the attempt with the highest number so far.
     pub(super) fn begin(latest: u64, now: Tick, u: f64) -> Self {
         let pauses = Pauses { until: now.plus(nanos(pause(1, u))), failures: 1 };
-        Self { since: latest, pauses: [pauses; KINDS], tried: None }
+        Self { since: latest, pauses: [pauses; KINDS], probe: None }
     }
 
-    /// When a peer of this kind may be called that is due at that time. Those that say little are tried
-    /// ever more seldom, and keep no other waiting for that.
+    /// Returns when a peer of this kind that is due at `due` may be called. Peers that say little are
+    /// probed ever more seldom, and keep no others waiting for that.
     pub(super) fn not_before(&self, due: Tick, kind: usize) -> Tick {
         due.max(self.pauses[kind].until)
     }
 
-    /// Whether this attempt is the try that may be made.
+    /// Whether this attempt is the probe that may be made.
     pub(super) fn is_probe(&self, attempt: u64) -> bool {
-        self.tried.is_some_and(|(tried, _)| tried == attempt)
+        self.probe.is_some_and(|(probe, _)| probe == attempt)
     }
 
-    /// This attempt is the try; the next is made when it has ended, or after a while if it does not.
+    /// Makes this attempt the probe; the next is made when it has ended, or after a while if it does not.
     pub(super) fn probe_started(&mut self, attempt: u64, now: Tick) {
-        self.tried = Some((attempt, now));
+        self.probe = Some((attempt, now));
         for pauses in &mut self.pauses {
             let least = now.plus(nanos(pause(pauses.failures, 0.0)).max(SOON));
             pauses.until = pauses.until.max(least);
         }
     }
 
-    /// This attempt is not made, or was taken back: another may be tried at once.
+    /// Notes that the probe is not made, or was abandoned: another may be made at once.
     pub(super) fn probe_cancelled(&mut self, attempt: u64) {
         if self.is_probe(attempt) {
-            self.tried = None;
+            self.probe = None;
             self.pauses.iter_mut().for_each(|pauses| pauses.until = Tick::default());
         }
     }
 
-    /// There is good news: a call may be tried at once, though not within a second of the last try.
+    /// Lets a probe be made at once, after good news, though not within a second of the last one.
     pub(super) fn retry_now(&mut self) {
-        let earliest = self.tried.map_or(Tick::default(), |(_, began)| began.plus(SOON));
+        let earliest = self.probe.map_or(Tick::default(), |(_, began)| began.plus(SOON));
         for pauses in &mut self.pauses {
             pauses.until = pauses.until.min(earliest);
         }
     }
 
-    /// This attempt, with a peer of this kind, has failed for a reason of our own.
+    /// Notes that this attempt, with a peer of this kind, has failed locally.
     pub(super) fn failed(&mut self, attempt: u64, kind: usize, now: Tick, u: f64) {
         if attempt <= self.since {
             return;
@@ -116,8 +118,8 @@ impl LocalOutage {
         }
     }
 
-    /// This attempt has failed for a reason that is its peer's alone: the next may be tried after the
-    /// shortest pause.
+    /// Notes that this attempt has failed locally for a reason of its peer alone: the next probe may be
+    /// made after the shortest pause.
     pub(super) fn failed_by_itself(&mut self, attempt: u64, now: Tick, u: f64) {
         if self.is_probe(attempt) {
             for pauses in &mut self.pauses[..=NEW] {
@@ -126,7 +128,7 @@ impl LocalOutage {
         }
     }
 
-    /// Whether it is over, now that this attempt has ended otherwise.
+    /// Whether the outage is over, now that this attempt has ended otherwise.
     pub(super) fn is_ended_by(&self, attempt: u64) -> bool {
         attempt > self.since
     }
@@ -143,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn calls_that_fail_together_are_one_trouble() {
+    fn calls_that_fail_together_are_one_outage() {
         let mut outage = begun();
         assert_eq!(outage.not_before(Tick(0), 0), Tick(100 * MS));
         for attempt in 1..=64 {
@@ -180,7 +182,7 @@ mod tests {
         for n in 2..=4 {
             let attempt = 68 + u64::from(n);
             outage.probe_started(attempt, Tick(0));
-            assert_eq!(outage.not_before(Tick(0), 0), Tick(SOON), "while it is tried");
+            assert_eq!(outage.not_before(Tick(0), 0), Tick(SOON), "while it is probed");
             outage.failed(attempt, 2, Tick(5), 0.0);
             assert_eq!(outage.not_before(Tick(0), 2), Tick(nanos(pause(n, 0.0)) + 5));
             assert_eq!(outage.not_before(Tick(0), 0), Tick(100 * MS + 5));
@@ -193,7 +195,7 @@ mod tests {
         let mut outage = begun();
         outage.probe_started(70, Tick(0));
         outage.failed_by_itself(69, Tick(5), 0.0);
-        assert_eq!(outage.not_before(Tick(0), 0), Tick(SOON), "no try");
+        assert_eq!(outage.not_before(Tick(0), 0), Tick(SOON), "no probe");
         for attempt in 70..90 {
             outage.probe_started(attempt, Tick(0));
             outage.failed_by_itself(attempt, Tick(5), 0.0);

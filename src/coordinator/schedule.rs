@@ -1,20 +1,19 @@
-//! What a driver has to do: who is to be called, from when on, and who is being called.
+//! What a driver has to do: which peers it is to call, from when on, and which it is calling.
 //!
-//! Pure data: no lock, no clock, no runtime. Times are the registry's. `C` is what stops a call that
-//! is being made.
+//! This is pure data, without a lock, a clock or a runtime. Times are the registry's. `C` is what
+//! aborts a call that is being made.
 //!
-//! 1. A peer is in one place: waiting, asking, running, leaving, or not here at all, which costs
-//!    nothing.
+//! 1. A peer is waiting, requesting slots, running, leaving, or not here at all, which costs nothing.
 //! 2. However often a peer is requested, it is called once; and once more if it was requested
 //!    while it was being called.
-//! 3. Those who wait are in order of the time from which they may be called. Nobody is looked at
-//!    before that time. Who is due is looked at, and asks for a slot if its circuit lets it.
-//! 4. Whatever comes while a peer is not waiting, a request, good news, a step of its circuit, is
-//!    noted in its place, and heeded on every way out of it (D1, D3).
-//! 5. A peer that was removed while it is called is called again only when that call has ended.
-//! 6. Keys that are no longer needed, and what was asked for in vain, are kept until somebody takes
-//!    them: a key's `Drop` is the user's, and runs under no lock (R25). The driver's keys are names, which
-//!    have no foreign code but that: no panic leaves the maps apart.
+//! 3. Peers that wait are in order of the time from which they may be called. The driver checks no peer
+//!    before that time. A peer that is due is checked, and requests slots if its circuit lets it.
+//! 4. A request, good news, or a step of the circuit that comes while a peer is not waiting is noted in
+//!    its state, and takes effect on every way out of that state (D1, D3).
+//! 5. A peer that was forgotten while it is called is called again only when that call has ended.
+//! 6. Keys that are no longer needed, and slot requests that are obsolete, are kept until the caller
+//!    takes them: a key's `Drop` is the user's, and runs under no lock (R25). The keys of a driver are
+//!    names, which have no other foreign code, so no panic leaves the maps apart.
 
 use std::collections::{BTreeMap, HashMap};
 use std::mem;
@@ -32,10 +31,10 @@ mod tests;
 
 pub(super) use operation::{Attempt, Operation, Push};
 
-/// From when on, and the order among those of one time.
+/// When a peer is due, and its number among those of one time.
 pub(super) type Due = (Tick, u64);
 
-/// Comes before all that is due at a time.
+/// A peer that is due at this time comes before all others.
 pub(super) const FIRST: Tick = Tick(0);
 
 #[derive(Debug)]
@@ -45,60 +44,63 @@ enum PeerState<C> {
         reason: WaitReason,
         operation: Operation,
     },
-    /// It is being looked at, or asks for a slot; and whether its circuit has moved meanwhile.
-    Asking {
+    /// The peer is being checked, or has requested slots. `recheck` is set if its circuit has made a
+    /// step meanwhile.
+    Requesting {
         number: u64,
         due: Tick,
-        asked: Option<SlotRequest>,
+        request: Option<SlotRequest>,
         recheck: bool,
         operation: Operation,
     },
-    /// Whether it was requested, and what news there was of it, since the attempt began.
+    /// The peer is being called. `again` is set if it was requested since, and `push_later` if there was
+    /// news of it.
     Running {
         number: u64,
         again: bool,
-        heard: Push,
+        push_later: Push,
         call: Option<C>,
     },
-    /// It was removed, and its call has not ended; whether it was requested since.
+    /// The peer was forgotten, and its call has not ended. `again` is set if it was requested since.
     Leaving {
         number: u64,
         again: bool,
     },
 }
 
-/// What was removed: the attempt that was being made, if one was, and what stops it.
+/// The attempt of a peer that was forgotten, if one was being made, and what aborts its call.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Forgotten<C> {
     pub(super) attempt: Option<u64>,
     pub(super) call: Option<C>,
 }
 
-/// What became of a request.
+/// What a request of a peer led to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Requested {
-    /// It is news.
+    /// The peer is to be called, or to be called once more.
     New,
-    /// The peer waits already, or is about to run again.
+    /// The peer waits already, or is to be called once more already.
     Known,
-    /// So many strangers wait that there is no room for this one (D4).
+    /// The strangers that wait leave no room for this one (D4).
     NoRoom,
 }
 
 #[derive(Debug)]
 pub(super) struct Schedule<K, C> {
     peers: HashMap<K, PeerState<C>>,
-    /// Those who wait, by their kind: see [`Operation::kind`].
+    /// The peers that wait, by their kind: see [`Operation::kind`].
     order: [BTreeMap<Due, K>; KINDS],
-    /// Peers that are looked at or ask for a slot, and peers that are called.
-    asking: usize,
+    /// The number of peers that are checked or request slots.
+    requesting: usize,
+    /// The number of peers that are called.
     running: usize,
-    /// Strangers that wait or ask; at most `room` (D4).
+    /// The number of strangers that wait or request slots; at most `room` (D4).
     strangers: usize,
     pub(super) room: usize,
-    /// Those of them that came by good news alone, in the order in which they came.
+    /// The strangers among them that came by good news alone, in the order in which they came.
     uninvited: BTreeMap<u64, K>,
-    /// Numbers what enters the order, and what is begun.
+    /// The last number that an entry of `order` or an attempt got.
     entries: u64,
     gone: Vec<K>,
     withdrawn: Vec<(K, SlotRequest)>,
@@ -109,7 +111,7 @@ impl<K: PeerKey, C> Schedule<K, C> {
         Self {
             peers: HashMap::new(),
             order: Default::default(),
-            asking: 0,
+            requesting: 0,
             running: 0,
             strangers: 0,
             room: usize::MAX,
@@ -120,35 +122,37 @@ impl<K: PeerKey, C> Schedule<K, C> {
         }
     }
 
-    /// How many peers wait for their time or for a slot, and how many are called.
+    /// Returns how many peers wait for their time or for slots, and how many are called.
     pub(super) fn count(&self) -> (usize, usize) {
-        (self.order.iter().map(BTreeMap::len).sum::<usize>() + self.asking, self.running)
+        (self.order.iter().map(BTreeMap::len).sum::<usize>() + self.requesting, self.running)
     }
 
-    /// The number of the latest attempt.
+    /// Returns a number that no later attempt has, and none before exceeds.
     pub(super) fn latest(&self) -> u64 {
         self.entries
     }
 
-    /// Keys that are no longer needed, and what was asked for in vain: to be dropped, and to be
-    /// taken back, where no lock is held.
+    /// Takes the keys that are no longer needed and the slot requests that are obsolete. The caller drops
+    /// the former, and withdraws the latter, while it holds no lock.
     pub(super) fn take_gone(&mut self) -> (Vec<K>, Vec<(K, SlotRequest)>) {
         (mem::take(&mut self.gone), mem::take(&mut self.withdrawn))
     }
 
-    /// Those who wait: whom, until when, why.
+    /// Iterates over the peers that wait, with until when and why.
     pub(super) fn waiting(&self) -> impl Iterator<Item = (&K, Tick, WaitReason)> {
-        self.peers.iter().filter_map(|(peer, place)| match place {
+        self.peers.iter().filter_map(|(peer, state)| match state {
             PeerState::Waiting { due, reason, .. } => Some((peer, due.0, *reason)),
-            PeerState::Asking { due, .. } => Some((peer, *due, WaitReason::Slot)),
+            PeerState::Requesting { due, .. } => Some((peer, *due, WaitReason::Slot)),
             _ => None,
         })
     }
 
-    /// The peer is to be called from then on.
+    /// Requests that the peer is called from `at` on.
     pub(super) fn request(&mut self, peer: &K, at: Tick, stranger: bool) -> Requested {
         match self.peers.get_mut(peer) {
-            Some(PeerState::Waiting { operation, .. } | PeerState::Asking { operation, .. }) => {
+            Some(
+                PeerState::Waiting { operation, .. } | PeerState::Requesting { operation, .. },
+            ) => {
                 let number = mem::take(&mut operation.uninvited);
                 self.gone.extend(self.uninvited.remove(&number));
                 Requested::Known
@@ -171,10 +175,10 @@ impl<K: PeerKey, C> Schedule<K, C> {
         }
     }
 
-    /// Something has moved the peer's circuit: who waits for that is looked at again.
+    /// Makes the peer due if it waits for its circuit, which has made a step.
     pub(super) fn recheck(&mut self, peer: &K, now: Tick) {
         match self.peers.get_mut(peer) {
-            Some(PeerState::Asking { recheck, .. }) => *recheck = true,
+            Some(PeerState::Requesting { recheck, .. }) => *recheck = true,
             Some(PeerState::Waiting { due, reason, operation }) if reason.is_for_the_circuit() => {
                 let order = &mut self.order[operation.kind()];
                 let Some(key) = order.remove(due) else { return };
@@ -186,27 +190,28 @@ impl<K: PeerKey, C> Schedule<K, C> {
         }
     }
 
-    /// Something has moved a peer's circuit, nobody knows whose.
+    /// Makes every peer due that waits for its circuit: one of these has made a step.
     pub(super) fn recheck_all(&mut self, now: Tick) {
         let peers: Vec<K> = self.peers.keys().cloned().collect();
         peers.iter().for_each(|peer| self.recheck(peer, now));
         self.gone.extend(peers);
     }
 
-    /// Forgets the peer, if it was there; whether it waits or runs, it is not called again.
+    /// Forgets the peer, which is not called again whether it waits or runs; returns `None` if it was not
+    /// there.
     pub(super) fn forget(&mut self, peer: &K) -> Option<Forgotten<C>> {
         match self.peers.get_mut(peer)? {
-            place @ PeerState::Running { .. } => {
-                let PeerState::Running { number, call, .. } = place else { return None };
+            state @ PeerState::Running { .. } => {
+                let PeerState::Running { number, call, .. } = state else { return None };
                 let (number, call) = (*number, call.take());
-                *place = PeerState::Leaving { number, again: false };
+                *state = PeerState::Leaving { number, again: false };
                 self.running -= 1;
                 Some(Forgotten { attempt: Some(number), call })
             }
             PeerState::Leaving { again, .. } => {
                 mem::take(again).then_some(Forgotten { attempt: None, call: None })
             }
-            PeerState::Asking { number, .. } => {
+            PeerState::Requesting { number, .. } => {
                 let attempt = Some(*number);
                 self.leave(peer);
                 Some(Forgotten { attempt, call: None })
@@ -218,84 +223,92 @@ impl<K: PeerKey, C> Schedule<K, C> {
         }
     }
 
-    /// Forgets all.
+    /// Forgets every peer.
     pub(super) fn clear(&mut self) {
         let peers: Vec<K> = self.peers.keys().cloned().collect();
         peers.iter().for_each(|peer| self.leave(peer));
         self.gone.extend(peers);
     }
 
-    /// When the next peer of this kind is due, and its place among those of one time.
+    /// Returns when the next peer of this kind is due, and its number among those of one time.
     pub(super) fn next(&self, kind: usize) -> Option<Due> {
         self.order[kind].first_key_value().map(|(due, _)| *due)
     }
 
-    /// Takes the peer of this kind that is due first: it is looked at now.
+    /// Takes the peer of this kind that is due first: it is checked now.
     pub(super) fn take(&mut self, kind: usize) -> Option<(K, Attempt)> {
         let ((due, _), peer) = self.order[kind].pop_first()?;
-        let place = self.peers.get_mut(&peer)?;
-        let PeerState::Waiting { operation, .. } = *place else { return None };
+        let state = self.peers.get_mut(&peer)?;
+        let PeerState::Waiting { operation, .. } = *state else { return None };
         self.entries += 1;
         let number = self.entries;
-        // What pushes it from now on is news.
+        // A push that comes from now on is for the next attempt.
         let rest = Operation { push: Push::None, ..operation };
-        *place = PeerState::Asking { number, due, asked: None, recheck: false, operation: rest };
-        self.asking += 1;
+        *state =
+            PeerState::Requesting { number, due, request: None, recheck: false, operation: rest };
+        self.requesting += 1;
         Some((peer, Attempt { number, due, operation }))
     }
 
-    /// The peer that is being looked at asks for a slot, as a stranger or not. If it is not looked
-    /// at any more, or has moved meanwhile, nothing is asked for.
-    pub(super) fn asks(&mut self, peer: &K, attempt: Attempt, what: SlotRequest, stranger: bool) {
+    /// Keeps the slot request of the peer that is being checked, as a stranger or not. The request is
+    /// obsolete if the peer is not being checked any more.
+    pub(super) fn requested_slots(
+        &mut self,
+        peer: &K,
+        attempt: Attempt,
+        new: SlotRequest,
+        stranger: bool,
+    ) {
         match self.peers.get_mut(peer) {
-            Some(PeerState::Asking { number, asked, operation, .. })
+            Some(PeerState::Requesting { number, request, operation, .. })
                 if *number == attempt.number =>
             {
-                *asked = Some(what);
+                *request = Some(new);
                 if operation.stranger && !stranger {
                     self.strangers -= 1;
                     self.gone.extend(self.uninvited.remove(&operation.uninvited));
                     (operation.stranger, operation.uninvited) = (false, 0);
                 }
             }
-            _ => self.withdrawn.push((peer.clone(), what)),
+            _ => self.withdrawn.push((peer.clone(), new)),
         }
     }
 
-    /// The peer was given what it asked for: it is called now, unless it asks no more or is to be
-    /// looked at again.
+    /// Begins the call of a peer that was granted its slots; returns `None` if it requests them no more.
     pub(super) fn begin(&mut self, peer: &K, number: u64) -> Option<Attempt> {
-        let place = self.peers.get_mut(peer)?;
-        let PeerState::Asking { number: current, due, operation, .. } = *place else { return None };
+        let state = self.peers.get_mut(peer)?;
+        let PeerState::Requesting { number: current, due, operation, .. } = *state else {
+            return None;
+        };
         if current != number {
             return None;
         }
-        *place = PeerState::Running { number, again: false, heard: Push::None, call: None };
-        self.asking -= 1;
+        *state = PeerState::Running { number, again: false, push_later: Push::None, call: None };
+        self.requesting -= 1;
         self.running += 1;
         self.uncount(operation);
         Some(Attempt { number, due, operation })
     }
 
-    /// The call of this attempt can be stopped by `call`, which is handed back if the attempt has
-    /// ended or was forgotten meanwhile.
+    /// Keeps what aborts the call of this attempt. It is handed back if the attempt has ended or was
+    /// forgotten meanwhile.
     pub(super) fn attach(&mut self, peer: &K, attempt: Attempt, call: C) -> Option<C> {
         match self.peers.get_mut(peer) {
-            Some(PeerState::Running { number, call: place, .. }) if *number == attempt.number => {
-                place.replace(call)
+            Some(PeerState::Running { number, call: slot, .. }) if *number == attempt.number => {
+                slot.replace(call)
             }
             _ => Some(call),
         }
     }
 
-    /// The operation is over; if the peer was requested meanwhile, it is called again from `now` on.
-    /// A peer that was removed may be called again now.
+    /// Ends the operation. If the peer was requested meanwhile, it is called again from `now` on, also if
+    /// it was forgotten.
     pub(super) fn done(&mut self, peer: &K, attempt: Attempt, now: Tick) {
         let again = match self.peers.get(peer) {
             Some(
                 PeerState::Running { number, again, .. } | PeerState::Leaving { number, again },
             ) if *number == attempt.number => *again,
-            Some(PeerState::Asking { number, .. }) if *number == attempt.number => false,
+            Some(PeerState::Requesting { number, .. }) if *number == attempt.number => false,
             _ => return,
         };
         self.leave(peer);
@@ -306,9 +319,9 @@ impl<K: PeerKey, C> Schedule<K, C> {
         }
     }
 
-    /// The attempt is over or not made, and another is to be made from then on. Good news, or a step
-    /// of the circuit, since it was taken makes that at once. `false` if the peer is given up since
-    /// there is no room for one more stranger.
+    /// Makes the peer wait for another attempt, due at `at`, after one that is over or was not made. Good
+    /// news, or a step of the circuit, since it was taken makes it due at once. Returns `false` if the
+    /// peer is given up since there is no room for one more stranger.
     pub(super) fn wait(
         &mut self,
         peer: &K,
@@ -318,7 +331,7 @@ impl<K: PeerKey, C> Schedule<K, C> {
     ) -> bool {
         let mut operation = attempt.operation;
         let at = match self.peers.get(peer) {
-            Some(PeerState::Asking { number, recheck, operation: latest, .. })
+            Some(PeerState::Requesting { number, recheck, operation: latest, .. })
                 if *number == attempt.number =>
             {
                 let Operation { uninvited, stranger, push, .. } = *latest;
@@ -326,8 +339,8 @@ impl<K: PeerKey, C> Schedule<K, C> {
                 operation = Operation { uninvited, stranger, push, ..operation };
                 if *recheck { attempt.due.min(at) } else { at }
             }
-            Some(PeerState::Running { number, heard, .. }) if *number == attempt.number => {
-                match heard {
+            Some(PeerState::Running { number, push_later, .. }) if *number == attempt.number => {
+                match push_later {
                     Push::None => at,
                     push => {
                         operation = operation.anew(*push);
@@ -349,8 +362,8 @@ impl<K: PeerKey, C> Schedule<K, C> {
         room
     }
 
-    /// Whether one more may wait: a stranger if there is room, or if one can go that came by good
-    /// news alone.
+    /// Whether one more peer may wait: a stranger if there is room, or if another can go that came by
+    /// good news alone.
     fn make_room(&mut self, stranger: bool) -> bool {
         if !stranger || self.strangers < self.room {
             return true;
@@ -372,18 +385,18 @@ impl<K: PeerKey, C> Schedule<K, C> {
         }
     }
 
-    /// The peer leaves its place, whichever it is.
+    /// Removes the peer, whatever its state is.
     fn leave(&mut self, peer: &K) {
-        let Some((key, place)) = self.peers.remove_entry(peer) else { return };
-        match place {
+        let Some((key, state)) = self.peers.remove_entry(peer) else { return };
+        match state {
             PeerState::Waiting { due, operation, .. } => {
                 self.gone.extend(self.order[operation.kind()].remove(&due));
                 self.uncount(operation);
             }
-            PeerState::Asking { asked, operation, .. } => {
-                self.asking -= 1;
+            PeerState::Requesting { request, operation, .. } => {
+                self.requesting -= 1;
                 self.uncount(operation);
-                self.withdrawn.extend(asked.map(|asked| (key.clone(), asked)));
+                self.withdrawn.extend(request.map(|request| (key.clone(), request)));
             }
             PeerState::Running { .. } => self.running -= 1,
             PeerState::Leaving { .. } => {}

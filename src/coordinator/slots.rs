@@ -1,29 +1,30 @@
-//! Who gets the next place: the share of the living, of peers in trouble, and of strangers (D4).
+//! Which class of peers gets the next concurrency slot: the shares of the living, of peers in trouble,
+//! and of strangers (D4).
 //!
-//! Pure arithmetic on counts. From the first answer of any peer on:
+//! This is pure arithmetic on counts. From the first answer of any peer on:
 //!
-//! 1. Strangers and peers in trouble hold at most half of the slots, at least one; what is dead
-//!    can take no more from the living, whether the living wait or not.
+//! 1. Strangers and peers in trouble hold at most half of the slots, at least one. The dead can take no
+//!    more from the living, whether the living wait or not.
 //! 2. In that half strangers hold at most half, at least one. While a stranger waits, peers in
-//!    trouble leave it to them.
-//! 3. Good news of a peer that answered before goes first and may use any place.
-//! 4. Of the groups that have less than their part, the one goes next that got a place longest ago.
-//!    So a group whose part is a fraction of a place gets that fraction in turn.
+//!    trouble leave that part to strangers.
+//! 3. A peer that answered before and of which there is good news goes first, and may use any slot.
+//! 4. Of the classes that have less than their part, the one goes next that got a slot longest ago. So
+//!    a class whose part is a fraction of a slot gets that fraction in turn.
 //!
-//! Before the first answer there is nobody to be kept free for, and who is due first goes first.
+//! Before the first answer no class has a share, and the request that is due first goes first.
 
 use crate::time::Tick;
 
-/// What a peer is when it asks for a place.
+/// What a peer is when an attempt with it requests a concurrency slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum PeerClass {
-    /// A peer that answered before, of which there was good news (D6).
+    /// The peer answered before and is in trouble, and there was good news of it (D6).
     News,
-    /// A peer that answered before and is well.
+    /// The peer answered before and is well.
     Healthy,
-    /// A peer that answered before: its streak is running, its circuit is open or being probed.
+    /// The peer answered before, and its streak is running or its circuit is not closed.
     Troubled,
-    /// A peer of which no success was recorded.
+    /// No success of the peer was recorded.
     Stranger,
 }
 
@@ -37,24 +38,24 @@ impl PeerClass {
     }
 }
 
-/// The slots, and who holds how many of them.
+/// The concurrency slots, and how many of them each class holds.
 #[derive(Debug)]
 pub(super) struct ConcurrencySlots {
     all: usize,
     held: [usize; 4],
-    /// When a place was last given to each class, by number.
+    /// The number of the grant that last went to each class.
     given: [u64; 4],
-    gifts: u64,
-    /// Whether any peer has answered.
+    grants: u64,
+    /// Set once any peer has answered.
     answered: bool,
 }
 
 impl ConcurrencySlots {
     pub(super) fn new(all: usize) -> Self {
-        Self { all, held: [0; 4], given: [0; 4], gifts: 0, answered: false }
+        Self { all, held: [0; 4], given: [0; 4], grants: 0, answered: false }
     }
 
-    /// A peer has answered: from now on the dead hold no more than half.
+    /// Notes that a peer has answered: from now on the dead hold no more than half.
     pub(super) fn note_answer(&mut self) {
         self.answered = true;
     }
@@ -63,8 +64,8 @@ impl ConcurrencySlots {
         self.held[class.index()]
     }
 
-    /// The class that gets the next place, if there is one for any of those who wait: `waiting` has
-    /// since when the first of each class is due.
+    /// Returns the class that gets the next slot, if there is one for any class that waits. `waiting`
+    /// says since when the first request of each class is due.
     pub(super) fn next(&self, waiting: [Option<Tick>; 4]) -> Option<PeerClass> {
         let due = |class: PeerClass| waiting[class.index()];
         let waits = |class: &PeerClass| due(*class).is_some();
@@ -89,18 +90,18 @@ impl ConcurrencySlots {
         };
         let next = PEER_CLASSES.into_iter().filter(waits).filter(has_less_than_its_part);
         let next = next.min_by_key(|class| self.given[class.index()]);
-        // What others have no right to, or no use for, is for the living.
+        // The living get what other classes have no right to, or no use for.
         next.or(Some(PeerClass::Healthy).filter(waits))
     }
 
-    /// Gives a place to this class, which was [`next`](Self::next).
+    /// Gives a slot to this class, which was [`next`](Self::next).
     pub(super) fn give(&mut self, class: PeerClass) {
-        self.gifts += 1;
-        self.given[class.index()] = self.gifts;
+        self.grants += 1;
+        self.given[class.index()] = self.grants;
         self.held[class.index()] += 1;
     }
 
-    /// Takes a place back that was given to this class.
+    /// Frees a slot of this class.
     pub(super) fn release(&mut self, class: PeerClass) {
         let held = &mut self.held[class.index()];
         *held = held.saturating_sub(1);
@@ -112,12 +113,12 @@ mod tests {
     use super::*;
     use PeerClass::{Healthy, News, Stranger, Troubled};
 
-    /// Those of whom there is no end.
+    /// Each of these classes has requests without end.
     fn endless(classes: &[PeerClass]) -> [Option<Tick>; 4] {
         PEER_CLASSES.map(|class| classes.contains(&class).then_some(Tick(1)))
     }
 
-    /// Gives all places that these may have.
+    /// Gives all slots that these classes may have.
     fn fill(slots: &mut ConcurrencySlots, classes: &[PeerClass]) -> [usize; 4] {
         while let Some(class) = slots.next(endless(classes)) {
             slots.give(class);

@@ -1,8 +1,8 @@
-//! What a driver knows: who is to be called, and how it goes. Its handles change it, its task and
-//! its calls read and change it.
+//! What a driver knows: the peers that it is to call, and how their calls go. The driver's handles, its
+//! task and its calls read and change it.
 //!
-//! The lock is held for a few steps of the schedule and nothing else: no operation, no listener, no
-//! clock and no registry is asked under it, no key is dropped under it, and nothing is awaited.
+//! The lock is held for a few steps of the schedule. Under it no operation, listener, clock or registry
+//! is asked, no key is dropped, and nothing is awaited.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -25,48 +25,48 @@ mod end;
 
 pub(super) use end::AttemptEnd;
 
-/// All who wait are called within that after a [`kick_all`](super::SyncDriver::kick_all), no sooner
-/// after each other than that.
+/// After a [`kick_all`](super::SyncDriver::kick_all) all peers that wait are called within the first of
+/// these times, and one after the other at intervals of the second if that is shorter.
 const SPREAD: (u64, u64) = (5_000_000_000, 20_000_000);
 
 pub(super) struct DriverState<K: PeerKey> {
     pub(super) shared: Arc<CoordinatorShared<K>>,
     state: Mutex<DriverData<K>>,
     wake: Notify,
-    /// Closed when the driver has ended.
-    over: watch::Receiver<()>,
+    /// The channel is closed when the driver has ended.
+    end: watch::Receiver<()>,
 }
 
 struct DriverData<K: PeerKey> {
     schedule: Schedule<Name<K>, AbortHandle>,
-    /// Slots that were given, and for which attempt: to be used by the driver's task.
-    given: Vec<(u64, HeldSlots<Name<K>>)>,
+    /// Slots that were granted to an attempt, by its number, and that the driver's task has not used yet.
+    granted: Vec<(u64, HeldSlots<Name<K>>)>,
     stats: DriverStats,
     closing: bool,
-    /// Calls fail for a reason of our own.
+    /// There while calls fail for a reason of this node.
     outage: Option<LocalOutage>,
-    /// Until then it counts that a call ended otherwise while they did.
+    /// Until then a call that ended otherwise amid the outage makes the failures of new peers their own.
     answered_amid: Tick,
-    /// Calls that ended otherwise, wrapping.
-    otherwise: u32,
-    /// Circuits that were opened before may be probed (D8).
+    /// Counts the calls that ended otherwise than by a local failure, and wraps.
+    other_ends: u32,
+    /// Circuits that opened before this may be probed, though they wait (D8).
     kicked: Option<Tick>,
 }
 
-/// What is to be done next.
+/// What the driver's task does next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Plan {
-    /// Somebody is due, or was given a slot.
+    /// A peer is due, or an attempt was granted its slots.
     Act,
-    /// Nothing, until then or until something happens.
+    /// There is nothing to do until then, or until the state changes.
     Wait(Option<Tick>),
     End,
 }
 
-/// Held by the driver's task: when it goes, the driver has ended, however it did.
+/// Held by the driver's task: the driver has ended when this is dropped, for whatever reason.
 pub(super) struct DriverGuard<K: PeerKey> {
     driver: Arc<DriverState<K>>,
-    _over: watch::Sender<()>,
+    _end: watch::Sender<()>,
 }
 
 impl<K: PeerKey> Drop for DriverGuard<K> {
@@ -75,7 +75,7 @@ impl<K: PeerKey> Drop for DriverGuard<K> {
             state.closing = true;
             state.stats.finished = true;
             state.schedule.clear();
-            std::mem::take(&mut state.given)
+            std::mem::take(&mut state.granted)
         });
         drop(unused);
     }
@@ -86,7 +86,7 @@ impl<K: PeerKey> DriverData<K> {
         if self.closing {
             return Plan::End;
         }
-        if !self.given.is_empty() {
+        if !self.granted.is_empty() {
             return Plan::Act;
         }
         let Some((at, _)) = self.next(now).filter(|_| !self.stats.paused) else {
@@ -95,8 +95,8 @@ impl<K: PeerKey> DriverData<K> {
         if at <= now { Plan::Act } else { Plan::Wait(Some(at)) }
     }
 
-    /// When the next peer may be looked at, and of which kind it is. In trouble of our own those go
-    /// first whose calls say most.
+    /// Returns when the next peer may be checked, and its kind. In a local outage the kind goes first
+    /// whose calls say most.
     fn next(&self, now: Tick) -> Option<(Tick, usize)> {
         let due = (0..KINDS).filter_map(|kind| Some((self.schedule.next(kind)?, kind)));
         let Some(outage) = self.outage else {
@@ -106,10 +106,10 @@ impl<K: PeerKey> DriverData<K> {
         may.min_by_key(|(at, kind)| ((*at).max(now), *kind))
     }
 
-    /// Whether a call that was given its slot may begin.
+    /// Whether a call that was granted its slots may begin.
     fn may_begin(&self, attempt: u64) -> bool {
-        let tried = self.outage.is_none_or(|outage| outage.is_probe(attempt));
-        !self.closing && !self.stats.paused && tried
+        let admitted = self.outage.is_none_or(|outage| outage.is_probe(attempt));
+        !self.closing && !self.stats.paused && admitted
     }
 
     fn probe_cancelled(&mut self, attempt: u64) {
@@ -121,35 +121,36 @@ impl<K: PeerKey> DriverData<K> {
 
 impl<K: PeerKey> DriverState<K> {
     pub(super) fn new(shared: Arc<CoordinatorShared<K>>) -> (Arc<Self>, DriverGuard<K>) {
-        let (guard, over) = watch::channel(());
+        let (guard, end) = watch::channel(());
         let state = DriverData {
             schedule: Schedule::new(),
-            given: Vec::new(),
+            granted: Vec::new(),
             stats: DriverStats::default(),
             closing: false,
             outage: None,
             answered_amid: Tick::default(),
-            otherwise: 0,
+            other_ends: 0,
             kicked: None,
         };
-        let driver = Self { shared, state: Mutex::new(state), wake: Notify::new(), over };
+        let driver = Self { shared, state: Mutex::new(state), wake: Notify::new(), end };
         let driver = Arc::new(driver);
-        (Arc::clone(&driver), DriverGuard { driver, _over: guard })
+        (Arc::clone(&driver), DriverGuard { driver, _end: guard })
     }
 
+    /// Reads or changes the data under the lock.
     fn with<R>(&self, look: impl FnOnce(&mut DriverData<K>) -> R) -> R {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let seen = look(&mut state);
         let (gone, withdrawn) = state.schedule.take_gone();
         drop(state);
         drop(gone);
-        for (peer, asked) in withdrawn {
-            self.shared.limits.withdraw(&peer, asked);
+        for (peer, request) in withdrawn {
+            self.shared.limits.withdraw(&peer, request);
         }
         seen
     }
 
-    /// Changes what there is to do, and lets the driver look at it.
+    /// Changes what there is to do, and wakes the driver's task.
     fn change<R>(&self, change: impl FnOnce(&mut DriverData<K>, Tick) -> R) -> R {
         let (now, room) = (self.now(), self.shared.registry.rules().max_peers);
         let changed = self.with(|state| {
@@ -186,8 +187,8 @@ impl<K: PeerKey> DriverState<K> {
         waiting.into_iter().map(show).collect()
     }
 
-    pub(super) fn over(&self) -> watch::Receiver<()> {
-        self.over.clone()
+    pub(super) fn end(&self) -> watch::Receiver<()> {
+        self.end.clone()
     }
 
     pub(super) fn plan(&self) -> Plan {
@@ -195,7 +196,7 @@ impl<K: PeerKey> DriverState<K> {
         self.with(|state| state.plan(now))
     }
 
-    /// Until something was changed.
+    /// Waits until something was changed.
     pub(super) async fn changed(&self) {
         self.wake.notified().await;
     }
@@ -207,7 +208,7 @@ impl<K: PeerKey> DriverState<K> {
             if state.closing {
                 return false;
             }
-            // What delays it is found when it is looked at.
+            // The check of the peer finds what delays it.
             match state.schedule.request(peer, now, stranger) {
                 Requested::New => true,
                 Requested::Known => false,
@@ -251,39 +252,39 @@ impl<K: PeerKey> DriverState<K> {
         }
     }
 
-    /// Good news of the peer, which the registry has heard (D6): to be called in so long.
-    pub(super) fn hear(&self, peer: &Name<K>, soon: u64) {
+    /// Takes good news of a peer that the registry has heard (D6): the peer is due after `delay`.
+    pub(super) fn note_reachable(&self, peer: &Name<K>, delay: u64) {
         let stranger = self.shared.class(peer) == PeerClass::Stranger;
         self.change(|state, now| {
-            // Somebody has come through to us: if we were in trouble, it may be over.
+            // A peer has come through to this node, so a local outage may be over.
             if let Some(outage) = &mut state.outage {
                 outage.retry_now();
             }
             if !state.closing {
-                state.schedule.hear(peer, now.plus(soon), stranger);
+                state.schedule.note_reachable(peer, now.plus(delay), stranger);
             }
         });
     }
 
-    /// The peer's circuit has made a step that may let it be called earlier (D1).
+    /// Checks the peer anew if it waits for its circuit, which has made a step (D1).
     pub(super) fn recheck(&self, peer: &Name<K>) {
         self.change(|state, now| state.schedule.recheck(peer, now));
     }
 
-    /// The same of a peer that cannot be told from others.
+    /// Checks every peer anew that waits for its circuit: the key of the one that made a step panics.
     pub(super) fn recheck_all(&self) {
         self.change(|state, now| state.schedule.recheck_all(now));
     }
 
     pub(super) fn forget(&self, peer: &K) -> bool {
         let Some(peer) = &self.shared.names.known(peer) else { return false };
-        let removed = self.change(|state, _| {
-            let removed = state.schedule.forget(peer)?;
-            removed.attempt.into_iter().for_each(|attempt| state.probe_cancelled(attempt));
-            Some(removed)
+        let forgotten = self.change(|state, _| {
+            let forgotten = state.schedule.forget(peer)?;
+            forgotten.attempt.into_iter().for_each(|attempt| state.probe_cancelled(attempt));
+            Some(forgotten)
         });
-        let Some(removed) = removed else { return false };
-        if let Some(call) = removed.call {
+        let Some(forgotten) = forgotten else { return false };
+        if let Some(call) = forgotten.call {
             call.abort();
         }
         true
@@ -293,25 +294,25 @@ impl<K: PeerKey> DriverState<K> {
         self.change(|state, _| state.closing = true);
     }
 
-    /// Whether a circuit that opened then may be probed though it waits (D8).
+    /// Whether a circuit that opened at `opened` may be probed, though it waits (D8).
     pub(super) fn was_kicked_since(&self, opened: Tick) -> bool {
         self.with(|state| state.kicked.is_some_and(|kicked| opened <= kicked))
     }
 
-    /// A call is about to begin.
-    pub(super) fn begun(&self) {
+    pub(super) fn count_started(&self) {
         self.with(|state| state.stats.started += 1);
     }
 
-    /// `call` stops it. If the peer was removed since it was taken, that is done at once.
+    /// Keeps what aborts the call. If the peer was forgotten since it was taken, the call is aborted at
+    /// once.
     pub(super) fn attach(&self, peer: &Name<K>, attempt: Attempt, call: AbortHandle) {
         if let Some(call) = self.with(|state| state.schedule.attach(peer, attempt, call)) {
             call.abort();
         }
     }
 
-    /// The call has ended without an end of its own: it was taken back.
-    pub(super) fn left(&self, peer: &Name<K>, attempt: Attempt) {
+    /// Ends an attempt whose call was dropped before it ended.
+    pub(super) fn abandoned(&self, peer: &Name<K>, attempt: Attempt) {
         self.change(|state, now| {
             state.probe_cancelled(attempt.number);
             state.schedule.done(peer, attempt, now);

@@ -1,4 +1,4 @@
-//! The task of a driver, which looks at the peers that are due and begins calls, and the task of a
+//! The task of a driver, which checks the peers that are due and begins calls, and the task of each
 //! call.
 
 use std::mem;
@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
 use super::limits::HeldSlots;
+use super::retry::RetryTerms;
 use super::schedule::{Attempt, Push};
 use super::slots::PeerClass;
 use super::state::{AttemptEnd, DriverGuard, DriverState, Plan};
@@ -21,16 +22,16 @@ use crate::registry::{Name, PeerKey};
 use crate::sync::Arc;
 use crate::time::{Tick, nanos};
 
-/// So many peers are looked at before the task lets others have their turn.
+/// The task checks at most this many peers before it yields to other tasks.
 const BATCH: usize = 64;
-/// The driver sleeps no longer without a look at the registry's clock, and warns if that and tokio's
-/// are further apart (D9).
+/// The driver looks at the registry's clock at least this often, and warns if that clock and tokio's
+/// are further apart than this (D9).
 const MINUTE: Duration = Duration::from_secs(60);
-/// How long the driver rests when something foreign has panicked, and how long the peer waits at
-/// which it looked.
+/// The driver rests for this long when foreign code has panicked; the peer that it was checking waits
+/// for fifty times as long.
 const AFTER_A_PANIC: Duration = Duration::from_millis(20);
 
-/// Drives until it is shut down. Dropped, it takes back the calls that are being made.
+/// Runs the driver until it is shut down. Dropping the future aborts the calls that are being made.
 pub(super) async fn drive<K, Op, Call, T, E>(
     driver: Arc<DriverState<K>>,
     op: Arc<Op>,
@@ -46,9 +47,9 @@ pub(super) async fn drive<K, Op, Call, T, E>(
     let mut calls = JoinSet::new();
     let mut clocks = Clocks::new(driver.now());
     loop {
-        // Keys, operations, log subscribers: what is foreign may panic, and ends no driver (D11).
-        let turn = AssertUnwindSafe(turn(&driver, &op, &mut calls, &mut clocks)).catch_unwind();
-        match turn.await {
+        // Keys, operations and log subscribers are foreign: a panic of theirs ends no driver (D11).
+        let step = AssertUnwindSafe(step(&driver, &op, &mut calls, &mut clocks)).catch_unwind();
+        match step.await {
             Ok(true) => break,
             Ok(false) => {}
             Err(panic) => {
@@ -57,13 +58,13 @@ pub(super) async fn drive<K, Op, Call, T, E>(
             }
         }
     }
-    // Whoever waits for the end finds what the operation held given up.
+    // What the operation held is gone before anything that waits for the driver's end learns of it.
     quietly(move || drop(op));
     drop(guard);
 }
 
-/// Does what is to be done now, and waits until there is more; `true` if there will be none.
-async fn turn<K, Op, Call, T, E>(
+/// Does what is to be done now, and waits until there is more; returns `true` if the driver has ended.
+async fn step<K, Op, Call, T, E>(
     driver: &Arc<DriverState<K>>,
     op: &Arc<Op>,
     calls: &mut JoinSet<()>,
@@ -80,12 +81,12 @@ where
     clocks.compare(driver.now());
     for _ in 0..BATCH {
         match driver.take() {
-            Some((peer, attempt)) => look(driver, &peer, attempt),
+            Some((peer, attempt)) => check(driver, &peer, attempt),
             None => break,
         }
     }
-    while let Some((attempt, slot)) = driver.given() {
-        begin(driver, attempt, slot, op, calls);
+    while let Some((attempt, slots)) = driver.next_granted() {
+        begin(driver, attempt, slots, op, calls);
     }
     let sleep_until = match driver.plan() {
         Plan::End if calls.is_empty() => return true,
@@ -99,7 +100,7 @@ where
     };
     let rest = sleep_until.map_or(MINUTE, |at| Duration::from_nanos(at.since(driver.now())));
     tokio::select! {
-        // What became of it, the call has told.
+        // The call has told the driver how it ended.
         Some(_) = calls.join_next() => {}
         () = driver.changed() => {}
         () = sleep(rest.min(MINUTE)), if sleep_until.is_some() => {}
@@ -107,7 +108,7 @@ where
     false
 }
 
-/// Puts a peer back if what was begun with it does not end as it should.
+/// Puts a peer back if a panic cuts short what was begun with it.
 struct PutBackOnDrop<'a, K: PeerKey> {
     driver: &'a Arc<DriverState<K>>,
     peer: &'a Name<K>,
@@ -124,17 +125,17 @@ impl<K: PeerKey> Drop for PutBackOnDrop<'_, K> {
     }
 }
 
-/// Looks at a peer that is due: it asks for a slot if it may be called, and waits otherwise.
-fn look<K: PeerKey>(driver: &Arc<DriverState<K>>, peer: &Name<K>, attempt: Attempt) {
+/// Checks a peer that is due: it requests slots if it may be called, and waits otherwise.
+fn check<K: PeerKey>(driver: &Arc<DriverState<K>>, peer: &Name<K>, attempt: Attempt) {
     let mut taken = PutBackOnDrop { driver, peer, attempt, ended: false };
-    if let Some(class) = may_be_called(driver, peer, attempt) {
-        driver.ask(peer, attempt, class);
+    if let Some(class) = class_if_callable(driver, peer, attempt) {
+        driver.request_slots(peer, attempt, class);
     }
     taken.ended = true;
 }
 
-/// As what the peer may be called now; if it may not, it waits.
-fn may_be_called<K: PeerKey>(
+/// Returns the class of a peer that may be called now; any other peer waits.
+fn class_if_callable<K: PeerKey>(
     driver: &Arc<DriverState<K>>,
     peer: &Name<K>,
     attempt: Attempt,
@@ -148,7 +149,7 @@ fn may_be_called<K: PeerKey>(
     let push = attempt.operation.push;
     match push {
         Push::None => false,
-        // The circuit may have opened since it heard.
+        // The circuit may have opened since the registry heard the news.
         Push::News => shared.registry.note_reachable(peer),
         Push::Kick => shared.registry.end_wait(peer),
     };
@@ -160,7 +161,7 @@ fn may_be_called<K: PeerKey>(
     }
     if let Some(mut refused) = standing.refused {
         if standing.look_again.is_some_and(|rest| rest.is_zero()) {
-            // The phase is as old as it may get, which the next to ask finds out (R6).
+            // The phase is as old as it may get, and the next request for a permit ends it (R6).
             match shared.registry.acquire(peer) {
                 Ok(permit) => drop(permit.neutral()),
                 Err(latest) => refused = latest,
@@ -169,16 +170,16 @@ fn may_be_called<K: PeerKey>(
         driver.refused(peer, attempt, refused, standing.look_again);
         return None;
     }
-    let class = shared.limits.class(peer, standing.answered, standing.troubled);
-    let heeded = push == Push::News && class == PeerClass::Troubled;
-    Some(if heeded { PeerClass::News } else { class })
+    let class = shared.limits.class(peer, &standing);
+    let has_news = push == Push::News && class == PeerClass::Troubled;
+    Some(if has_news { PeerClass::News } else { class })
 }
 
-/// Begins a call that was given its slot, if the registry lets it.
+/// Begins a call that was given its slots, if the registry admits it.
 fn begin<K, Op, Call, T, E>(
     driver: &Arc<DriverState<K>>,
     attempt: Attempt,
-    slot: HeldSlots<Name<K>>,
+    slots: HeldSlots<Name<K>>,
     op: &Arc<Op>,
     calls: &mut JoinSet<()>,
 ) where
@@ -189,31 +190,31 @@ fn begin<K, Op, Call, T, E>(
     E: Send + 'static,
     Failure: for<'e> From<&'e E>,
 {
-    let peer = slot.peer().clone();
+    let peer = slots.peer().clone();
     let mut taken = PutBackOnDrop { driver, peer: &peer, attempt, ended: false };
-    let permit = permit(driver, &peer, attempt, &slot);
+    let permit = permit(driver, &peer, attempt, &slots);
     if let Some(permit) = permit {
-        driver.begun();
-        let call = Calling { driver: Arc::clone(driver), attempt, slot, ended: false };
-        let call = calls.spawn(make(call, Arc::clone(op), permit));
+        driver.count_started();
+        let call = Calling { driver: Arc::clone(driver), attempt, slots, ended: false };
+        let call = calls.spawn(run_call(call, Arc::clone(op), permit));
         driver.attach(&peer, attempt, call);
     }
     taken.ended = true;
 }
 
-/// The permit for a call that was given its slot. A peer that is worse off than when it asked asks
-/// again: the place is not for it.
+/// Returns the permit for a call that was given its slots. A peer that is worse off than when it
+/// requested them requests them again: they are not for its class.
 fn permit<K: PeerKey>(
     driver: &Arc<DriverState<K>>,
     peer: &Name<K>,
     attempt: Attempt,
-    slot: &HeldSlots<Name<K>>,
+    slots: &HeldSlots<Name<K>>,
 ) -> Option<OwnedPermit<K>> {
     let shared = &driver.shared;
     let standing = shared.registry.standing(peer);
-    let class = shared.limits.class(peer, standing.answered, standing.troubled);
+    let class = shared.limits.class(peer, &standing);
     let delayed = shared.not_before(peer).is_some_and(|at| at > driver.now());
-    if delayed || slot.class == PeerClass::Healthy && class != PeerClass::Healthy {
+    if delayed || slots.class == PeerClass::Healthy && class != PeerClass::Healthy {
         driver.put_back(peer, attempt, attempt.due, WaitReason::Slot);
         return None;
     }
@@ -227,26 +228,25 @@ fn permit<K: PeerKey>(
     }
 }
 
-/// A call that is being made, or is about to be. If it goes without an end of its own, it was taken
-/// back.
+/// A call that is being made, or is about to be. If it is dropped before it ended, it is abandoned.
 struct Calling<K: PeerKey> {
     driver: Arc<DriverState<K>>,
     attempt: Attempt,
-    slot: HeldSlots<Name<K>>,
+    slots: HeldSlots<Name<K>>,
     ended: bool,
 }
 
 impl<K: PeerKey> Drop for Calling<K> {
     fn drop(&mut self) {
         if !self.ended {
-            self.driver.left(self.slot.peer(), self.attempt);
+            self.driver.abandoned(self.slots.peer(), self.attempt);
         }
     }
 }
 
-/// One call, and what is to be told of it. An operation that panics has failed; its permit was
-/// dropped meanwhile, and counts as abandoned.
-async fn make<K, Op, Call, T, E>(mut calling: Calling<K>, op: Arc<Op>, permit: OwnedPermit<K>)
+/// Makes one call, and tells the driver how it ended. An operation that panics has failed for the
+/// driver; its permit was dropped meanwhile, so the registry counts it as abandoned.
+async fn run_call<K, Op, Call, T, E>(mut calling: Calling<K>, op: Arc<Op>, permit: OwnedPermit<K>)
 where
     K: PeerKey,
     Op: Fn(K) -> Call,
@@ -255,11 +255,12 @@ where
 {
     let driver = Arc::clone(&calling.driver);
     let (attempt, shared) = (calling.attempt, &driver.shared);
-    let retry = attempt.operation.attempts > 0;
-    let call = AssertUnwindSafe(shared.attempt(&mut calling.slot, permit, retry, |peer| op(peer)));
+    let is_retry = attempt.operation.attempts > 0;
+    let slots = &mut calling.slots;
+    let call = AssertUnwindSafe(shared.attempt(slots, permit, is_retry, |peer| op(peer)));
     let ended = call.catch_unwind().await;
-    let peer = calling.slot.peer();
-    let ending = match ended {
+    let peer = calling.slots.peer();
+    let end = match ended {
         Ok(Ok((value, probe))) => {
             quietly(move || drop(value));
             let undecided = probe && shared.standing(peer).opened_at.is_some();
@@ -267,22 +268,17 @@ where
             AttemptEnd::Succeeded { undecided }
         }
         Ok(Err(failed)) if failed.is_local() => AttemptEnd::Local,
-        Ok(Err(failed)) => AttemptEnd::Failed {
-            worth: failed.is_worth_another(),
-            allowed: failed.allowed,
-            least: shared.least_wait(&failed),
-            made: failed.was_made(),
-        },
+        Ok(Err(failed)) => AttemptEnd::Failed { terms: failed.terms, made: failed.was_made() },
         Err(panic) => {
             dispose_of(panic);
-            AttemptEnd::Failed { worth: true, allowed: true, least: Duration::ZERO, made: true }
+            AttemptEnd::Failed { terms: RetryTerms::after_panic(), made: true }
         }
     };
-    driver.ended(peer, attempt, ending);
+    driver.ended(peer, attempt, end);
     calling.ended = true;
 }
 
-/// The registry's clock and tokio's, which may run apart (D9).
+/// Compares the registry's clock with tokio's, which may run apart (D9).
 struct Clocks {
     registry: Tick,
     tokio: Instant,
@@ -294,18 +290,18 @@ impl Clocks {
         Self { registry: now, tokio: Instant::now(), warned: false }
     }
 
-    /// Warns once when they are more than a minute apart.
+    /// Warns once when the clocks are more than a minute apart.
     fn compare(&mut self, now: Tick) {
         let registry = Duration::from_nanos(now.since(self.registry));
         let tokio = self.tokio.elapsed();
         if registry.abs_diff(tokio) > MINUTE && !mem::replace(&mut self.warned, true) {
-            warn(registry, tokio);
+            warn_of_clocks(registry, tokio);
         }
     }
 }
 
 #[cfg(feature = "tracing")]
-fn warn(registry: Duration, tokio: Duration) {
+fn warn_of_clocks(registry: Duration, tokio: Duration) {
     quietly(|| {
         tracing::warn!(
             target: "peer_health",
@@ -318,4 +314,4 @@ fn warn(registry: Duration, tokio: Duration) {
 }
 
 #[cfg(not(feature = "tracing"))]
-fn warn(_: Duration, _: Duration) {}
+fn warn_of_clocks(_: Duration, _: Duration) {}

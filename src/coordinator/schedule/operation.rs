@@ -1,20 +1,20 @@
-//! An attempt of an operation, and what is known of the operation by then.
+//! An attempt that a driver makes, and what it knows of the attempt's operation.
 
 use crate::time::Tick;
 
-/// What makes a peer that waits be called earlier than it would be.
+/// What makes a peer due earlier.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(in crate::coordinator) enum Push {
     #[default]
     None,
-    /// There was good news of it (D6).
+    /// There was good news of the peer (D6).
     News,
-    /// Somebody said so, and ends its circuit's wait too (D8).
+    /// The program kicked the peer, which ends its circuit's wait too (D8).
     Kick,
 }
 
 impl Push {
-    /// The stronger of two.
+    /// Returns the stronger of two pushes.
     pub(super) fn and(self, other: Self) -> Self {
         match (self, other) {
             (Self::Kick, _) | (_, Self::None) => self,
@@ -23,26 +23,26 @@ impl Push {
     }
 }
 
-/// What a peer's operation has come to.
+/// How far a peer's operation has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(in crate::coordinator) struct Operation {
-    /// Since when it came by good news alone, by number; zero if it was requested.
+    /// The number under which the peer came by good news alone; zero if it was requested.
     pub(super) uninvited: u64,
-    /// How many attempts have failed.
+    /// The number of attempts that have failed.
     pub(in crate::coordinator) attempts: u32,
-    /// How many endings of other kinds there had been when one last failed for a reason of our own.
-    pub(in crate::coordinator) otherwise: u32,
-    /// How many failed in a row for a reason of our own, which are no attempts.
+    /// The driver's count of other ends when a call of this peer last failed locally.
+    pub(in crate::coordinator) other_ends: u32,
+    /// The number of calls in a row that failed locally, which are no attempts.
     pub(in crate::coordinator) local: u16,
-    /// How many calls of this half-open phase there were.
+    /// The number of calls that were made in this half-open phase.
     pub(in crate::coordinator) probes: u16,
     pub(in crate::coordinator) push: Push,
-    /// Whether no success was recorded of the peer, as far as was known when it was looked at.
+    /// Set if no success of the peer was recorded when it was last checked.
     pub(in crate::coordinator) stranger: bool,
 }
 
 impl Operation {
-    /// What it says if the peer's call fails for a reason of our own: see
+    /// Returns the kind of the peer, by what a local failure of its call would say: see
     /// [`KINDS`](crate::coordinator::local_outage::KINDS).
     pub(in crate::coordinator) fn kind(self) -> usize {
         match (self.local, self.stranger) {
@@ -52,49 +52,48 @@ impl Operation {
         }
     }
 
-    /// The operation begins anew. That the peer's calls fail for a reason of our own is no matter of
-    /// the operation.
+    /// Begins the operation anew. The count of local failures goes on, since it is the peer's.
     pub(super) fn anew(self, push: Push) -> Self {
         Self { attempts: 0, probes: 0, push, ..self }
     }
 }
 
-/// An attempt that was taken: what is told of an earlier one is not taken for it.
+/// An attempt that was taken. Its number tells it from earlier attempts with the same peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::coordinator) struct Attempt {
     pub(in crate::coordinator) number: u64,
-    /// From when on it was due.
+    /// When the attempt was due.
     pub(in crate::coordinator) due: Tick,
     pub(in crate::coordinator) operation: Operation,
 }
 
 impl Attempt {
-    /// The attempt has ended, not for a reason of our own.
+    /// Notes that the attempt has ended otherwise than by a local failure.
     pub(in crate::coordinator) fn ended(self) -> Self {
         self.with(|operation| Operation { local: 0, push: Push::None, ..operation })
     }
 
-    /// The attempt has failed.
+    /// Notes that the attempt has failed.
     pub(in crate::coordinator) fn failed(self) -> Self {
         let attempts = self.operation.attempts.saturating_add(1);
         self.ended().with(|operation| Operation { attempts, probes: 0, ..operation })
     }
 
-    /// The attempt was a good probe, after which another is to be made.
+    /// Notes that the attempt was a good probe, after which another is made.
     pub(in crate::coordinator) fn probed(self) -> Self {
         let probes = self.operation.probes.saturating_add(1);
         self.ended().with(|operation| Operation { attempts: 0, probes, ..operation })
     }
 
-    /// The attempt has failed for a reason of our own, after so many that ended otherwise.
-    pub(in crate::coordinator) fn failed_locally(self, otherwise: u32) -> Self {
+    /// Notes that the attempt has failed locally, at this count of other ends.
+    pub(in crate::coordinator) fn failed_locally(self, other_ends: u32) -> Self {
         let local = self.operation.local.saturating_add(1);
         let push = Push::None;
-        self.with(|operation| Operation { local, otherwise, push, ..operation })
+        self.with(|operation| Operation { local, other_ends, push, ..operation })
     }
 
-    /// The attempt is not made after all: what pushed it has had its effect, except good news, which
-    /// may have been deferred.
+    /// Notes that the circuit refused the attempt. A kick has had its effect; good news stays, since the
+    /// registry may have deferred it.
     pub(in crate::coordinator) fn refused(self) -> Self {
         self.with(|operation| match operation.push {
             Push::Kick => Operation { push: Push::None, ..operation },

@@ -1,4 +1,4 @@
-//! What makes a peer be called earlier: good news (D6), and somebody who says so (D8).
+//! What makes a peer due earlier: good news of it (D6), and a kick (D8).
 
 use std::collections::BTreeMap;
 
@@ -8,14 +8,14 @@ use crate::registry::PeerKey;
 use crate::time::Tick;
 
 impl<K: PeerKey, C> Schedule<K, C> {
-    /// There is good news of a peer: it is called from then on, or earlier if it was due earlier, in
-    /// an operation that begins anew. If it is being called, the news is kept until that has ended.
-    /// A stranger of which there is only news comes if there is room.
-    pub(in crate::coordinator) fn hear(&mut self, peer: &K, at: Tick, stranger: bool) {
+    /// Takes good news of a peer: it is due at `at`, or earlier if it was due earlier, in an operation
+    /// that begins anew. If it is being called, the news is kept until that call has ended. A stranger
+    /// that was not requested enters only if there is room.
+    pub(in crate::coordinator) fn note_reachable(&mut self, peer: &K, at: Tick, stranger: bool) {
         match self.peers.get_mut(peer) {
-            Some(PeerState::Running { heard, .. }) => *heard = heard.and(Push::News),
+            Some(PeerState::Running { push_later, .. }) => *push_later = push_later.and(Push::News),
             Some(PeerState::Leaving { again, .. }) => *again = true,
-            Some(PeerState::Waiting { .. } | PeerState::Asking { .. }) => {
+            Some(PeerState::Waiting { .. } | PeerState::Requesting { .. }) => {
                 self.push(peer, at, Push::News);
             }
             None if stranger && self.strangers >= self.room => {}
@@ -29,19 +29,20 @@ impl<K: PeerKey, C> Schedule<K, C> {
         }
     }
 
-    /// A peer that waits is called first, with all its attempts before it. `false` if it does not
-    /// wait.
+    /// Makes a peer that waits the first one due, in an operation that begins anew. Returns `false` if it
+    /// does not wait.
     pub(in crate::coordinator) fn kick(&mut self, peer: &K) -> bool {
         self.push(peer, FIRST, Push::Kick)
     }
 
-    /// Whoever waits for a time to come may be called soon: one after the other, `apart` from each
-    /// other, those that answered first; who is being called, again if that fails (D8).
+    /// Makes every peer that waits for a time to come due soon: one after the other, `apart` from each
+    /// other, and those that answered before first. A peer that is being called is called again if that
+    /// call fails (D8).
     pub(in crate::coordinator) fn kick_all(&mut self, now: Tick, apart: impl Fn(usize) -> u64) {
-        for place in self.peers.values_mut() {
-            match place {
-                PeerState::Running { heard, .. } => *heard = Push::Kick,
-                PeerState::Asking { recheck, operation, .. } => {
+        for state in self.peers.values_mut() {
+            match state {
+                PeerState::Running { push_later, .. } => *push_later = Push::Kick,
+                PeerState::Requesting { recheck, operation, .. } => {
                     (operation.push, *recheck) = (Push::Kick, true);
                 }
                 _ => {}
@@ -69,26 +70,26 @@ impl<K: PeerKey, C> Schedule<K, C> {
         }
     }
 
-    /// What news there was of the peer since this attempt, which is being made, began.
-    pub(in crate::coordinator) fn heard(&self, peer: &K, attempt: Attempt) -> Option<Push> {
+    /// Returns what pushed the peer since this attempt began; `None` if it is not being made.
+    pub(in crate::coordinator) fn push_since(&self, peer: &K, attempt: Attempt) -> Option<Push> {
         match self.peers.get(peer)? {
-            PeerState::Running { number, heard, .. } => {
-                (*number == attempt.number).then_some(*heard)
+            PeerState::Running { number, push_later, .. } => {
+                (*number == attempt.number).then_some(*push_later)
             }
             _ => None,
         }
     }
 
-    /// As for [`wait`](Self::wait) of an attempt that has failed while there was news: the operation
-    /// begins anew.
-    pub(in crate::coordinator) fn wait_after_news(
+    /// Makes the peer [`wait`](Self::wait) after an attempt that failed while there was news: the
+    /// operation begins anew.
+    pub(in crate::coordinator) fn wait_after_push(
         &mut self,
         peer: &K,
         attempt: Attempt,
         push: Push,
         at: Tick,
     ) {
-        if self.heard(peer, attempt).is_none() {
+        if self.push_since(peer, attempt).is_none() {
             return;
         }
         self.leave(peer);
@@ -98,11 +99,11 @@ impl<K: PeerKey, C> Schedule<K, C> {
         }
     }
 
-    /// A peer that waits or asks is looked at from then on, or earlier if it was due earlier.
+    /// Makes a peer that waits or requests slots due at `at`, or earlier if it was due earlier.
     fn push(&mut self, peer: &K, at: Tick, push: Push) -> bool {
         let (due, operation) = match self.peers.get(peer) {
             Some(PeerState::Waiting { due, operation, .. }) => (due.0, *operation),
-            Some(PeerState::Asking { due, operation, .. }) => (*due, *operation),
+            Some(PeerState::Requesting { due, operation, .. }) => (*due, *operation),
             _ => return false,
         };
         self.leave(peer);

@@ -43,10 +43,10 @@ fn retry(schedule: &mut Calls, peer: u8, attempt: Attempt, at: u64) {
     assert!(schedule.wait(&peer, attempt, Tick(at), WaitReason::Retry));
 }
 
-/// Something that was asked for.
-fn asked() -> SlotRequest {
+/// A request for slots.
+fn slot_request() -> SlotRequest {
     let limits = Arc::new(Limits::<u8>::new(1, 1, None));
-    limits.ask(&0, PeerClass::Healthy, Tick(0), drop)
+    limits.request(&0, PeerClass::Healthy, Tick(0), drop)
 }
 
 #[test]
@@ -91,8 +91,8 @@ fn good_news_passes_nobody_and_makes_nobody_later() {
     for peer in [1, 2, 3] {
         request(&mut schedule, peer, 5);
     }
-    schedule.hear(&1, Tick(2000), false);
-    schedule.hear(&9, Tick(5), false);
+    schedule.note_reachable(&1, Tick(2000), false);
+    schedule.note_reachable(&9, Tick(5), false);
     let order = [(); 4].map(|()| next(&mut schedule, 5));
     assert_eq!(order, [Some(2), Some(3), Some(1), Some(9)], "as if asked for now; no later");
 }
@@ -101,10 +101,10 @@ fn good_news_passes_nobody_and_makes_nobody_later() {
 fn good_news_outlives_every_way_out_of_a_call_but_a_success() {
     let fails: [fn(&mut Calls, Attempt); 4] = [
         |schedule, attempt| {
-            schedule.wait_after_news(&1, attempt.failed(), Push::News, Tick(9));
+            schedule.wait_after_push(&1, attempt.failed(), Push::News, Tick(9));
         },
         |schedule, attempt| {
-            schedule.wait_after_news(&1, attempt.failed_locally(3), Push::News, Tick(9));
+            schedule.wait_after_push(&1, attempt.failed_locally(3), Push::News, Tick(9));
         },
         // Refused by the circuit, by the driver, or put back after a panic.
         |schedule, attempt| {
@@ -118,14 +118,14 @@ fn good_news_outlives_every_way_out_of_a_call_but_a_success() {
         let mut schedule = Calls::new();
         request(&mut schedule, 1, 0);
         let (_, attempt) = taken(&mut schedule, 0).unwrap();
-        assert_eq!(schedule.heard(&1, attempt), Some(Push::None));
-        schedule.hear(&1, Tick(5), false);
-        assert_eq!(schedule.heard(&1, attempt), Some(Push::News));
+        assert_eq!(schedule.push_since(&1, attempt), Some(Push::None));
+        schedule.note_reachable(&1, Tick(5), false);
+        assert_eq!(schedule.push_since(&1, attempt), Some(Push::News));
         fail(&mut schedule, attempt);
         let (_, again) = taken(&mut schedule, 9).unwrap();
         assert_eq!((again.operation.attempts, again.operation.push), (0, Push::News));
-        assert_eq!(schedule.heard(&1, attempt), None, "of an earlier call");
-        schedule.hear(&1, Tick(9), false);
+        assert_eq!(schedule.push_since(&1, attempt), None, "of an earlier call");
+        schedule.note_reachable(&1, Tick(9), false);
         schedule.done(&1, again, Tick(9));
         assert_eq!(schedule.count(), (0, 0), "a success is news enough");
     }
@@ -194,8 +194,8 @@ fn what_is_told_of_an_earlier_attempt_is_not_taken_for_the_latest() {
     let (_, old) = looked_at(&mut schedule, 0).unwrap();
     schedule.wait(&1, old, Tick(0), WaitReason::Slot);
     let (_, new) = looked_at(&mut schedule, 0).unwrap();
-    let what = asked();
-    schedule.asks(&1, old, what, false);
+    let what = slot_request();
+    schedule.requested_slots(&1, old, what, false);
     assert_eq!(schedule.take_gone().1, [(1, what)]);
     schedule.done(&1, old, Tick(0));
     retry(&mut schedule, 1, old, 9);
@@ -203,7 +203,7 @@ fn what_is_told_of_an_earlier_attempt_is_not_taken_for_the_latest() {
     assert_eq!(schedule.attach(&1, old, "old"), Some("old"));
     assert_eq!(schedule.attach(&1, new, "new"), None);
     assert_eq!(schedule.forget(&1).unwrap().call, Some("new"));
-    // It was removed, and is asked for again: only the end of its call makes way for the next.
+    // It was forgotten, and is requested again: only the end of its call makes way for the next.
     assert_eq!(request(&mut schedule, 1, 1), Requested::New);
     retry(&mut schedule, 1, old, 5);
     assert_eq!(next(&mut schedule, 5), None);
@@ -215,18 +215,18 @@ fn what_is_told_of_an_earlier_attempt_is_not_taken_for_the_latest() {
 #[test]
 fn what_is_learnt_of_a_peer_that_is_looked_at_or_called_holds_when_it_waits_again() {
     let mut schedule = Calls { room: 1, ..Calls::new() };
-    schedule.hear(&1, Tick(0), true);
+    schedule.note_reachable(&1, Tick(0), true);
     let (_, attempt) = looked_at(&mut schedule, 0).unwrap();
     assert_eq!(stranger(&mut schedule, 1), Requested::Known);
     schedule.wait(&1, attempt, Tick(9), WaitReason::Circuit);
     assert_eq!(stranger(&mut schedule, 2), Requested::NoRoom, "it was asked for");
     let (_, attempt) = looked_at(&mut schedule, 9).unwrap();
-    schedule.asks(&1, attempt, asked(), false);
+    schedule.requested_slots(&1, attempt, slot_request(), false);
     schedule.wait(&1, attempt, Tick(20), WaitReason::Circuit);
     assert_eq!(stranger(&mut schedule, 2), Requested::New, "the other has answered");
 
     let mut schedule = Calls { room: 1, ..Calls::new() };
-    schedule.hear(&1, Tick(0), true);
+    schedule.note_reachable(&1, Tick(0), true);
     let (_, attempt) = taken(&mut schedule, 0).unwrap();
     assert_eq!(stranger(&mut schedule, 1), Requested::New, "it is to be called once more");
     schedule.done(&1, attempt.ended(), Tick(1));
@@ -251,11 +251,11 @@ fn who_is_kicked_while_it_is_looked_at_is_looked_at_once_more_as_one_that_was_ki
 #[test]
 fn who_asks_in_vain_is_told_where_to_take_it_back() {
     let mut schedule = Calls::new();
-    let what = asked();
+    let what = slot_request();
     let asks = |schedule: &mut Calls| {
         request(schedule, 1, 0);
         let (peer, attempt) = looked_at(schedule, 0).unwrap();
-        schedule.asks(&peer, attempt, what, false);
+        schedule.requested_slots(&peer, attempt, what, false);
         attempt
     };
     let attempt = asks(&mut schedule);
@@ -266,7 +266,7 @@ fn who_asks_in_vain_is_told_where_to_take_it_back() {
     asks(&mut schedule);
     schedule.forget(&1);
     assert_eq!(schedule.take_gone().1, [(1, what)]);
-    schedule.asks(&1, attempt, what, false);
+    schedule.requested_slots(&1, attempt, what, false);
     assert_eq!(schedule.take_gone().1, [(1, what)], "it was removed while it was looked at");
     asks(&mut schedule);
     schedule.clear();
@@ -291,7 +291,7 @@ fn what_is_removed_is_gone_and_called_again_only_when_its_call_has_ended() {
     assert_eq!(request(&mut schedule, 1, 1), Requested::New);
     assert_eq!(next(&mut schedule, 9), None, "the old call still runs");
     assert!(schedule.forget(&1).is_some() && schedule.forget(&1).is_none());
-    schedule.hear(&1, Tick(2), false);
+    schedule.note_reachable(&1, Tick(2), false);
     schedule.done(&1, old, Tick(3));
     let (_, new) = taken(&mut schedule, 3).unwrap();
     schedule.done(&1, old, Tick(4));
@@ -310,8 +310,8 @@ fn local_failures_are_counted_apart_and_only_in_a_row() {
     assert!(schedule.next(0).is_none() && schedule.next(2).is_some(), "apart");
     let (_, attempt) = taken(&mut schedule, 1).unwrap();
     assert!((0..KINDS).all(|kind| schedule.next(kind).is_none()));
-    let Operation { attempts, local, otherwise, .. } = attempt.operation;
-    assert_eq!((attempts, local, otherwise), (1, 2, 6));
+    let Operation { attempts, local, other_ends, .. } = attempt.operation;
+    assert_eq!((attempts, local, other_ends), (1, 2, 6));
     assert_eq!((attempt.failed().operation.attempts, attempt.failed().operation.local), (2, 0));
     assert_eq!(attempt.ended().operation.local, 0);
 }
@@ -319,10 +319,10 @@ fn local_failures_are_counted_apart_and_only_in_a_row() {
 #[test]
 fn so_many_strangers_wait_and_requested_ones_displace_those_that_only_called() {
     let mut schedule = Calls { room: 3, ..Calls::new() };
-    schedule.hear(&1, Tick(0), true);
-    schedule.hear(&2, Tick(0), true);
+    schedule.note_reachable(&1, Tick(0), true);
+    schedule.note_reachable(&2, Tick(0), true);
     assert_eq!(stranger(&mut schedule, 3), Requested::New);
-    schedule.hear(&4, Tick(0), true);
+    schedule.note_reachable(&4, Tick(0), true);
     assert_eq!(schedule.count().0, 3, "no room for more of those");
     assert_eq!(stranger(&mut schedule, 1), Requested::Known, "it is asked for by now");
     assert_eq!(stranger(&mut schedule, 5), Requested::New, "in the place of 2");
@@ -334,7 +334,7 @@ fn so_many_strangers_wait_and_requested_ones_displace_those_that_only_called() {
 
     // Whoever is found to be none, or is called, leaves room.
     let (peer, attempt) = looked_at(&mut schedule, 0).unwrap();
-    schedule.asks(&peer, attempt, asked(), false);
+    schedule.requested_slots(&peer, attempt, slot_request(), false);
     assert_eq!((peer, schedule.strangers), (1, 2));
     schedule.begin(&peer, attempt.number).unwrap();
     let (peer, attempt) = taken(&mut schedule, 0).unwrap();
@@ -369,9 +369,9 @@ fn all_who_wait_for_a_time_are_called_one_after_the_other_those_that_answered_fi
     times.sort_unstable();
     let times: Vec<_> = times.into_iter().map(|(at, _, peer)| (at, peer)).collect();
     assert_eq!(times, [(10, 5), (10, 3), (20, 2), (30, 6), (40, 1)]);
-    assert_eq!(schedule.heard(&four, attempt), Some(Push::Kick), "if it fails, again");
-    schedule.hear(&four, Tick(50), false);
-    assert_eq!(schedule.heard(&four, attempt), Some(Push::Kick));
+    assert_eq!(schedule.push_since(&four, attempt), Some(Push::Kick), "if it fails, again");
+    schedule.note_reachable(&four, Tick(50), false);
+    assert_eq!(schedule.push_since(&four, attempt), Some(Push::Kick));
     next(&mut schedule, 10);
     let (_, three) = taken(&mut schedule, 10).unwrap();
     assert_eq!((three.operation.push, three.operation.attempts), (Push::Kick, 0));

@@ -1,25 +1,27 @@
-//! From a peer that is due to a call that may begin: who is looked at, what is asked for, what is
-//! given, and who is put back.
+//! From a peer that is due to a call that may begin: the driver takes the peer, requests slots for it,
+//! uses what it is granted, and puts a peer back that it may not call.
 
 use std::time::Duration;
 
 use super::DriverState;
 use crate::coordinator::limits::HeldSlots;
+use crate::coordinator::retry::{NextAttempt, after_refusal};
 use crate::coordinator::schedule::Attempt;
 use crate::coordinator::slots::PeerClass;
 use crate::coordinator::stats::WaitReason;
-use crate::outcome::{Reason, Refused};
+use crate::outcome::Refused;
 use crate::registry::{Name, PeerKey};
 use crate::sync::Arc;
 use crate::time::{Tick, nanos};
 
-/// A peer that cannot be called now is not looked at again before that: tokio's timers are no finer.
+/// A peer that was refused is not checked again before this: tokio's timers are no finer.
 const LEAST: u64 = 1_000_000;
-/// A peer that others probe is looked at again after that, should nobody tell of the probe's end.
-const PROBED: u64 = 1_000_000_000;
+/// A peer that other calls probe is checked again after this at the latest, in case no notice tells of
+/// the probe's end.
+const WHILE_PROBED: Duration = Duration::from_secs(1);
 
 impl<K: PeerKey> DriverState<K> {
-    /// Takes the peer that is to be looked at now, if there is one.
+    /// Takes the peer that is to be checked now, if there is one.
     pub(in crate::coordinator) fn take(&self) -> Option<(Name<K>, Attempt)> {
         let now = self.now();
         self.with(|state| {
@@ -35,53 +37,53 @@ impl<K: PeerKey> DriverState<K> {
         })
     }
 
-    /// The peer that is looked at may be called: it asks for a slot.
-    pub(in crate::coordinator) fn ask(
+    /// Requests slots for a peer that was taken and may be called.
+    pub(in crate::coordinator) fn request_slots(
         self: &Arc<Self>,
         peer: &Name<K>,
         attempt: Attempt,
         class: PeerClass,
     ) {
         let (driver, number) = (Arc::downgrade(self), attempt.number);
-        let asked = self.shared.limits.ask(peer, class, attempt.due, move |slot| {
+        let request = self.shared.limits.request(peer, class, attempt.due, move |slots| {
             if let Some(driver) = driver.upgrade() {
-                driver.take_slot(number, slot);
+                driver.keep_granted(number, slots);
             }
         });
         let stranger = class == PeerClass::Stranger;
-        self.with(|state| state.schedule.asks(peer, attempt, asked, stranger));
+        self.with(|state| state.schedule.requested_slots(peer, attempt, request, stranger));
     }
 
-    /// A slot was given: the driver's task is to use it.
-    fn take_slot(&self, number: u64, slot: HeldSlots<Name<K>>) {
-        let mut slot = Some(slot);
+    /// Keeps slots that were granted, until the driver's task uses them.
+    fn keep_granted(&self, number: u64, slots: HeldSlots<Name<K>>) {
+        let mut slots = Some(slots);
         self.change(|state, _| {
             if !state.closing {
-                state.given.extend(slot.take().map(|slot| (number, slot)));
+                state.granted.extend(slots.take().map(|slots| (number, slots)));
             }
         });
     }
 
-    /// Takes a slot that was given, for a call that may begin.
-    pub(in crate::coordinator) fn given(&self) -> Option<(Attempt, HeldSlots<Name<K>>)> {
+    /// Returns granted slots, for a call that may begin.
+    pub(in crate::coordinator) fn next_granted(&self) -> Option<(Attempt, HeldSlots<Name<K>>)> {
         loop {
-            let (number, slot) = self.with(|state| state.given.pop())?;
+            let (number, slots) = self.with(|state| state.granted.pop())?;
             let begun = self.change(|state, _| {
-                let attempt = state.schedule.begin(slot.peer(), number)?;
+                let attempt = state.schedule.begin(slots.peer(), number)?;
                 if state.may_begin(number) {
                     return Some(attempt);
                 }
-                // Paused, closed or in trouble since it was taken: it keeps its turn.
-                state.schedule.wait(slot.peer(), attempt, attempt.due, WaitReason::Slot);
+                // The driver was paused or closed since, or is in a local outage: the peer stays due.
+                state.schedule.wait(slots.peer(), attempt, attempt.due, WaitReason::Slot);
                 None
             });
             if let Some(attempt) = begun {
-                return Some((attempt, slot));
+                return Some((attempt, slots));
             }
         }
     }
 
-    /// The peer that was taken is not called now: it is looked at again then.
+    /// Puts back a peer that was taken and is not called now; it is checked again at `at`.
     pub(in crate::coordinator) fn put_back(
         &self,
         peer: &Name<K>,
@@ -97,7 +99,8 @@ impl<K: PeerKey> DriverState<K> {
         });
     }
 
-    /// The peer that was taken is not called now: the registry refuses it.
+    /// Puts back a peer that was taken and that its circuit refuses; or gives it up, if an operator has
+    /// to let it be called.
     pub(in crate::coordinator) fn refused(
         &self,
         peer: &Name<K>,
@@ -105,22 +108,18 @@ impl<K: PeerKey> DriverState<K> {
         refused: Refused,
         look_again: Option<Duration>,
     ) {
-        let now = self.now();
-        let after = |wait: u64| now.plus(wait.max(LEAST));
         let attempt = attempt.refused();
-        match (refused.reason, refused.retry_after) {
-            (Reason::ForcedOpen, None) => self.change(|state, now| {
+        let while_probed = look_again.unwrap_or(WHILE_PROBED).min(WHILE_PROBED);
+        match after_refusal(&refused, while_probed) {
+            NextAttempt::After(wait, reason) => {
+                let at = self.now().plus(nanos(wait).max(LEAST));
+                self.put_back(peer, attempt, at, reason);
+            }
+            NextAttempt::GiveUp | NextAttempt::BudgetSpent => self.change(|state, now| {
                 state.probe_cancelled(attempt.number);
                 state.stats.given_up += 1;
                 state.schedule.done(peer, attempt, now);
             }),
-            (_, Some(wait)) => {
-                self.put_back(peer, attempt, after(nanos(wait)), WaitReason::Circuit);
-            }
-            (_, None) => {
-                let wait = look_again.map_or(PROBED, nanos).min(PROBED);
-                self.put_back(peer, attempt, after(wait), WaitReason::Probes);
-            }
         }
     }
 }

@@ -7,6 +7,7 @@ use rand::{RngExt, SeedableRng};
 
 use super::{DriverData, DriverState};
 use crate::coordinator::local_outage::{self, AMID, LocalOutage, NEW};
+use crate::coordinator::retry::{NextAttempt, RetryTerms};
 use crate::coordinator::schedule::{Attempt, Push};
 use crate::coordinator::stats::WaitReason;
 use crate::registry::{Name, PeerKey};
@@ -16,84 +17,70 @@ use crate::time::{Tick, nanos};
 /// How a call ended.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::coordinator) enum AttemptEnd {
-    /// Whether it was a probe that did not decide yet.
+    /// The call succeeded. It is `undecided` if it was a probe that did not close the circuit yet.
     Succeeded { undecided: bool },
-    /// It failed for a reason of our own.
+    /// The call failed for a reason of this node.
     Local,
-    Failed {
-        /// Whether such a failure may pass by itself.
-        worth: bool,
-        /// Whether the budget allows another attempt.
-        allowed: bool,
-        /// No attempt is to be made before that.
-        least: Duration,
-        /// Whether it says that calls can be made: a call that was refused says nothing.
-        made: bool,
-    },
+    /// The call failed otherwise. If it was not `made`, it says nothing about a local outage.
+    Failed { terms: RetryTerms, made: bool },
 }
 
 impl<K: PeerKey> DriverState<K> {
-    /// Takes what became of a call.
-    pub(in crate::coordinator) fn ended(
-        &self,
-        peer: &Name<K>,
-        attempt: Attempt,
-        ending: AttemptEnd,
-    ) {
+    /// Takes how a call ended, and puts its peer back if the operation goes on.
+    pub(in crate::coordinator) fn ended(&self, peer: &Name<K>, attempt: Attempt, end: AttemptEnd) {
         let (u, retry) = (self.draw(attempt), &self.shared.retry);
-        let soon = nanos(retry.delay(1, Jitter::Factor, Duration::ZERO, u));
-        let delay = |attempts| nanos(retry.delay(attempts, Jitter::Factor, Duration::ZERO, u));
+        let first_delay = nanos(retry.delay(1, Jitter::Factor, Duration::ZERO, u));
         self.change(|state, now| {
-            state.settle_outage(attempt, ending, now, u);
-            let heard = state.schedule.heard(peer, attempt).unwrap_or(Push::None);
+            state.settle_outage(attempt, end, now, u);
+            let push = state.schedule.push_since(peer, attempt).unwrap_or(Push::None);
             let (schedule, stats) = (&mut state.schedule, &mut state.stats);
-            let failed = !matches!(ending, AttemptEnd::Succeeded { .. });
+            let failed = !matches!(end, AttemptEnd::Succeeded { .. });
             stats.failed += u64::from(failed);
             stats.succeeded += u64::from(!failed);
-            match ending {
+            match end {
                 AttemptEnd::Succeeded { undecided: true }
                     if u32::from(attempt.operation.probes) + 1 < retry.max_attempts =>
                 {
                     schedule.wait(peer, attempt.probed(), now, WaitReason::Probes);
                 }
                 AttemptEnd::Succeeded { .. } => schedule.done(peer, attempt.ended(), now),
-                // News that is more recent than the call.
-                _ if heard != Push::None => {
-                    let soon = if heard == Push::Kick { 0 } else { soon };
-                    let attempt = match ending {
-                        AttemptEnd::Local => attempt.failed_locally(state.otherwise),
+                // The news is more recent than the call that failed.
+                _ if push != Push::None => {
+                    let delay = if push == Push::Kick { 0 } else { first_delay };
+                    let attempt = match end {
+                        AttemptEnd::Local => attempt.failed_locally(state.other_ends),
                         _ => attempt.failed(),
                     };
-                    schedule.wait_after_news(peer, attempt, heard, now.plus(soon));
+                    schedule.wait_after_push(peer, attempt, push, now.plus(delay));
                 }
                 AttemptEnd::Local => {
-                    let attempt = attempt.failed_locally(state.otherwise);
+                    let attempt = attempt.failed_locally(state.other_ends);
                     let wait = local_outage::pause(attempt.operation.local.into(), u);
                     let at = now.plus(nanos(wait));
                     if !schedule.wait(peer, attempt, at, WaitReason::Local) {
                         stats.given_up += 1;
                     }
                 }
-                AttemptEnd::Failed { worth, allowed, least, .. } => {
+                AttemptEnd::Failed { terms, .. } => {
                     let attempt = attempt.failed();
-                    let attempts = attempt.operation.attempts;
-                    let worth = worth && retry.should_retry(attempts);
-                    if worth && allowed {
-                        let at = now.plus(delay(attempts).max(nanos(least)));
-                        if schedule.wait(peer, attempt, at, WaitReason::Retry) {
-                            return;
+                    let next = terms.next(retry, attempt.operation.attempts, u);
+                    let goes_on = match next {
+                        NextAttempt::After(wait, reason) => {
+                            schedule.wait(peer, attempt, now.plus(nanos(wait)), reason)
                         }
-                    } else {
-                        schedule.done(peer, attempt, now);
-                    }
-                    stats.given_up += 1;
-                    stats.retries_refused += u64::from(worth && !allowed);
+                        NextAttempt::GiveUp | NextAttempt::BudgetSpent => {
+                            schedule.done(peer, attempt, now);
+                            false
+                        }
+                    };
+                    stats.given_up += u64::from(!goes_on);
+                    stats.retries_refused += u64::from(next == NextAttempt::BudgetSpent);
                 }
             }
         });
     }
 
-    /// A number from [0, 1) for the jitter.
+    /// Returns a number from [0, 1) for the jitter.
     fn draw(&self, attempt: Attempt) -> f64 {
         match self.shared.seed {
             Some(seed) => SmallRng::seed_from_u64(seed ^ attempt.number).random(),
@@ -103,24 +90,26 @@ impl<K: PeerKey> DriverState<K> {
 }
 
 impl<K: PeerKey> DriverData<K> {
-    /// What a call that ended says about trouble of our own (D2).
-    fn settle_outage(&mut self, attempt: Attempt, ending: AttemptEnd, now: Tick, u: f64) {
+    /// Begins, prolongs or ends a local outage by the end of a call (D2).
+    fn settle_outage(&mut self, attempt: Attempt, end: AttemptEnd, now: Tick, u: f64) {
         let Attempt { number, operation, .. } = attempt;
-        // A peer that never answered fails by itself, if others have answered amid the trouble.
-        let own = operation.kind() == NEW && now < self.answered_amid;
-        match (ending, &mut self.outage) {
-            (AttemptEnd::Local, Some(outage)) if own => outage.failed_by_itself(number, now, u),
-            (AttemptEnd::Local, None) if own => {}
+        // The failure of a new peer is its own, if other calls were answered amid the outage.
+        let is_its_own = operation.kind() == NEW && now < self.answered_amid;
+        match (end, &mut self.outage) {
+            (AttemptEnd::Local, Some(outage)) if is_its_own => {
+                outage.failed_by_itself(number, now, u);
+            }
+            (AttemptEnd::Local, None) if is_its_own => {}
             (AttemptEnd::Local, Some(outage)) => outage.failed(number, operation.kind(), now, u),
-            // That of a peer which fails so again, while others do not.
+            // The peer fails so again, while calls of other peers do not.
             (AttemptEnd::Local, None)
-                if operation.local > 0 && operation.otherwise != self.otherwise => {}
+                if operation.local > 0 && operation.other_ends != self.other_ends => {}
             (AttemptEnd::Local, outage) => {
                 *outage = Some(LocalOutage::begin(self.schedule.latest(), now, u));
             }
             (AttemptEnd::Failed { made: false, .. }, _) => {}
             (_, outage) => {
-                self.otherwise = self.otherwise.wrapping_add(1);
+                self.other_ends = self.other_ends.wrapping_add(1);
                 if outage.is_some() {
                     self.answered_amid = now.plus(AMID);
                 }

@@ -1,17 +1,18 @@
-//! Watching a registry from asynchronous code (feature `tokio`): a stream of events, one peer at a
-//! time, the moment a peer may be called, the state of all, and which of several peers to call.
+//! A monitor watches a registry for asynchronous code (feature `tokio`): it gives a stream of events,
+//! follows one peer, waits until a peer may be called, sums up the state of all peers, and chooses
+//! which of several peers to call.
 //!
 //! Invariants:
 //!
-//! 1. Nothing is decided by an event but to look: what a monitor knows of a peer is what it read of
-//!    the registry *after* the event, so two threads that deliver side by side leave no stale state.
-//! 2. Listen first, then look: no transition falls between the two.
-//! 3. The monitor's mutexes are held for a few steps of a map, by whoever makes a transition or asks
-//!    the monitor. A call to a healthy peer makes no transition and meets none of them. Under them
-//!    the registry is asked, which compares keys; they are neither cloned nor dropped, and wakers are not
-//!    touched (R25). Peers are kept by name, so that no key leaves a map halfway.
-//! 4. Whoever waits is woken by what it waits for, whatever becomes of others: a waker that panics is the
-//!    loss of its own task, and where a key panics, what is known of the peers is found out anew.
+//! 1. An event only makes the monitor read the registry. What it knows of a peer is what it read *after*
+//!    the event, so two threads that deliver side by side leave no stale state.
+//! 2. A monitor listens before it reads, so no transition falls between the two.
+//! 3. Threads that make a transition or ask the monitor hold its mutexes for a few steps of a map. A call
+//!    to a healthy peer makes no transition and takes no mutex. Under a mutex the registry is read, which
+//!    compares keys; no key is cloned or dropped, and no waker is touched (R25). The maps hold names of
+//!    peers, so that no key leaves a map halfway.
+//! 4. A task is woken by what it waits for, whatever becomes of others: a waker that panics is the loss
+//!    of its own task, and where a key panics, the monitor reads all peers anew.
 
 use std::fmt;
 use std::sync::OnceLock;
@@ -38,13 +39,13 @@ pub use watch::PeerWatch;
 use summary::SummaryCache;
 use watch::WatchTable;
 
-/// WatchTable the peers of a registry: see [`subscribe`](Self::subscribe) for all events,
-/// [`watch`](Self::watch) for one peer, [`ready`](Self::ready) to wait until a peer may be called,
-/// [`summary`](Self::summary) for the state of all, [`rank`](Self::rank) and
-/// [`pick`](Self::pick) to choose whom to call.
+/// Watches the peers of a registry: [`subscribe`](Self::subscribe) gives all events,
+/// [`watch`](Self::watch) follows one peer, [`ready`](Self::ready) waits until a peer may be called,
+/// [`summary`](Self::summary) counts all peers by state, and [`rank`](Self::rank) and
+/// [`pick`](Self::pick) choose which peer to call.
 ///
-/// A clone is another name for the same monitor. It listens to its registry until the last of
-/// them is dropped, with the streams and watches that it gave.
+/// A clone is another handle on the same monitor. The monitor listens to its registry until its last
+/// handle, stream and watch is dropped.
 ///
 /// ```
 /// use peer_health::{HealthMonitor, HealthRegistry};
@@ -62,9 +63,9 @@ use watch::WatchTable;
 ///
 /// # Cost
 ///
-/// A monitor is told of transitions only. For each it takes two mutexes for less than a microsecond
-/// or so, and remembers each known peer that is not closed or was ever open. A call to a healthy
-/// peer costs what it costs without a monitor.
+/// A monitor hears of transitions only. For each it takes two mutexes for about a microsecond, and it
+/// remembers each known peer that is not closed or was ever open. A call to a healthy peer costs what it
+/// costs without a monitor.
 pub struct HealthMonitor<K> {
     shared: Arc<MonitorShared<K>>,
 }
@@ -73,21 +74,21 @@ struct MonitorShared<K> {
     registry: HealthRegistry<K>,
     summary: SummaryCache<K>,
     watches: WatchTable<K>,
-    /// What peers are called in these two.
+    /// The names by which these two know peers.
     names: Names<K>,
-    /// How many events a stream keeps for a reader that lags.
+    /// The number of events that a stream keeps for a reader that lags.
     capacity: usize,
-    /// How many offenders a summary names.
+    /// The number of offenders that a summary names.
     worst: usize,
     seed: u64,
-    /// How often was chosen: each choice has numbers of its own.
+    /// The number of choices so far, so that each has random numbers of its own.
     choices: AtomicU64,
-    /// Until the last who has the monitor lets it go.
+    /// The subscriptions to the registry end with the last handle.
     listening: OnceLock<(Listening, Hooked)>,
 }
 
 impl<K: PeerKey> HealthMonitor<K> {
-    /// A monitor with the defaults: see [`builder`](Self::builder). Looks at every known peer once.
+    /// Makes a monitor with the defaults: see [`builder`](Self::builder). It reads every known peer once.
     ///
     /// ```
     /// use peer_health::{HealthMonitor, HealthRegistry};
@@ -100,8 +101,9 @@ impl<K: PeerKey> HealthMonitor<K> {
         Self::builder(registry).with_defaults()
     }
 
-    /// Chooses how a monitor works. Defaults: a stream keeps 1024 events, a summary names 10
-    /// offenders, the seed is random.
+    /// Returns a builder that chooses how a monitor works.
+    ///
+    /// Its defaults: a stream keeps 1024 events, a summary names 10 offenders, and the seed is random.
     ///
     /// ```
     /// use peer_health::{HealthMonitor, HealthRegistry};
@@ -113,7 +115,7 @@ impl<K: PeerKey> HealthMonitor<K> {
         MonitorBuilder::new(registry)
     }
 
-    /// The registry that is watched.
+    /// Returns the registry that the monitor watches.
     ///
     /// ```
     /// use peer_health::{HealthMonitor, HealthRegistry};
@@ -141,32 +143,32 @@ impl<K: PeerKey> MonitorShared<K> {
         let hears: Weak<Self> = Arc::downgrade(&shared);
         let listening = shared.registry.listen(move |event| {
             if let Some(shared) = hears.upgrade() {
-                shared.hear(event);
+                shared.on_event(event);
             }
         });
         let hears: Weak<Self> = Arc::downgrade(&shared);
-        let hooked = shared.registry.hook(move |told| {
-            if let (HookNotice::Unheard(peer), Some(shared)) = (told, hears.upgrade()) {
-                shared.look(peer);
+        let hooked = shared.registry.hook(move |notice| {
+            if let (HookNotice::Unheard(peer), Some(shared)) = (notice, hears.upgrade()) {
+                shared.refresh(peer);
             }
         });
         shared.listening.get_or_init(|| (listening, hooked));
-        // What was so before, found now that it listens.
-        shared.summary.look_at_all(&shared.registry, &shared.names);
+        // What was so before is read now that the monitor listens.
+        shared.summary.refresh_all(&shared.registry, &shared.names);
         shared
     }
 
-    fn hear(&self, event: &Event<K>) {
+    fn on_event(&self, event: &Event<K>) {
         if matches!(event.kind, EventKind::LocalOutage | EventKind::LocalRecovered) {
-            return; // no transition
+            return; // this is no transition
         }
-        self.look(&event.peer);
+        self.refresh(&event.peer);
     }
 
-    /// Looks at a peer that has made a step, and wakes who follows it. If its key panics, the summary
-    /// looks at all anew, and whoever follows any peer looks at it: nobody is left behind.
-    fn look(&self, peer: &K) {
-        let _ = guarded(|| self.summary.look(&self.registry, &self.names, peer));
+    /// Reads a peer that has made a step, and wakes the tasks that follow it. If its key panics, the next
+    /// summary reads all peers anew, and every task that follows any peer is woken.
+    fn refresh(&self, peer: &K) {
+        let _ = guarded(|| self.summary.refresh(&self.registry, &self.names, peer));
         match guarded(|| self.names.known(peer)) {
             Some(name) => name.iter().for_each(|name| self.watches.wake(name)),
             None => self.watches.wake_all(),

@@ -1,7 +1,8 @@
-//! Wakers of other executors (feature `tokio`): a panic of a waker does not reach the thread that wakes.
+//! Wakers of other executors (feature `tokio`), which are foreign: a thread that wakes a task is not
+//! ended by that task's waker (R25).
 //!
-//! Tokio's own primitives wake several tasks in a row: a waker that panics would keep the others from being
-//! woken, or end a thread that drives the timers.
+//! Tokio's own primitives wake side by side. One waker that panics would keep the others from being
+//! woken, or end a thread that turns the timers.
 
 use std::future::poll_fn;
 use std::mem;
@@ -12,7 +13,7 @@ use std::task::{Context, Wake, Waker};
 use crate::foreign::{Own, quietly};
 use crate::sync::Arc;
 
-/// A waker that clones without foreign code, and that swallows the panics of the waker inside.
+/// Wraps a foreign waker: cloning it runs no foreign code, and its panics end here.
 struct Shield(Own<Waker>);
 
 impl Wake for Shield {
@@ -25,7 +26,7 @@ impl Wake for Shield {
     }
 }
 
-/// Runs the future with a waker of our own in place of the caller's.
+/// Polls the future with a waker of this crate in place of the caller's.
 pub(crate) async fn shielded<F: Future>(future: F) -> F::Output {
     let mut future = pin!(future);
     let mut shield: Option<(Arc<Shield>, Waker)> = None;
@@ -43,21 +44,22 @@ pub(crate) async fn shielded<F: Future>(future: F) -> F::Output {
     .await
 }
 
-/// A waker that is not ours: it is cloned, woken and dropped when nothing is locked (R25).
+/// Holds the waker of the one task that waits, which may be another at each poll. The waker is foreign: it
+/// is cloned, woken and dropped when nothing is locked (R25).
 ///
-/// Who registers and then looks misses nothing: what happens before the look is found, what happens
-/// after it takes this waker.
+/// A task that registers and then looks misses nothing: the look finds what happened before it, and what
+/// happens later wakes the task.
 #[derive(Default)]
 pub(crate) struct WakerSlot(Mutex<Option<Own<Waker>>>);
 
 impl WakerSlot {
-    /// Takes this waker in the place of the one before.
+    /// Keeps this waker in place of the one before.
     pub(crate) fn register(&self, waker: &Waker) {
         let waker = Some(Own::new(waker.clone()));
         drop(self.replace(waker));
     }
 
-    /// Wakes who waits, if anybody does. Never panics: others are to be woken too.
+    /// Wakes the task that waits, if there is one. Never panics, since other tasks are to be woken too.
     pub(crate) fn wake(&self) {
         let waker = self.replace(None);
         quietly(|| waker.iter().for_each(|waker| waker.wake_by_ref()));

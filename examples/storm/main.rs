@@ -7,7 +7,7 @@
 //! One node asks its driver, four times a second, for a round with each of its peers. It does so
 //! twice: with a hundred real iroh endpoints on loopback alone, and with nine hundred dead addresses
 //! besides. Nothing fails fast here: a dial to a dead port ends at the attempt's deadline, and holds
-//! one of the driver's places until then. What keeps the places free is the wait of each dead peer's
+//! one of the driver's concurrency slots until then. What keeps the slots free is the wait of each dead peer's
 //! circuit, which doubles.
 //!
 //! Three criteria, measured and printed: with the dead ones present, the living ones make at least

@@ -8,17 +8,22 @@ use crate::error::Failure;
 use crate::registry::PeerKey;
 
 impl<K: PeerKey> SyncCoordinator<K> {
-    /// Makes an operation with each of these peers, side by side within the limits; the results in
-    /// the order in which they come. Peers that may not be called are answered when it is
-    /// their turn; those that wait for another attempt keep nobody waiting.
+    /// Makes an operation with each of these peers, side by side within the limits, and returns a stream
+    /// of the results in the order in which they come. An operation that waits for another attempt keeps
+    /// no other waiting.
+    ///
+    /// # Errors
+    ///
+    /// Each result has the [`OperationError`] that [`sync`](Self::sync) would give; a peer whose circuit
+    /// refuses it gets that answer when it is its turn.
     ///
     /// # Cancel safety
     ///
-    /// Nothing is done before the stream is polled. Dropping it takes back what is going on, as for
-    /// [`sync`](Self::sync); results that it gave are not affected. A panic of `op` comes out of
-    /// the poll, and ends its operation alone.
+    /// The stream does nothing before it is polled. Dropping it takes the calls back that are being made,
+    /// as for [`sync`](Self::sync); results that it gave are not affected. A panic of `op` comes out
+    /// of the poll, and ends its operation alone.
     ///
-    /// While nobody polls the stream, its operations stand still and keep their slots: between two
+    /// While the stream is not polled, its operations stand still and keep their slots: between two
     /// results, do not wait for another operation of the same coordinator.
     ///
     /// ```

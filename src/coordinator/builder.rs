@@ -1,4 +1,4 @@
-//! How a coordinator makes its operations.
+//! The choices of how a coordinator makes its operations.
 
 use std::fmt;
 use std::sync::{Mutex, OnceLock};
@@ -15,7 +15,7 @@ use crate::registry::{HealthRegistry, Names, PeerKey};
 use crate::retry_policy::RetryPolicy;
 use crate::sync::Arc;
 
-/// How long an attempt may take if nothing else is said, and if the lease is next to nothing.
+/// The default deadline of an attempt, and the least if the lease is next to nothing.
 const DEADLINE: Duration = Duration::from_secs(10);
 const LEAST: Duration = Duration::from_nanos(1);
 
@@ -65,8 +65,7 @@ impl<K: PeerKey> CoordinatorBuilder<K> {
         }
     }
 
-    /// When the attempts of an operation are made, and how many. Default
-    /// [`RetryPolicy::default`].
+    /// Sets when the attempts of an operation are made, and how many. Default: [`RetryPolicy::default`].
     ///
     /// ```
     /// use peer_health::{HealthRegistry, RetryPolicy, SyncCoordinator};
@@ -79,12 +78,13 @@ impl<K: PeerKey> CoordinatorBuilder<K> {
         self
     }
 
-    /// How long one attempt may take; past it, it has failed. Nothing in QUIC fails this fast by
-    /// itself: a dial to a peer that is gone takes 30 s. Default: 10 s, or half of the registry's
-    /// `probe_lease` if that is shorter.
+    /// Sets how long one attempt may take before it has failed. QUIC by itself is slower: a dial to a
+    /// peer that is gone takes 30 s. Default: 10 s, or half of the registry's `probe_lease` if that is
+    /// shorter.
     ///
-    /// It must be below the `probe_lease`: what a probe says after its lease counts no more. Should a
-    /// later [`set_config`](HealthRegistry::set_config) make it too long, probes get half of the lease.
+    /// The deadline must be above zero, and below the `probe_lease`: the outcome of a probe counts no
+    /// more after its lease. If a later [`set_config`](HealthRegistry::set_config) makes the lease too
+    /// short, probes get half of it.
     ///
     /// ```
     /// use peer_health::{HealthRegistry, SyncCoordinator};
@@ -98,11 +98,11 @@ impl<K: PeerKey> CoordinatorBuilder<K> {
         self
     }
 
-    /// A session that is lost within this of the call that began it was no good, though the call
-    /// succeeded: after n of them in a row the driver's next call waits
-    /// `open_timeout * open_multiplier^(n - 1)`, at most `open_max`. A session that lasts longer ends
-    /// the count. Lost is a session when [`note_lost`](crate::SyncDriver::note_lost) says so, with a
-    /// failure that counts. Default 10 s; zero switches this off.
+    /// Sets how long a session must last to be good. A session is short if it is lost sooner after the
+    /// call that began it, though that call succeeded. After n short ones in a row the driver's next call
+    /// waits `open_timeout * open_multiplier^(n - 1)`, at most `open_max`; a session that lasts longer
+    /// ends the count. [`note_lost`](crate::SyncDriver::note_lost), with a failure that counts, tells
+    /// that a session was lost. Default: 10 s; zero switches this off.
     ///
     /// ```
     /// use peer_health::{HealthRegistry, SyncCoordinator};
@@ -115,11 +115,12 @@ impl<K: PeerKey> CoordinatorBuilder<K> {
         self
     }
 
-    /// How many attempts may be made at the same time, over all peers: the places. Default 64.
+    /// Sets how many attempts may be made at the same time, over all peers: the number of concurrency
+    /// slots, at least 1. Default: 64.
     ///
     /// Once any peer has answered, peers that never did and peers in trouble (a streak is running,
-    /// or the circuit is not closed) hold at most half of the places, at least one, whether others
-    /// wait or not. In that half those that never answered hold at most half, at least one, and while
+    /// or the circuit is not closed) hold at most half of the slots, at least one, whether others
+    /// wait or not. In that half, peers that never answered hold at most half, at least one; while
     /// one of them waits, that part is theirs.
     ///
     /// ```
@@ -132,8 +133,8 @@ impl<K: PeerKey> CoordinatorBuilder<K> {
         self
     }
 
-    /// How many attempts may be made at the same time with one peer. Default 1. A
-    /// [`SyncDriver`](crate::SyncDriver) makes one at the most.
+    /// Sets how many attempts may be made at the same time with one peer: the number of its peer slots,
+    /// at least 1. A [`SyncDriver`](crate::SyncDriver) uses one at the most. Default: 1.
     ///
     /// ```
     /// use peer_health::{HealthRegistry, SyncCoordinator};
@@ -145,10 +146,10 @@ impl<K: PeerKey> CoordinatorBuilder<K> {
         self
     }
 
-    /// What retries may cost, over all peers. Default 1000 tokens; a tenth of one comes back with each
-    /// success, and one with each second by the registry's clock. Tokens are taken by retries that
-    /// fail, of peers that answered before and whose circuit is closed: probes are bounded by the
-    /// circuit, and strangers by their share of the places.
+    /// Sets what retries may cost, over all peers. Retries that fail take tokens, if their peer answered
+    /// before and its circuit is closed: the circuit bounds probes, and their share of the concurrency
+    /// slots bounds peers that never answered. Default: 1000 tokens; a tenth of one comes back with each
+    /// success, and one with each second by the registry's clock.
     ///
     /// ```
     /// use peer_health::{HealthRegistry, RetryBudget, SyncCoordinator};
@@ -162,9 +163,9 @@ impl<K: PeerKey> CoordinatorBuilder<K> {
         self
     }
 
-    /// What retries with one peer may cost: each peer gets a budget like this one, full. Default
-    /// none. Of more than 65,536 peers whose budget is not full, some are forgotten, and begin
-    /// with a full one.
+    /// Sets what retries with one peer may cost: each peer begins with a full budget like this one. Of
+    /// more than 65,536 peers whose budget is not full, some are forgotten, and begin with a full one
+    /// again. Default: no budget for each peer.
     ///
     /// ```
     /// use peer_health::{HealthRegistry, RetryBudget, SyncCoordinator};
@@ -177,8 +178,8 @@ impl<K: PeerKey> CoordinatorBuilder<K> {
         self
     }
 
-    /// Makes the delays repeatable: for tests. Every [`sync`](SyncCoordinator::sync) then waits as
-    /// every other does.
+    /// Makes the delays repeatable, for tests: every [`sync`](SyncCoordinator::sync) then waits for as
+    /// long as every other. Default: a random seed.
     ///
     /// ```
     /// use peer_health::{HealthRegistry, SyncCoordinator};
@@ -193,7 +194,8 @@ impl<K: PeerKey> CoordinatorBuilder<K> {
     ///
     /// # Errors
     ///
-    /// [`ConfigError`] names the field that makes no sense, and its value.
+    /// A [`ConfigError`] names the field that makes no sense, and its value: `attempt_deadline`,
+    /// `max_concurrent`, `max_per_peer`, or a field of the [`RetryPolicy`].
     ///
     /// ```
     /// use peer_health::{HealthRegistry, SyncCoordinator};
@@ -225,7 +227,7 @@ impl<K: PeerKey> CoordinatorBuilder<K> {
         Ok(self.with_defaults())
     }
 
-    /// Without a check, which the defaults pass.
+    /// Makes the coordinator without a check, which the defaults pass.
     pub(super) fn with_defaults(self) -> SyncCoordinator<K> {
         let clock = self.registry.clock();
         let half_lease = self.registry.rules().lease.map(|lease| Duration::from_nanos(lease / 2));

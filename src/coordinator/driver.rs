@@ -1,5 +1,5 @@
-//! Syncs with peers for as long as the program runs: on request, one call at a time for each peer,
-//! again when it is due, and nothing in between.
+//! The handle of a driver, which syncs with peers for as long as the program runs: on request, one call
+//! at a time for each peer, again when it is due, and nothing in between.
 
 use std::fmt;
 use std::time::Duration;
@@ -10,54 +10,60 @@ use super::SyncCoordinator;
 use super::error::{DriveError, runtime_with_timers};
 use super::shared::CoordinatorShared;
 use super::state::DriverState;
-use super::stats::{DriverStats, Waiting};
 use super::task::drive;
 use crate::circuit::Outcome;
 use crate::error::Failure;
 use crate::registry::PeerKey;
 use crate::sync::Arc;
 use crate::time::nanos;
-use crate::wakers::shielded;
+
+mod control;
 
 /// Syncs with peers on request, for as long as it lives.
 ///
-/// A peer that is requested is called as soon as there is a place that it may have, and its circuit
-/// admits it; however often it is requested before that, once. If it is requested while it is being
-/// called, it is called once more afterwards. A call that fails is tried again as the policy, the peer
-/// and its circuit say, if there is budget for it; then it is given up, until the next request or
-/// [good news](Self::note_reachable). When a circuit is half-open after a good probe, the next follows
-/// by itself until it is decided.
+/// A requested peer is called once, however often it is requested before: as soon as there is a
+/// concurrency slot for it and its circuit admits it. A peer that is requested while it is being called
+/// is called once more afterwards. A call that fails is made again as the policy, the peer and its
+/// circuit say, if there is budget for it. Otherwise the peer is given up until the next request or
+/// [good news](Self::note_reachable). When a good probe leaves a circuit half-open, the next probe
+/// follows by itself until the circuit is decided.
 ///
-/// The schedule follows the circuits: whatever makes one admit earlier, by whomever, is seen at once.
-/// Waits go by the registry's clock, which is looked at once a minute whatever tokio's timers say.
+/// The schedule follows the circuits: the driver sees at once whatever makes one of them admit earlier.
+/// Waits go by the registry's clock, which the driver reads at least once a minute whatever tokio's
+/// timers say.
 ///
-/// There is one task for the driver and one for each call that is being made, none for a peer that
-/// waits: nobody is looked at before it is due. A peer that waits takes its key and some three
-/// hundred bytes. At most `max_peers` peers wait that never answered.
+/// There is one task for the driver and one for each call that is being made. A peer that waits has no
+/// task, and is not checked before it is due; it takes its key and some three hundred bytes. At most
+/// `max_peers` peers wait that never answered.
 ///
 /// # What ends a call
 ///
-/// - Its deadline: a failure.
-/// - A panic of the operation: counted as failed here and as abandoned in the registry, which holds
-///   it against nobody; it is tried again like a failure.
-/// - [`forget`](Self::forget), and the end of the driver: abandoned.
-/// - Its own end; a failure that is [ours](crate::Fault::Local), such as an endpoint that is closed
-///   or descriptors that are used up, is no attempt and counts against no peer. After one no call
-///   is begun for a tenth of a second, then a single one is tried; if it fails for such a reason too,
-///   none for twice as long, up to half a minute. The first call begun since that ends otherwise ends
-///   this. One peer that alone fails so, again and again, holds nobody up. An operation that was
-///   refused by a circuit ([`CircuitBreakerOpen`](crate::SyncError::CircuitBreakerOpen)) is no such
-///   trouble.
+/// - Its deadline: the call failed.
+/// - A panic of the operation: the driver counts it as failed and makes the call again; the registry
+///   counts it as abandoned, and against nobody.
+/// - [`forget`](Self::forget), and the end of the driver: the call is abandoned.
+/// - Its own end.
+///
+/// # Local outages
+///
+/// A failure that is [this node's](crate::Fault::Local), such as a closed endpoint or used-up
+/// descriptors, is no attempt and counts against no peer. After one the driver begins no call for a
+/// tenth of a second, and then a single one. If that fails locally too, it begins none for twice as
+/// long, up to half a minute. The first call begun since that ends otherwise ends the outage. A single
+/// peer whose calls fail locally again and again holds no other up. An operation that a circuit refused
+/// ([`CircuitBreakerOpen`](crate::SyncError::CircuitBreakerOpen)) begins no outage.
+///
+/// # Bans
 ///
 /// A peer that an operator has [forced open](crate::HealthRegistry::force_open) is given up: request
-/// it again after the reset. The end of a ban that [has one](crate::HealthRegistry::force_open_for) is
-/// waited for.
+/// it again after the reset. The driver waits for the end of a ban that
+/// [has one](crate::HealthRegistry::force_open_for).
 ///
 /// # What ends a driver
 ///
-/// Clones drive the same. When the last one is dropped, the calls that are being made are taken
-/// back, and the driver ends; [`shutdown`](Self::shutdown) lets them end first. So does the end of
-/// the runtime. From then on requests are refused. An operation that keeps a handle on its own
+/// Clones are handles on the same driver. When the last one is dropped, the driver aborts the calls that
+/// are being made, and ends; [`shutdown`](Self::shutdown) lets them end first. The end of the runtime
+/// ends the driver too. From then on it refuses requests. An operation that keeps a handle on its own
 /// driver keeps it from being dropped: shut it down.
 ///
 /// ```
@@ -83,7 +89,7 @@ pub struct SyncDriver<K: PeerKey> {
     _task: Arc<Task>,
 }
 
-/// Ends the driver when the last handle goes.
+/// Ends the driver when its last handle is dropped.
 struct Task(AbortHandle);
 
 impl Drop for Task {
@@ -93,11 +99,12 @@ impl Drop for Task {
 }
 
 impl<K: PeerKey> SyncCoordinator<K> {
-    /// Starts a driver that makes `op` with the peers that are requested of it.
+    /// Starts a driver that makes `op` with the peers that are requested of it. What a call gives is
+    /// dropped: let `op` hand on what you need.
     ///
     /// # Errors
     ///
-    /// [`DriveError`] where there is no tokio runtime to run it, or one without timers.
+    /// A [`DriveError`] says that the calling thread is in no tokio runtime, or in one without timers.
     ///
     /// ```
     /// use peer_health::{HealthRegistry, SyncCoordinator, SyncError};
@@ -121,10 +128,12 @@ impl<K: PeerKey> SyncCoordinator<K> {
 }
 
 impl<K: PeerKey> SyncDriver<K> {
-    /// Asks for the peer to be called: as soon as there is a place, and the registry lets it.
-    /// `true` if that is news; `false` if the peer waits already, the driver was shut down, or the
-    /// peer never answered and `max_peers` such peers wait (counted as
-    /// [`strangers_refused`](DriverStats::strangers_refused)).
+    /// Requests that the peer is called as soon as there is a concurrency slot for it and its circuit
+    /// admits it.
+    ///
+    /// Returns `false` if the peer waits already, if the driver was shut down, or if the peer never
+    /// answered and `max_peers` such peers wait (counted as
+    /// [`strangers_refused`](crate::DriverStats::strangers_refused)).
     ///
     /// ```
     /// use peer_health::{HealthRegistry, SyncCoordinator, SyncError};
@@ -140,9 +149,9 @@ impl<K: PeerKey> SyncDriver<K> {
         self.driver.request(peer)
     }
 
-    /// Calls a peer that waits next, without the rest of its wait: of a retry, of sessions that end
+    /// Makes a peer that waits the next to be called, and ends its wait: of a retry, of sessions that end
     /// too soon, and of its circuit, which admits a probe as it would have later. No more probes go
-    /// out than otherwise. `false` if the peer does not wait.
+    /// out than otherwise. Returns `false` if the peer does not wait.
     ///
     /// ```
     /// use peer_health::{HealthRegistry, SyncCoordinator, SyncError};
@@ -158,11 +167,11 @@ impl<K: PeerKey> SyncDriver<K> {
         self.driver.kick(peer)
     }
 
-    /// Lets everything that waits be called now, one after the other within 5 s, within places and
-    /// probe limits: for a wake-up, or a change of network. Waits of retries, of sessions that end too
-    /// soon and of circuits that opened before are over; calls that are being made are made again at
-    /// once if they fail; trouble of our own is taken for over. Peers that answered before come
-    /// first.
+    /// Makes every peer that waits due, one after the other within 5 s: for a wake-up, or a change of
+    /// network. It ends the waits of retries, of sessions that end too soon, and of circuits that opened
+    /// before, and it ends a local outage. A call that is being made is made again at once if it
+    /// fails. Peers that answered before come first. The concurrency slots and the limits on probes
+    /// bound the calls as ever.
     ///
     /// Its work is proportional to the number of peers that wait.
     ///
@@ -187,19 +196,19 @@ impl<K: PeerKey> SyncDriver<K> {
         self.driver.kick_all();
     }
 
-    /// Good news: the peer is there, for it has called us or its address is known anew. It is called,
-    /// whether or not it was requested, through the same limits, and as a probe if its circuit is
-    /// open: the registry [ends the wait](crate::HealthRegistry::note_reachable), or makes it shorter
-    /// if probes after such news have failed before. If it is being called at the moment, that is
-    /// enough, unless that call fails: it began before the news, and the operation begins anew.
+    /// Takes good news of a peer: it has called this node, or its address is known anew. The driver calls
+    /// the peer whether or not it was requested, through the same limits, and as a probe if its circuit
+    /// is open: the registry [ends the wait](crate::HealthRegistry::note_reachable), or makes it shorter
+    /// if probes after such news have failed before. A call that is being made is enough, unless it
+    /// fails: it began before the news, so the operation begins anew.
     ///
-    /// A peer in trouble that answered before goes first, and may use any place. For any other it is
-    /// a request: after those who were due before; while `max_peers` peers that never answered wait,
-    /// news of one more is for the registry alone.
+    /// A peer in trouble that answered before goes first, and may use any concurrency slot. For any
+    /// other peer this is a request. While `max_peers` peers that never answered wait, news of one more
+    /// is for the registry alone.
     ///
-    /// Not sooner after the peer's last failure than the policy's `initial_delay`, or two nodes that
-    /// fail each other would call each other back as fast as the network lets them. The delay of
-    /// [sessions that end too soon](crate::CoordinatorBuilder::stable_after) is not shortened.
+    /// The call comes no sooner after the peer's last failure than the policy's `initial_delay`, or two
+    /// nodes that fail each other would call each other back as fast as the network lets them. The delay
+    /// of [sessions that end too soon](crate::CoordinatorBuilder::stable_after) is not shortened.
     ///
     /// ```
     /// use peer_health::{HealthRegistry, SyncCoordinator, SyncError};
@@ -220,13 +229,14 @@ impl<K: PeerKey> SyncDriver<K> {
         self.driver.note_reachable(peer, nanos(retry.initial_delay.saturating_sub(failed)));
     }
 
-    /// Bad news: the peer is gone, though nobody called it, as when an idle connection is lost; a
-    /// call that is being made on one reports the same by itself. Reported to the registry like any
-    /// failure without a permit: one that is not the peer's fault counts against nobody. An old
-    /// connection that times out after the peer has come back on another is no such news. What it
-    /// means for calls is for the circuit to say: one that is being made goes on. A disconnect that
-    /// was planned is no failure: [`forget`](Self::forget) the peer. A peer whose sessions are lost
-    /// as soon as they begin is called ever more seldom: see
+    /// Takes bad news of a peer: it is gone though no call was made, as when an idle connection is lost.
+    /// A call that is being made on the connection reports the same by itself.
+    ///
+    /// The registry takes it like any failure without a permit: one that is not the peer's fault counts
+    /// against nobody. The circuit decides what it means for later calls; a call that is being made goes
+    /// on. Do not report an old connection that times out after the peer has come back on another. A
+    /// planned disconnect is no failure: [`forget`](Self::forget) the peer. A peer whose sessions are
+    /// lost as soon as they begin is called ever more seldom: see
     /// [`stable_after`](crate::CoordinatorBuilder::stable_after).
     ///
     /// ```
@@ -242,18 +252,18 @@ impl<K: PeerKey> SyncDriver<K> {
     /// ```
     pub fn note_lost(&self, peer: &K, failure: impl Into<Failure>) {
         let failure = Arc::new(failure.into());
-        let verdict = if failure.counts() { Outcome::Failure } else { Outcome::Neutral };
-        if verdict == Outcome::Failure {
+        let outcome = if failure.counts() { Outcome::Failure } else { Outcome::Neutral };
+        if outcome == Outcome::Failure {
             let shared = &self.driver.shared;
-            // Who has no name, has no session.
+            // A peer without a name has no session.
             shared.names.known(peer).iter().for_each(|peer| shared.session_lost(peer));
         }
-        self.driver.shared.registry.report(peer, verdict, Some(&failure));
+        self.driver.shared.registry.report(peer, outcome, Some(&failure));
     }
 
-    /// Calls the peer no more, until it is requested again: it has said goodbye, or is of no
-    /// interest. A call that is being made is taken back, which is held against nobody. What the
-    /// registry knows of the peer stays. `true` if there was anything to do for it.
+    /// Forgets the peer, which is called no more until it is requested again: it has said goodbye, or is
+    /// of no interest. A call that is being made is aborted, and counts against nobody. What the
+    /// registry knows of the peer stays. Returns whether the peer was waiting, or being called.
     ///
     /// ```
     /// use peer_health::{HealthRegistry, SyncCoordinator, SyncError};
@@ -268,124 +278,6 @@ impl<K: PeerKey> SyncDriver<K> {
     /// ```
     pub fn forget(&self, peer: &K) -> bool {
         self.driver.forget(peer)
-    }
-
-    /// Begins no call until [`resume`](Self::resume). Those that are being made go on, requests are
-    /// taken, and times go by.
-    ///
-    /// ```
-    /// use peer_health::{HealthRegistry, SyncCoordinator, SyncError};
-    /// # tokio::runtime::Builder::new_current_thread().enable_time().build()?.block_on(async {
-    /// let coordinator = SyncCoordinator::new(HealthRegistry::<u32>::new());
-    /// let driver = coordinator.drive(async |_| Ok::<_, SyncError>(()))?;
-    /// driver.pause();
-    /// assert!(driver.stats().paused);
-    /// driver.resume();
-    /// assert!(!driver.stats().paused);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// # }).unwrap();
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    pub fn pause(&self) {
-        self.driver.pause();
-    }
-
-    /// Ends a [`pause`](Self::pause), as [`kick_all`](Self::kick_all) does: whoever waits is called.
-    /// Without a pause, it takes trouble of our own for over.
-    ///
-    /// ```
-    /// use peer_health::{HealthRegistry, SyncCoordinator, SyncError};
-    /// # tokio::runtime::Builder::new_current_thread().enable_time().build()?.block_on(async {
-    /// let coordinator = SyncCoordinator::new(HealthRegistry::<u32>::new());
-    /// let driver = coordinator.drive(async |_| Ok::<_, SyncError>(()))?;
-    /// driver.resume();
-    /// assert!(!driver.stats().local_outage);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// # }).unwrap();
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    pub fn resume(&self) {
-        self.driver.resume();
-    }
-
-    /// What was done, and what there is to do.
-    ///
-    /// ```
-    /// use peer_health::{DriverStats, HealthRegistry, SyncCoordinator, SyncError};
-    /// # tokio::runtime::Builder::new_current_thread().enable_time().build()?.block_on(async {
-    /// let coordinator = SyncCoordinator::new(HealthRegistry::<u32>::new());
-    /// let driver = coordinator.drive(async |_| Ok::<_, SyncError>(()))?;
-    /// assert_eq!(driver.stats(), DriverStats::default());
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// # }).unwrap();
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    pub fn stats(&self) -> DriverStats {
-        self.driver.stats()
-    }
-
-    /// Whom it waits for, until when and why, in no order. Its work is proportional to their number.
-    ///
-    /// ```
-    /// use peer_health::{HealthRegistry, SyncCoordinator, SyncError, WaitReason};
-    /// # tokio::runtime::Builder::new_current_thread().enable_time().build()?.block_on(async {
-    /// let coordinator = SyncCoordinator::new(HealthRegistry::<u32>::new());
-    /// let driver = coordinator.drive(async |_| Ok::<_, SyncError>(()))?;
-    /// driver.request(&7);
-    /// assert_eq!(driver.waiting()[0].reason, WaitReason::Slot);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// # }).unwrap();
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    pub fn waiting(&self) -> Vec<Waiting<K>> {
-        self.driver.waiting()
-    }
-
-    /// Whether the driver has ended: it was shut down and its calls have ended, or its runtime is
-    /// gone. It calls nobody any more.
-    ///
-    /// ```
-    /// use peer_health::{HealthRegistry, SyncCoordinator, SyncError};
-    /// # tokio::runtime::Builder::new_current_thread().enable_time().build()?.block_on(async {
-    /// let coordinator = SyncCoordinator::new(HealthRegistry::<u32>::new());
-    /// let driver = coordinator.drive(async |_| Ok::<_, SyncError>(()))?;
-    /// assert!(!driver.is_finished());
-    /// driver.shutdown().await;
-    /// assert!(driver.is_finished());
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// # }).unwrap();
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    pub fn is_finished(&self) -> bool {
-        self.driver.stats().finished
-    }
-
-    /// Begins no further call, and waits until those that are being made have ended, each at its
-    /// deadline at the latest. Peers that wait are not called, and are forgotten; it makes no
-    /// difference whether the driver is paused or in trouble. For a shorter end, drop the last
-    /// handle. Do not wait for it inside an operation of this driver, which it waits for.
-    ///
-    /// # Cancel safety
-    ///
-    /// The driver shuts down from this call on, whether or not the future is polled, or dropped
-    /// halfway; asking again waits for the same.
-    ///
-    /// ```
-    /// use peer_health::{HealthRegistry, SyncCoordinator, SyncError};
-    /// # tokio::runtime::Builder::new_current_thread().enable_time().build()?.block_on(async {
-    /// let coordinator = SyncCoordinator::new(HealthRegistry::<u32>::new());
-    /// let driver = coordinator.drive(async |_| Ok::<_, SyncError>(()))?;
-    /// driver.shutdown().await;
-    /// assert!(!driver.request(&7), "it has ended");
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// # }).unwrap();
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    pub fn shutdown(&self) -> impl Future<Output = ()> + Send + use<K> {
-        self.driver.close();
-        let mut end = self.driver.end();
-        // Nothing is ever sent: it ends when the driver does.
-        shielded(async move { while end.changed().await.is_ok() {} })
     }
 }
 

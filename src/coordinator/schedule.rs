@@ -24,6 +24,7 @@ use super::stats::WaitReason;
 use crate::registry::PeerKey;
 use crate::time::Tick;
 
+mod forget;
 mod operation;
 mod push;
 #[cfg(test)]
@@ -66,13 +67,6 @@ enum PeerState<C> {
         number: u64,
         again: bool,
     },
-}
-
-/// The attempt of a peer that was forgotten, if one was being made, and what aborts its call.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Forgotten<C> {
-    pub(super) attempt: Option<u64>,
-    pub(super) call: Option<C>,
 }
 
 /// What a request of a peer led to.
@@ -194,39 +188,6 @@ impl<K: PeerKey, C> Schedule<K, C> {
     pub(super) fn recheck_all(&mut self, now: Tick) {
         let peers: Vec<K> = self.peers.keys().cloned().collect();
         peers.iter().for_each(|peer| self.recheck(peer, now));
-        self.gone.extend(peers);
-    }
-
-    /// Forgets the peer, which is not called again whether it waits or runs; returns `None` if it was not
-    /// there.
-    pub(super) fn forget(&mut self, peer: &K) -> Option<Forgotten<C>> {
-        match self.peers.get_mut(peer)? {
-            state @ PeerState::Running { .. } => {
-                let PeerState::Running { number, call, .. } = state else { return None };
-                let (number, call) = (*number, call.take());
-                *state = PeerState::Leaving { number, again: false };
-                self.running -= 1;
-                Some(Forgotten { attempt: Some(number), call })
-            }
-            PeerState::Leaving { again, .. } => {
-                mem::take(again).then_some(Forgotten { attempt: None, call: None })
-            }
-            PeerState::Requesting { number, .. } => {
-                let attempt = Some(*number);
-                self.leave(peer);
-                Some(Forgotten { attempt, call: None })
-            }
-            PeerState::Waiting { .. } => {
-                self.leave(peer);
-                Some(Forgotten { attempt: None, call: None })
-            }
-        }
-    }
-
-    /// Forgets every peer.
-    pub(super) fn clear(&mut self) {
-        let peers: Vec<K> = self.peers.keys().cloned().collect();
-        peers.iter().for_each(|peer| self.leave(peer));
         self.gone.extend(peers);
     }
 

@@ -1,4 +1,4 @@
-//! What a driver shows of itself: what it has done, and whom it waits for.
+//! What a driver shows of itself: what it has done, and which peers it waits for.
 
 use std::time::Duration;
 
@@ -20,28 +20,28 @@ use std::time::Duration;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DriverStats {
-    /// Peers that wait to be called.
+    /// How many peers wait to be called.
     pub waiting: usize,
-    /// Peers that are being called.
+    /// How many peers are being called.
     pub running: usize,
-    /// Calls that were begun.
+    /// How many calls were begun.
     pub started: u64,
-    /// Calls that succeeded.
+    /// How many calls succeeded.
     pub succeeded: u64,
-    /// Calls that failed, ran past their deadline, or panicked.
+    /// How many calls failed, ran past their deadline, or panicked.
     pub failed: u64,
-    /// Operations that were given up: not worth another attempt, no attempt left, no budget for it,
-    /// or the peer is forced open until a reset.
+    /// How many operations were given up: their error was not worth another attempt, no attempt or no
+    /// budget was left, or the peer is forced open until a reset.
     pub given_up: u64,
-    /// Those of them that would have been tried again if there had been budget for it.
+    /// How many of those would have been tried again if there had been budget for it.
     pub retries_refused: u64,
-    /// Requests of peers that never answered, refused since `max_peers` of them waited.
+    /// How many requests of peers that never answered were refused since `max_peers` of them waited.
     pub strangers_refused: u64,
-    /// Whether it was [paused](crate::SyncDriver::pause).
+    /// Whether the driver is [paused](crate::SyncDriver::pause).
     pub paused: bool,
-    /// Whether calls fail for a reason of our own, and only one is tried now and then.
+    /// Whether calls fail for a reason of this node, so that the driver makes only one now and then.
     pub local_outage: bool,
-    /// Whether the driver has ended: it calls nobody any more.
+    /// Whether the driver has ended, so that it calls no peer any more.
     pub finished: bool,
 }
 
@@ -64,11 +64,11 @@ pub struct DriverStats {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Waiting<K> {
-    /// Whom it waits for.
+    /// The peer.
     pub peer: K,
-    /// How long from now on the peer is left alone, by the registry's clock; zero if it is due.
+    /// How long the peer still waits, by the registry's clock; zero if it is due.
     pub until: Duration,
-    /// Why.
+    /// Why the peer waits.
     pub reason: WaitReason,
 }
 
@@ -80,19 +80,19 @@ pub struct Waiting<K> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum WaitReason {
-    /// The peer is due: it waits for its turn, for a place, or for the driver to be resumed.
+    /// The peer is due: it waits for its turn, for a concurrency slot, or for the driver to be resumed.
     #[error("it waits for a concurrency slot")]
     Slot,
-    /// The last attempt failed: the policy, or the peer, says when the next is to be made.
+    /// The last attempt failed, and the policy or the peer says when the next is due.
     #[error("its last attempt failed")]
     Retry,
-    /// The last attempt failed for a reason of our own.
-    #[error("its last attempt failed for a reason of our own")]
+    /// The last attempt failed for a reason of this node.
+    #[error("its last attempt failed for a reason of this node")]
     Local,
     /// The circuit is open.
     #[error("its circuit is open")]
     Circuit,
-    /// The circuit is half-open, and others probe it.
+    /// The circuit is half-open, and other calls probe it.
     #[error("its circuit is being probed")]
     Probes,
     /// The peer's sessions end as soon as they begin: see
@@ -102,7 +102,7 @@ pub enum WaitReason {
 }
 
 impl WaitReason {
-    /// Whether a step of the circuit may end it.
+    /// Whether a step of the circuit may end the wait.
     pub(super) fn is_for_the_circuit(self) -> bool {
         matches!(self, Self::Circuit | Self::Probes)
     }

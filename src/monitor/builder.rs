@@ -1,4 +1,4 @@
-//! How a monitor is made.
+//! The choices of how a monitor works.
 
 use std::fmt;
 
@@ -32,8 +32,8 @@ impl<K: PeerKey> MonitorBuilder<K> {
         Self { registry, capacity: 1024, worst: 10, seed: None }
     }
 
-    /// How many events each [stream](HealthMonitor::subscribe) keeps for a reader that lags; it
-    /// takes memory for those that wait. Default 1024.
+    /// Sets how many events each [stream](HealthMonitor::subscribe) keeps for a reader that lags, at least
+    /// 1. Only events that wait take memory. Default: 1024.
     ///
     /// ```
     /// use peer_health::{HealthMonitor, HealthRegistry};
@@ -45,11 +45,19 @@ impl<K: PeerKey> MonitorBuilder<K> {
         self
     }
 
-    /// How many peers a [summary](HealthMonitor::summary) names. Default 10.
+    /// Sets how many peers a [summary](HealthMonitor::summary) names. Default: 10.
     ///
     /// ```
-    /// use peer_health::{HealthMonitor, HealthRegistry};
-    /// assert!(HealthMonitor::builder(HealthRegistry::<u32>::new()).worst(0).build().is_ok());
+    /// use peer_health::{HealthConfig, HealthMonitor, HealthRegistry, SyncError};
+    /// let config = HealthConfig::default().with_failure_threshold(1);
+    /// let registry = HealthRegistry::<u32>::builder().config(config).build()?;
+    /// let monitor = HealthMonitor::builder(registry.clone()).worst(2).build()?;
+    /// for peer in 0..3 {
+    ///     registry.acquire(&peer).unwrap().failure(SyncError::Network("reset".into()));
+    /// }
+    /// let summary = monitor.summary();
+    /// assert_eq!((summary.open, summary.worst.len()), (3, 2));
+    /// # Ok::<(), peer_health::ConfigError>(())
     /// ```
     pub fn worst(mut self, peers: usize) -> Self {
         self.worst = peers;
@@ -73,11 +81,11 @@ impl<K: PeerKey> MonitorBuilder<K> {
         self
     }
 
-    /// Makes the monitor. Looks at every known peer once.
+    /// Makes the monitor, which reads every known peer once.
     ///
     /// # Errors
     ///
-    /// [`ConfigError`] names the field that makes no sense, and its value.
+    /// A [`ConfigError`] names `capacity` if it is 0.
     ///
     /// ```
     /// use peer_health::{HealthMonitor, HealthRegistry};
@@ -90,7 +98,7 @@ impl<K: PeerKey> MonitorBuilder<K> {
         Ok(self.with_defaults())
     }
 
-    /// Without a check, which the defaults pass.
+    /// Makes the monitor without a check, which the defaults pass.
     pub(super) fn with_defaults(self) -> HealthMonitor<K> {
         let seed = self.seed.unwrap_or_else(rand::random);
         HealthMonitor {

@@ -1,11 +1,12 @@
-//! How a peer compares with others as the next to be called.
+//! How a peer compares with others as the next one to call.
 
 use std::time::Duration;
 
 use crate::outcome::{NextAdmission, Status};
 use crate::registry::{HealthRegistry, PeerKey};
 
-/// What is known of a candidate. The availability compares first, then the cost.
+/// What the registry knows of a peer that could be called. Candidates compare by availability first, by
+/// cost second.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Candidate {
     pub(super) availability: Availability,
@@ -13,20 +14,20 @@ pub(super) struct Candidate {
     streak: u32,
 }
 
-/// The best comes first.
+/// Whether a peer may be called now, and as what. The best comes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Availability {
-    /// May be called now, and is closed, disabled or metrics-only.
+    /// The peer may be called now, and is closed, disabled or metrics-only.
     Healthy,
-    /// May be called now, as a probe of a half-open circuit.
+    /// The peer may be called now, as a probe of a half-open circuit.
     Probe,
-    /// May be called now, as the probe with which a circuit becomes half-open.
+    /// The peer may be called now, as the probe with which its circuit becomes half-open.
     FirstProbe,
-    /// Half-open, and its probes are out.
+    /// The circuit is half-open, and all its probes are out.
     Probed,
-    /// Open for as long.
+    /// The circuit is open for this long.
     Open(Duration),
-    /// Forced open.
+    /// The circuit is forced open.
     Banned,
 }
 
@@ -46,13 +47,13 @@ impl Candidate {
             return Self { availability: Availability::Healthy, latency: None, streak: 0 };
         };
         let (context, circuit) = (&registry.shared().context, entry.tracker.circuit());
-        // Of a peer that admits all, nobody asks the time.
+        // A peer that admits every call needs no time.
         let now = if circuit.admits_all() { Default::default() } else { context.clock.now() };
         let circuit = circuit.seen_at(now);
         let availability =
             match (circuit.status(), entry.tracker.next_admission(&circuit, context, now)) {
                 (Status::HalfOpen, NextAdmission::Now) => Availability::Probe,
-                // Half-open for too long: it opens again when somebody asks, and not before (R6).
+                // A circuit that is half-open for too long opens again at the next request, not before (R6).
                 (Status::Open, NextAdmission::Now)
                 | (Status::HalfOpen, NextAdmission::After(_)) => Availability::FirstProbe,
                 (_, NextAdmission::Now) => Availability::Healthy,
@@ -64,17 +65,17 @@ impl Candidate {
         Self { availability, latency, streak: circuit.health.run.streak }
     }
 
-    /// The order in which candidates are called, the best first: by what a call is expected to
-    /// cost, which is the latency, once more for each failure of the streak. A latency that is
-    /// unknown is taken for this median: neither better nor worse than what is known (D13).
+    /// Returns the key that sorts the best candidate first. A call is expected to cost the latency, once
+    /// more for each failure of the streak. An unknown latency counts as this median, neither better nor
+    /// worse than what is known (D13).
     pub(super) fn key(&self, median: u64) -> (Availability, u64) {
         let latency = self.latency.unwrap_or(median);
         (self.availability, latency.saturating_mul(u64::from(self.streak).saturating_add(1)))
     }
 }
 
-/// The median of the latencies that are known of these; of an even number the mean of the two in
-/// the middle. Any will do where none is known.
+/// Returns the median of the known latencies of these candidates: of an even number, the mean of the two
+/// in the middle. The value makes no difference where no latency is known.
 pub(super) fn median<'a>(all: impl IntoIterator<Item = &'a Candidate>) -> u64 {
     let mut known: Vec<u64> = all.into_iter().filter_map(|candidate| candidate.latency).collect();
     known.sort_unstable();

@@ -1,4 +1,4 @@
-//! Whom to call, of several peers that would do.
+//! How a monitor chooses which of several peers to call.
 
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
@@ -8,27 +8,27 @@ use super::candidate::{Candidate, median};
 use crate::registry::PeerKey;
 use crate::sync::Ordering;
 
-/// So often candidates are drawn before all of them are looked at.
+/// The number of pairs that are drawn before all candidates are read.
 const DRAWS: usize = 4;
-/// One choice in so many is left to chance.
+/// One choice in this many is left to chance.
 const TO_CHANCE: u32 = 32;
 
 impl<K: PeerKey> HealthMonitor<K> {
     /// Orders candidates, the best first:
     ///
-    /// 1. Those that may be called now: the healthy, then the half-open with a free slot, then the
-    ///    open whose wait is over, and the half-open whose probes hang for longer than `half_open_max`.
-    /// 2. Those that may not: the half-open whose probes are out, then the open, by how long they
-    ///    still are, then the forced open.
-    /// 3. Where that makes no difference, by what a call is expected to cost: the
-    ///    [latency](crate::Snapshot::latency) times one more than the streak of failures. A latency
-    ///    that is unknown, or has been for fifteen minutes without a sample, counts as the median
-    ///    of those that are known; of an even number of them the mean of the two in the middle.
+    /// 1. Peers that may be called now: the healthy, then the half-open with a free probe slot, then the
+    ///    open whose wait is over and the half-open whose probes hang for longer than `half_open_max`.
+    /// 2. Peers that may not: the half-open whose probes are out, then the open by how long they still
+    ///    are, then the forced open.
+    /// 3. Among equals of these, by what a call is expected to cost: the
+    ///    [latency](crate::Snapshot::latency) times one more than the streak of failures. A latency that
+    ///    is unknown, or had no sample for fifteen minutes, counts as the median of the known ones; of an
+    ///    even number of them, as the mean of the two in the middle.
     /// 4. Then in the order in which they were given.
     ///
-    /// An unknown peer is as a healthy one whose latency is unknown. To be asked is no use of a
-    /// peer. For a program that has many callers, [`pick`](Self::pick) is better: they
-    /// would all call the first.
+    /// An unknown peer counts as a healthy one whose latency is unknown. Ranking a peer does not keep it
+    /// from eviction. Where many callers choose, use [`pick`](Self::pick): with this they would all call
+    /// the first.
     ///
     /// ```
     /// use peer_health::{HealthMonitor, HealthRegistry};
@@ -53,28 +53,27 @@ impl<K: PeerKey> HealthMonitor<K> {
         all.into_iter().map(|(_, peer)| peer).collect()
     }
 
-    /// The better of two candidates that are drawn at random; `None` if none may be called now.
+    /// Returns the better of two candidates that are drawn at random; `None` if none may be called now.
     ///
-    /// Drawn are two different places of `peers`, each pair as likely as any other, of those that
-    /// may be called now: of the closed if there are any, else of the half-open with a free slot,
-    /// else of the open whose wait is over. Of the two the one is chosen that costs less, as in
-    /// [`rank`](Self::rank); of equals either, and of two of which one's latency is unknown. If
-    /// there is one only, it is chosen. A peer that is disabled, or that is only measured, is as a
-    /// closed one.
+    /// The draw is of two different elements of `peers`, each pair as likely as any other, among those
+    /// that may be called now: among the closed if there are any, else among the half-open with a free
+    /// probe slot, else among the open whose wait is over. The one is chosen that costs less, as in
+    /// [`rank`](Self::rank); either is if they cost the same, or if the latency of one is unknown. A
+    /// single candidate is chosen without a draw. A peer that is disabled or metrics-only counts as
+    /// closed.
     ///
-    /// Callers who all choose the best peer are upon it together, until it is the worst; those who
-    /// choose at random are not, and call the worst as often as the best. The better of two random
-    /// ones is nearly as good as the best, and spreads nearly as well as chance (Mitzenmacher, "The
-    /// Power of Two Choices in Randomized Load Balancing", IEEE Transactions on Parallel and
-    /// Distributed Systems 12(10), 2001).
+    /// Callers that all choose the best peer overload it until it is the worst. Callers that choose at
+    /// random call the worst as often as the best. The better of two random ones is nearly as good as
+    /// the best, and spreads nearly as well as chance (Mitzenmacher, "The Power of Two Choices in
+    /// Randomized Load Balancing", IEEE Transactions on Parallel and Distributed Systems 12(10), 2001).
     ///
-    /// The slower of two would never be called again, and never be found out to be faster by now.
-    /// So one choice in 32 is left to chance: any of those, one as likely as another. And what has
-    /// not been measured for fifteen minutes is not held against anybody: at a call a second
-    /// and ten candidates each is chosen within the hour, whatever its first call took.
+    /// The slower of two peers would never be called again, so nobody would learn that it is faster by
+    /// now. Therefore one choice in 32 is left to chance, each candidate as likely as another, and a
+    /// latency without a sample for fifteen minutes counts no more. At a call a second and ten
+    /// candidates, each of them is chosen within the hour, whatever its first call took.
     ///
-    /// Open peers get no probe by this while others are closed: somebody else has to ask now and
-    /// then. Where most candidates are closed it looks at two of them, otherwise at all.
+    /// Open peers get no probe by this while others are closed, so something else has to ask for a
+    /// permit now and then. Where most candidates are closed this reads two of them, otherwise all.
     ///
     /// ```
     /// use peer_health::{HealthMonitor, HealthRegistry};
@@ -114,7 +113,7 @@ impl<K: PeerKey> HealthMonitor<K> {
     }
 }
 
-/// Of two that were drawn in random order: the first of equals is either.
+/// Returns the cheaper of two candidates that were drawn in random order; of equals, the first.
 fn better<K>(two: [(Candidate, &K); 2]) -> &K {
     let median = median(two.iter().map(|(candidate, _)| candidate));
     let [first, second] = two;

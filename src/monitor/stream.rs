@@ -1,8 +1,8 @@
-//! All events as a stream, for a reader that may lag.
+//! The stream of all events, for a reader that may lag.
 //!
-//! Each stream has a queue of its own. When it is full, the oldest event gives way, and is counted:
-//! those who make transitions never wait for a reader, and a reader is told how many it missed
-//! before it gets the next.
+//! Each stream has a queue of its own. When the queue is full, the oldest event gives way and is
+//! counted. So threads that make transitions never wait for a reader, and a reader learns how many
+//! events it missed before it gets the next.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -23,7 +23,7 @@ use crate::registry::{Listening, PeerKey};
 use crate::sync::Arc;
 use crate::wakers::WakerSlot;
 
-/// What a reader of [`Events`] gets.
+/// An item of [`Events`]: an event, or how many of them the reader missed.
 ///
 /// ```
 /// use peer_health::Notice;
@@ -33,15 +33,15 @@ use crate::wakers::WakerSlot;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Notice<K> {
-    /// A transition, or the begin or end of an outage of our own.
+    /// A transition of a peer, or the beginning or end of a local outage.
     Event(Event<K>),
-    /// So many events came faster than they were read, and are gone. What they led to can be
-    /// looked up: see [`HealthMonitor::subscribe`].
+    /// The reader lagged, and this many events are gone. Read from the registry what they led to: see
+    /// [`HealthMonitor::subscribe`].
     Lagged(u64),
 }
 
-/// All transitions of a registry from the moment it was asked for: a [`Stream`] of [`Notice`]s, and
-/// [`recv`](Self::recv) for those who need no stream.
+/// A stream of all transitions of a registry since [`HealthMonitor::subscribe`]. It gives [`Notice`]s as
+/// a [`Stream`], or by [`recv`](Self::recv).
 ///
 /// ```
 /// use peer_health::{Events, EventKind, HealthMonitor, HealthRegistry, Notice};
@@ -60,7 +60,7 @@ pub struct Events<K> {
     queue: Arc<EventQueue<K>>,
     _listening: Listening,
     _hooked: Hooked,
-    /// Listens before this stream does, so that it knows what an event has led to.
+    /// The monitor listens before this stream does, so it knows what an event has led to.
     _monitor: HealthMonitor<K>,
 }
 
@@ -71,8 +71,9 @@ struct EventQueue<K> {
 }
 
 struct QueuedEvents<K> {
-    /// Dropped with whoever drops the last of the stream.
+    /// The events that wait; each is dropped guarded, since its key is the user's.
     events: VecDeque<Own<Event<K>>>,
+    /// The number of events that were missed before the first that waits.
     missed: u64,
 }
 
@@ -86,7 +87,7 @@ impl<K> EventQueue<K> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds an event. What gives way is dropped, and the reader woken, when nothing is locked.
+    /// Adds an event. The one that gives way is dropped, and the reader is woken, when nothing is locked.
     fn push(&self, event: Own<Event<K>>) {
         let mut waiting = self.locked();
         let full = waiting.events.len() >= self.capacity;
@@ -98,7 +99,7 @@ impl<K> EventQueue<K> {
         drop(gone);
     }
 
-    /// An event is lost, since its key could not be cloned.
+    /// Counts an event that is lost, since its key could not be cloned.
     fn miss(&self) {
         let mut waiting = self.locked();
         waiting.missed = waiting.missed.saturating_add(1);
@@ -106,7 +107,7 @@ impl<K> EventQueue<K> {
         self.waker.wake();
     }
 
-    /// What is there: how many were missed before the first that was not.
+    /// Takes the next notice: events that were missed come before the first that was not.
     fn pop(&self) -> Option<Notice<K>> {
         let mut waiting = self.locked();
         match mem::take(&mut waiting.missed) {
@@ -116,31 +117,32 @@ impl<K> EventQueue<K> {
     }
 
     fn poll(&self, cx: &mut Context<'_>) -> Poll<Notice<K>> {
-        // A reader that always finds something lets other tasks have their turn.
-        let turn = ready!(coop::poll_proceed(cx));
+        // A reader that always finds an event yields to other tasks now and then.
+        let progress = ready!(coop::poll_proceed(cx));
         let found = self.pop().or_else(|| {
             self.waker.register(cx.waker());
             self.pop()
         });
         found.map_or(Poll::Pending, |notice| {
-            turn.made_progress();
+            progress.made_progress();
             Poll::Ready(notice)
         })
     }
 }
 
 impl<K: PeerKey> HealthMonitor<K> {
-    /// All transitions from now on, as a stream. A reader that lags behind by more than the
-    /// [capacity](super::MonitorBuilder::capacity) is told how many it [missed](Notice::Lagged).
+    /// Returns a stream of all transitions from now on. A reader that lags by more than the
+    /// [capacity](super::MonitorBuilder::capacity) gets a [`Notice::Lagged`] with the number of events
+    /// that it missed.
     ///
-    /// The stream keeps the registry, and does not end by itself.
+    /// The stream keeps the registry alive, and does not end by itself.
     ///
     /// # Consistency
     ///
     /// Two threads may deliver the transitions of one peer in the other order; the generation of an
-    /// event tells which is later, also across removal and eviction. A reader that keeps the state
-    /// of peers looks a peer up when it is told of it, and all of them to begin with and after
-    /// [`Notice::Lagged`]: it finds what all events led to that were told before, or missed.
+    /// event tells which is later, also across removal and eviction. A reader that keeps the state of
+    /// peers reads a peer from the registry when an event names it, and all peers at the beginning and
+    /// after [`Notice::Lagged`]. It then finds what every event led to that it got before, or missed.
     ///
     /// ```
     /// use peer_health::{HealthMonitor, HealthRegistry, Notice, Status};
@@ -182,8 +184,8 @@ impl<K: PeerKey> HealthMonitor<K> {
                 Some(event) => end.push(event),
                 None => end.miss(),
             });
-        let hooked = self.shared.registry.hook(move |told| {
-            if matches!(told, HookNotice::Unheard(_)) {
+        let hooked = self.shared.registry.hook(move |notice| {
+            if matches!(notice, HookNotice::Unheard(_)) {
                 unheard.miss();
             }
         });
@@ -192,11 +194,11 @@ impl<K: PeerKey> HealthMonitor<K> {
 }
 
 impl<K: PeerKey> Events<K> {
-    /// The next event, when there is one, or how many were missed.
+    /// Waits for the next event, or tells how many were missed.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future loses nothing: what is there stays for the next call.
+    /// Dropping the future loses no event: those that wait stay for the next call.
     ///
     /// ```
     /// use peer_health::{HealthMonitor, HealthRegistry, Notice};

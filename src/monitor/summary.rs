@@ -1,14 +1,14 @@
-//! The state of all peers, kept up to date by looking at one peer for each transition.
+//! The counts of all peers by state, which the monitor keeps up to date by reading one peer for each
+//! transition.
 //!
-//! What is kept of a peer is what the registry says of it *while the map is locked*. Of several
-//! threads that look at one peer the last one sees what led all of them there, since the lock
-//! orders them: when everybody has been told, what is kept is so. The order in which two threads
-//! are told makes no difference, nor does what the events say.
+//! The cache holds of a peer what the registry says *while the cache is locked*. Several threads may
+//! read one peer; the lock orders them, and the last one sees every transition that led them there. So
+//! the cache is right when every thread has been told, in whatever order, and whatever the events say.
 //!
-//! A peer is kept that is not closed, or was ever open, until it is forgotten by the registry.
+//! The cache holds each peer that is not closed or was ever open, until the registry forgets it.
 //!
-//! A look that a key's own code has cut short by a panic leaves it open what is kept. Then the next
-//! who asks looks at all of them anew.
+//! If a key's own code panics during a read, the cache may be wrong. The next summary then reads all
+//! peers anew.
 
 use std::collections::{BTreeMap, HashMap};
 use std::mem;
@@ -19,7 +19,7 @@ use crate::foreign::guarded;
 use crate::outcome::Status;
 use crate::registry::{HealthRegistry, Name, Names, PeerKey};
 
-/// The state of all peers: see [`HealthMonitor::summary`].
+/// How many peers are in which state, and which opened most often: see [`HealthMonitor::summary`].
 ///
 /// ```
 /// use peer_health::{HealthMonitor, HealthRegistry, Summary};
@@ -35,22 +35,22 @@ use crate::registry::{HealthRegistry, Name, Names, PeerKey};
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Summary<K> {
-    /// Peers that the registry knows.
+    /// How many peers the registry knows.
     pub known: usize,
-    /// Those whose circuit is closed.
+    /// How many of them are closed.
     pub closed: usize,
-    /// Those whose circuit is open; also if the wait is over and nobody has asked yet.
+    /// How many are open, also if the wait is over and no permit was asked for yet.
     pub open: usize,
-    /// Those that are probed.
+    /// How many are half-open.
     pub half_open: usize,
-    /// Those on which an operator imposed a status: forced open, disabled, metrics only; also if a ban
-    /// has ended and nobody has asked yet.
+    /// How many an operator has forced open, disabled or set to metrics only; also if a ban has ended and
+    /// no permit was asked for yet.
     pub overridden: usize,
     /// The known peers whose circuit has opened most often, most often first.
     pub worst: Vec<Offender<K>>,
 }
 
-/// One of the [worst](Summary::worst).
+/// One of the [worst](Summary::worst) peers.
 ///
 /// ```
 /// use peer_health::{HealthConfig, HealthMonitor, HealthRegistry, Offender, Status, SyncError};
@@ -66,15 +66,15 @@ pub struct Summary<K> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Offender<K> {
-    /// Who.
+    /// The peer.
     pub peer: K,
     /// How often its circuit has opened since the peer became known.
     pub openings: u64,
-    /// Where its circuit stands.
+    /// The status of its circuit.
     pub status: Status,
 }
 
-/// Whether a peer of which this is so is kept.
+/// Whether the cache holds a peer with this status and this number of openings.
 fn is_cached(status: Status, openings: u64) -> bool {
     status != Status::Closed || openings > 0
 }
@@ -83,13 +83,13 @@ pub(super) struct SummaryCache<K>(Mutex<CachedPeers<K>>);
 
 struct CachedPeers<K> {
     peers: HashMap<Name<K>, CachedPeer>,
-    /// Those that have opened, by how often: the worst are last.
+    /// The peers that have opened, by how often: the worst are last.
     ranks: BTreeMap<(u64, u64), Name<K>>,
-    /// How many peers are open, half-open, overridden.
+    /// The numbers of peers that are open, half-open, and overridden.
     counts: [usize; 3],
-    /// Tells peers apart that have opened equally often.
+    /// The number of the next peer, which tells peers apart that have opened equally often.
     next: u64,
-    /// Whether a look was cut short.
+    /// Set if a panic cut a read short.
     behind: bool,
 }
 
@@ -100,8 +100,8 @@ struct CachedPeer {
     number: u64,
 }
 
-/// The place of a status among the counts.
-fn count_of(status: Status) -> Option<usize> {
+/// Returns the index of a status among the counts.
+fn count_index(status: Status) -> Option<usize> {
     match status {
         Status::Closed => None,
         Status::Open => Some(0),
@@ -123,7 +123,7 @@ impl<K> Default for SummaryCache<K> {
     }
 }
 
-/// Notes that a look was cut short, unless it is forgotten at the look's end.
+/// Notes that a panic cut a read short, unless it is forgotten at the read's end.
 struct BehindOnPanic<'a, K>(&'a SummaryCache<K>);
 
 impl<K> Drop for BehindOnPanic<'_, K> {
@@ -139,10 +139,10 @@ impl<K> SummaryCache<K> {
 }
 
 impl<K: PeerKey> SummaryCache<K> {
-    /// Looks at the peer, and keeps what is found.
-    pub(super) fn look(&self, registry: &HealthRegistry<K>, names: &Names<K>, peer: &K) {
+    /// Reads the peer from the registry, and caches what is found.
+    pub(super) fn refresh(&self, registry: &HealthRegistry<K>, names: &Names<K>, peer: &K) {
         let cut_short = BehindOnPanic(self);
-        // Made before, and dropped after, anything is locked (R25).
+        // The names are made before, and dropped after, anything is locked (R25).
         let (key, now) = (names.name(peer), registry.now());
         let mut spare = Vec::new();
         let entry;
@@ -159,16 +159,16 @@ impl<K: PeerKey> SummaryCache<K> {
         mem::forget(cut_short);
     }
 
-    /// Looks at all peers that the registry knows. One whose key panics is left for the next time.
-    pub(super) fn look_at_all(&self, registry: &HealthRegistry<K>, names: &Names<K>) {
+    /// Reads all peers that the registry knows. A peer whose key panics is left for the next time.
+    pub(super) fn refresh_all(&self, registry: &HealthRegistry<K>, names: &Names<K>) {
         registry.for_each(|peer, snapshot| {
             if is_cached(snapshot.status, snapshot.totals.opened) {
-                let _ = guarded(|| self.look(registry, names, peer));
+                let _ = guarded(|| self.refresh(registry, names, peer));
             }
         });
     }
 
-    /// Looks at all peers anew, if a look was cut short.
+    /// Reads all peers anew, if a read was cut short.
     fn catch_up(&self, registry: &HealthRegistry<K>, names: &Names<K>) {
         let mut kept = self.locked();
         if !kept.behind {
@@ -178,14 +178,14 @@ impl<K: PeerKey> SummaryCache<K> {
         drop(kept);
         let cut_short = BehindOnPanic(self);
         drop(old);
-        self.look_at_all(registry, names);
+        self.refresh_all(registry, names);
         mem::forget(cut_short);
     }
 }
 
 impl<K: PeerKey> CachedPeers<K> {
-    /// Keeps what is known of a peer, or that there is nothing to keep; adds the keys that are of no
-    /// more use to those that are spare.
+    /// Caches what was found of a peer, or that there is nothing to cache. Keys that are not needed any
+    /// more go to `spare`.
     fn note(&mut self, key: &Name<K>, found: Option<(Status, u64)>, spare: &mut Vec<Name<K>>) {
         let old = self.peers.get(key).copied();
         if let Some(old) = old {
@@ -202,12 +202,12 @@ impl<K: PeerKey> CachedPeers<K> {
         if openings > 0 {
             spare.extend(self.ranks.insert((openings, number), key.clone()));
         }
-        // The key that is there stays there.
+        // The map keeps the key that it has.
         self.peers.insert(key.clone(), CachedPeer { status, openings, number });
     }
 
     fn count(&mut self, status: Status, more: bool) {
-        if let Some(index) = count_of(status) {
+        if let Some(index) = count_index(status) {
             let count = &mut self.counts[index];
             *count = if more { count.saturating_add(1) } else { count.saturating_sub(1) };
         }
@@ -215,15 +215,15 @@ impl<K: PeerKey> CachedPeers<K> {
 }
 
 impl<K: PeerKey> HealthMonitor<K> {
-    /// How many peers are known, in which state they are, and whose circuits opened most often.
+    /// Returns how many peers are known, in which state they are, and which circuits opened most often.
     ///
-    /// Looks at no peer: it costs as much with a million of them as with one. To be asked each
-    /// second, by a dashboard or for metrics.
+    /// It reads no peer, so it costs as much with a million of them as with one. A dashboard or an
+    /// exporter of metrics can ask for it each second.
     ///
     /// # Consistency
     ///
-    /// Exact when nothing is going on. Meanwhile it may lag behind transitions that are being made,
-    /// and peers that are being added count as closed.
+    /// The counts are exact while no transition is being made. Otherwise they may lag behind, and peers
+    /// that are being added count as closed.
     ///
     /// ```
     /// use peer_health::{HealthConfig, HealthMonitor, HealthRegistry, SyncError};
@@ -247,7 +247,7 @@ impl<K: PeerKey> HealthMonitor<K> {
         });
         let (worst, [open, half_open, overridden]) = (worst.collect::<Vec<_>>(), kept.counts);
         drop(kept);
-        // Cloned when nothing is locked, as keys always are (R25); who cannot be cloned is not named.
+        // Keys are cloned when nothing is locked (R25); a peer whose key cannot be cloned is not named.
         let offender = |(peer, openings, status): (Name<K>, u64, Status)| {
             guarded(|| Offender { peer: (*peer).clone(), openings, status })
         };
@@ -262,7 +262,7 @@ impl<K: PeerKey> HealthMonitor<K> {
 mod tests {
     use super::*;
 
-    /// A node has many peers that are well: they take no room, whether they are found or told of.
+    /// A node has many peers that are well; the cache holds none of them.
     #[test]
     fn a_peer_that_is_closed_and_was_never_open_is_not_kept() {
         let registry = HealthRegistry::<u32>::new();

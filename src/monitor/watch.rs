@@ -1,7 +1,7 @@
-//! One peer, followed.
+//! How a task follows one peer.
 //!
-//! Each who follows a peer has a count of its transitions, and a waker. They are in one entry of a
-//! map, which is there as long as somebody follows the peer.
+//! Each watch has a count of its peer's transitions, and a waker. The watches of a peer are in one entry
+//! of a map, which is there as long as there is a watch of the peer.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -21,7 +21,7 @@ pub(super) struct WatchTable<K>(Mutex<WatchEntries<K>>);
 
 struct WatchEntries<K> {
     peers: HashMap<Name<K>, BTreeMap<u64, Arc<Watcher>>>,
-    /// The number of the next who follows a peer.
+    /// The number of the next watch.
     next: u64,
 }
 
@@ -32,9 +32,9 @@ struct Watcher {
 }
 
 impl Watcher {
-    /// How often the peer has changed since it is followed.
+    /// Returns how often the peer has changed since the watch began.
     fn changes(&self) -> u64 {
-        // Acquire: pairs with the Release in `wake`; whoever sees the count sees the transition.
+        // Acquire: pairs with the Release in `wake`; a task that sees the count sees the transition.
         self.changes.load(Ordering::Acquire)
     }
 
@@ -44,7 +44,7 @@ impl Watcher {
         self.waker.wake();
     }
 
-    /// How often it has changed, once that is more than was seen.
+    /// Returns how often the peer has changed, once that is more than was seen.
     fn poll(&self, seen: u64, cx: &Context<'_>) -> Poll<u64> {
         let changes = || Some(self.changes()).filter(|changes| *changes != seen);
         let changed = changes().or_else(|| {
@@ -75,7 +75,7 @@ impl<K: PeerKey> WatchTable<K> {
         (number, watcher)
     }
 
-    /// The names that go are not the last: who leaves has one.
+    /// Removes a watch. No name that is dropped under the lock is the last: the watch has one.
     fn leave(&self, peer: &Name<K>, number: u64) {
         let mut watched = self.locked();
         let last = watched.peers.get_mut(peer).is_some_and(|watchers| {
@@ -87,7 +87,7 @@ impl<K: PeerKey> WatchTable<K> {
         }
     }
 
-    /// Wakes those who follow the peer.
+    /// Wakes the tasks that follow the peer.
     pub(super) fn wake(&self, peer: &Name<K>) {
         let watchers: Vec<_> = match self.locked().peers.get(peer) {
             Some(watchers) => watchers.values().map(Arc::clone).collect(),
@@ -96,7 +96,7 @@ impl<K: PeerKey> WatchTable<K> {
         watchers.iter().for_each(|watcher| watcher.wake());
     }
 
-    /// Wakes all: a peer has changed that cannot be told from others.
+    /// Wakes the tasks that follow any peer: the key of the one that changed panics.
     pub(super) fn wake_all(&self) {
         let watchers: Vec<_> =
             self.locked().peers.values().flat_map(BTreeMap::values).map(Arc::clone).collect();
@@ -109,7 +109,7 @@ impl<K: PeerKey> WatchTable<K> {
     }
 }
 
-/// One peer, followed: see [`HealthMonitor::watch`].
+/// A watch of one peer, which tells of its transitions: see [`HealthMonitor::watch`].
 ///
 /// ```
 /// use peer_health::{HealthMonitor, HealthRegistry, PeerWatch, Status};
@@ -125,15 +125,15 @@ pub struct PeerWatch<K: PeerKey> {
     peer: Name<K>,
     number: u64,
     watcher: Arc<Watcher>,
-    /// The transitions that `changed` has told of.
+    /// The number of transitions that `changed` has told of.
     seen: u64,
 }
 
 impl<K: PeerKey> HealthMonitor<K> {
-    /// Follows one peer, known or not, until the returned value is dropped. That takes a counter
-    /// and a waker, and a key that those who follow the same peer share.
+    /// Follows one peer, known or not, until the returned watch is dropped. A watch takes a counter and a
+    /// waker; the watches of one peer share its key.
     ///
-    /// To follow a peer is no use of it: it may be evicted, which is a change.
+    /// A watch does not keep the peer from eviction, which is a change.
     ///
     /// ```
     /// use peer_health::{HealthMonitor, HealthRegistry, Status};
@@ -155,7 +155,7 @@ impl<K: PeerKey> HealthMonitor<K> {
 }
 
 impl<K: PeerKey> PeerWatch<K> {
-    /// Whom this follows.
+    /// Returns the peer that this follows.
     ///
     /// ```
     /// use peer_health::{HealthMonitor, HealthRegistry};
@@ -165,7 +165,7 @@ impl<K: PeerKey> PeerWatch<K> {
         &self.peer
     }
 
-    /// Where its circuit stands now.
+    /// Returns the status of the peer's circuit now.
     ///
     /// ```
     /// use peer_health::{HealthMonitor, HealthRegistry, Status};
@@ -176,15 +176,16 @@ impl<K: PeerKey> PeerWatch<K> {
         self.monitor.registry().status(&self.peer)
     }
 
-    /// Waits for a transition of the peer that this has not told of yet, and tells where the
-    /// circuit stands then. Several transitions may be told as one, and lead back to the same
-    /// status: who needs each of them [subscribes](HealthMonitor::subscribe).
+    /// Waits for a transition of the peer that this watch has not told of yet, and returns the status
+    /// after it. Several transitions may be told as one, and lead back to the same status:
+    /// [subscribe](HealthMonitor::subscribe) to get each of them.
     ///
-    /// A transition between [`status`](Self::status) and this is not lost: it is told at once.
+    /// A transition between [`status`](Self::status) and this call is not lost: it is told at once.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future loses nothing: the next call tells at once what this would have told.
+    /// Dropping the future loses no transition: the next call tells at once what this one would have
+    /// told.
     ///
     /// ```
     /// use peer_health::{HealthMonitor, HealthRegistry, Status};
@@ -198,7 +199,7 @@ impl<K: PeerKey> PeerWatch<K> {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub async fn changed(&mut self) -> Status {
-        // Who always finds a change lets other tasks have their turn.
+        // A task that always finds a change yields to other tasks now and then.
         coop::consume_budget().await;
         self.seen = poll_fn(|cx| self.watcher.poll(self.seen, cx)).await;
         self.status()

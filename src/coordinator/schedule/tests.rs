@@ -2,6 +2,7 @@
 
 use super::super::limits::Limits;
 use super::super::slots::PeerClass;
+use super::forget::Forgotten;
 use super::*;
 use crate::sync::Arc;
 

@@ -12,8 +12,8 @@ use crate::foreign::guarded;
 use crate::outcome::Refused;
 use crate::sync::Arc;
 
-/// Why [`SyncCoordinator::sync`](crate::SyncCoordinator::sync) gave no result; it carries the error
-/// that the operation itself returned last.
+/// The error of [`SyncCoordinator::sync`](crate::SyncCoordinator::sync): it says why there is no result,
+/// and carries the error that the operation itself returned last.
 ///
 /// Its [`source`](Error::source) is that error, or the [`Failure`] if the last attempt ran past its
 /// deadline.
@@ -204,7 +204,8 @@ impl<E: Error + 'static> Error for OperationError<E> {
     }
 }
 
-/// Why a driver could not be started: see [`SyncCoordinator::drive`](crate::SyncCoordinator::drive).
+/// The error of [`SyncCoordinator::drive`](crate::SyncCoordinator::drive): the calling thread has no
+/// runtime that a driver could run in.
 ///
 /// ```
 /// use peer_health::{DriveError, HealthRegistry, SyncCoordinator, SyncError};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// What a [`SyncDriver`](crate::SyncDriver) has done, and what there is to do.
+/// The counters of a [`SyncDriver`](crate::SyncDriver): what it has done, and what there is to do.
 ///
 /// ```
 /// use peer_health::{HealthRegistry, SyncCoordinator, SyncError};
@@ -72,7 +72,7 @@ pub struct Waiting<K> {
     pub reason: WaitReason,
 }
 
-/// Why a [`SyncDriver`](crate::SyncDriver) does not call a peer yet.
+/// The reason for which a [`SyncDriver`](crate::SyncDriver) does not call a peer yet.
 ///
 /// ```
 /// assert_eq!(peer_health::WaitReason::Circuit.to_string(), "its circuit is open");

@@ -131,11 +131,11 @@ impl SyncError {
 pub enum Fault {
     /// The peer did it. Counts.
     Peer,
-    /// The way to the peer: it cannot be reached, whoever is to blame. Counts.
+    /// The way to the peer: it cannot be reached, by whatever fault. Counts.
     Link,
     /// We did it: our endpoint, our limits, our shutdown. Never counts.
     Local,
-    /// The document is bad whoever serves it. Never counts.
+    /// The document is bad, from any peer. Never counts.
     Document,
     /// Nobody did: the call ended as it was meant to, or has only to be made again. Never counts.
     Nobody,
@@ -198,7 +198,7 @@ impl Failure {
     }
 
     /// A failure of the document ([`SyncError::Document`], [`Fault::Document`]): what is stored
-    /// cannot be read, or cannot take the change, whoever serves it. Never counts.
+    /// cannot be read, or cannot take the change, from any peer. Never counts.
     ///
     /// ```
     /// use peer_health::{Failure, Fault};

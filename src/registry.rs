@@ -72,7 +72,7 @@ pub(crate) use names::{Name, Names};
 /// # Memory ordering
 ///
 /// A step of a circuit (admission, outcome, control) acquires what the steps before it released:
-/// whoever is admitted, or sees a snapshot, also sees what was done before the step that led
+/// a caller that is admitted, or sees a snapshot, also sees what was done before the step that led
 /// there. Totals are counted with relaxed operations, in no order with anything.
 ///
 /// # Cancel safety

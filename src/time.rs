@@ -68,12 +68,12 @@ pub(crate) fn ago(age: u64) -> SystemTime {
 /// ```
 #[derive(Clone)]
 pub struct Clock {
-    source: Source,
+    source: ClockSource,
     origin: u64,
 }
 
 #[derive(Clone)]
-enum Source {
+enum ClockSource {
     Monotonic(Instant),
     Manual(Arc<AtomicU64>, Arc<Door>),
     Custom(Arc<Custom>),
@@ -112,7 +112,7 @@ impl Clock {
     /// ```
     #[allow(clippy::disallowed_methods, reason = "the one place that reads the system's clock")]
     pub fn monotonic() -> Self {
-        Self::of(Source::Monotonic(Instant::now()))
+        Self::of(ClockSource::Monotonic(Instant::now()))
     }
 
     /// Returns a clock that stands still, and the hand that moves it.
@@ -127,7 +127,7 @@ impl Clock {
     /// ```
     pub fn manual() -> (Self, ManualClock) {
         let hand = Arc::new(AtomicU64::new(0));
-        let source = Source::Manual(Arc::clone(&hand), Arc::new(Door::default()));
+        let source = ClockSource::Manual(Arc::clone(&hand), Arc::new(Door::default()));
         (Self::of(source), ManualClock(hand))
     }
 
@@ -148,10 +148,10 @@ impl Clock {
     /// ```
     pub fn from_fn(read: impl Fn() -> Duration + Send + Sync + 'static) -> Self {
         let custom = Custom { read: Own::new(Box::new(read)), door: Door::default() };
-        Self::of(Source::Custom(Arc::new(custom)))
+        Self::of(ClockSource::Custom(Arc::new(custom)))
     }
 
-    fn of(source: Source) -> Self {
+    fn of(source: ClockSource) -> Self {
         Self { source, origin: 0 }
     }
 
@@ -170,10 +170,10 @@ impl Clock {
 
     fn raw(&self) -> u64 {
         match &self.source {
-            Source::Monotonic(epoch) => nanos(epoch.elapsed()),
+            ClockSource::Monotonic(epoch) => nanos(epoch.elapsed()),
             // Relaxed: pairs with `ManualClock`; no thread reads anything else by it.
-            Source::Manual(hand, door) => door.pass(|| Some(hand.load(Ordering::Relaxed))),
-            Source::Custom(custom) => custom.door.pass(|| custom.read()),
+            ClockSource::Manual(hand, door) => door.pass(|| Some(hand.load(Ordering::Relaxed))),
+            ClockSource::Custom(custom) => custom.door.pass(|| custom.read()),
         }
     }
 }
@@ -187,9 +187,9 @@ impl Default for Clock {
 impl fmt::Debug for Clock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = match &self.source {
-            Source::Monotonic(_) => "Monotonic",
-            Source::Manual(..) => "Manual",
-            Source::Custom(_) => "Custom",
+            ClockSource::Monotonic(_) => "Monotonic",
+            ClockSource::Manual(..) => "Manual",
+            ClockSource::Custom(_) => "Custom",
         };
         f.debug_tuple("Clock").field(&kind).finish()
     }

@@ -1,10 +1,11 @@
 //! One peer: its circuit, the counters beside it, and the loop that makes a step.
 //!
-//! A circuit changes in two places. [`Tracker::advance`] replaces its value: load, compute,
-//! compare-and-swap, again from the value found if somebody was faster. [`Tracker::count`] counts in
-//! the [`word`](crate::word) what changes a number alone: a failure that does not open a closed circuit,
-//! the success that ends its streak. Nothing is decided by a value read before the loop, and nothing is
-//! counted inside it. A thread that is stopped anywhere holds nothing that another needs.
+//! Two functions change a circuit. [`Tracker::advance`] replaces its value: it loads, computes, and
+//! compares and swaps, and begins again from the value found if another thread was faster.
+//! [`Tracker::count`] counts in the [`word`](crate::word) a call that changes a number alone: a failure
+//! that does not open a closed circuit, or the success that ends its streak. Neither decides by a value that
+//! it read before its loop, nor counts a total inside the loop. A thread that stops anywhere holds nothing
+//! that another needs.
 
 use std::borrow::Cow;
 use std::ops::Deref;
@@ -58,7 +59,7 @@ pub(crate) struct Tracker {
     word: Word,
 }
 
-/// A circuit as it was at one moment: a value, or a copy of it with what has changed since.
+/// A circuit at one moment: a value, or a copy of it with the run that the word had then.
 #[derive(Debug)]
 pub(crate) struct View {
     value: Loaded<Circuit>,
@@ -74,16 +75,16 @@ impl Deref for View {
     }
 }
 
-/// A value, and what the word said of it.
+/// A value, and the word's statement about it.
 struct Found {
     value: Loaded<Circuit>,
-    /// Unless the word says nothing of such a value.
+    /// The reading; `None` for a value of which the word says nothing.
     word: Option<Reading>,
     about: About,
 }
 
 impl Tracker {
-    /// A tracker that begins as `circuit`, which others may share: none of them ever returns to it.
+    /// Returns a tracker that begins as `circuit`. Trackers may share it, since none ever returns to it.
     pub(crate) fn new(circuit: Arc<Circuit>, salt: u64, last_use: u64) -> Self {
         Self {
             succeeded: Total::new(0),
@@ -96,13 +97,13 @@ impl Tracker {
         }
     }
 
-    /// Begins as another core than it was made with. Only for a tracker that nobody has found yet.
+    /// Begins as another circuit. Only for a tracker that no other thread has found yet.
     pub(crate) fn begin(&self, circuit: Arc<Circuit>) {
         self.word.begin(circuit.public());
         self.circuit.replace(circuit);
     }
 
-    /// The circuit as it is now.
+    /// Returns the circuit as it is now.
     #[inline]
     pub(crate) fn circuit(&self) -> View {
         let Found { value, about, .. } = self.look(self.circuit.load());
@@ -110,7 +111,7 @@ impl Tracker {
         View { value, copy }
     }
 
-    /// A value that was loaded, or a later one, and what the word said while it was in place.
+    /// Returns a value that was loaded, or a later one, and what the word said while it was in place.
     #[inline]
     fn look(&self, mut value: Loaded<Circuit>) -> Found {
         loop {
@@ -124,9 +125,9 @@ impl Tracker {
         }
     }
 
-    /// Makes a step: whoever installs the new value has made it, alone (R13). The configuration is
-    /// read after the value; if the value is still there when the step is made, the step is as if
-    /// made when the configuration was read (R18). A step that changes nothing answers from both as
+    /// Makes a step: the thread that installs the new value has made it, alone (R13). The loop reads the
+    /// configuration after the value; if the value is still in place at the compare-and-swap, the step is
+    /// as if made when the configuration was read (R18). A step that changes nothing answers from both as
     /// each was at some moment of the call.
     fn advance<R>(
         &self,
@@ -162,7 +163,7 @@ impl Tracker {
         }
     }
 
-    /// Puts a value in the place of the one that was found, with that run: see [`word`](crate::word).
+    /// Replaces the value that was found, with that run: see [`word`](crate::word).
     fn replace(
         &self,
         found: &Found,
@@ -179,9 +180,9 @@ impl Tracker {
         };
         next.epoch = word::next(value.epoch);
         let public = next.public();
-        // While a value is in place that is not published, the word stays as it is.
+        // The word stays as it is while an unpublished value is in place.
         let before = public.map(|public| (frozen.unwrap_or_else(|| self.word.read()), public));
-        // Pairs with all loads: whoever sees the new value sees all that led to it.
+        // Pairs with all loads: a thread that sees the new value sees all that led to it.
         self.circuit.compare_and_swap(value, Arc::new(next))?;
         if let Some((frozen, public)) = before {
             self.word.publish(frozen, public);
@@ -189,14 +190,14 @@ impl Tracker {
         Ok(())
     }
 
-    /// The generation of the circuit, if it is at rest.
+    /// Returns the generation of the circuit, if the word is at rest.
     #[inline]
     pub(crate) fn rests(&self) -> Option<u64> {
         self.word.read().generation()
     }
 
-    /// Asks to be admitted. A peer without a streak needs no clock (R1): nobody will ask when the call
-    /// began (R14), unless slow calls are looked for.
+    /// Asks for admission. A peer without a streak needs no clock (R1): no rule asks when the call began
+    /// (R14), unless the configuration looks for slow calls.
     pub(crate) fn acquire(&self, context: &Context) -> (Admission, Emitted) {
         let Found { value: found, about, .. } = self.look(self.circuit.load());
         let streak = found.run(about).streak;
@@ -226,14 +227,14 @@ impl Tracker {
         let failure = failure.map(Cow::Owned);
         match self.take(context, Call { ticket: Some(ticket), outcome, failure, latency }) {
             (Reported::Recorded(recorded), _, emitted) => (recorded, emitted),
-            // What is no outcome, or has come too late, is what a permit was for.
+            // A permit has no report, so these do not occur.
             (Reported::Refused | Reported::Now | Reported::Gone, _, emitted) => {
                 (Recorded::Late, emitted)
             }
         }
     }
 
-    /// Takes a report; the reply, and how many errors there were without a success between.
+    /// Takes a report. Returns the reply, and the number of errors without a success between.
     pub(crate) fn report(
         &self,
         context: &Context,
@@ -244,7 +245,7 @@ impl Tracker {
         self.take(context, Call { ticket: None, outcome, failure, latency: None })
     }
 
-    /// Whether `is_circuit_open` says so; a no is noted while a streak is running (R14).
+    /// Returns what `is_circuit_open` says, and notes a no in a streak (R14).
     pub(crate) fn refuses(&self, context: &Context) -> bool {
         if self.rests().is_some() {
             return false;
@@ -265,21 +266,21 @@ impl Tracker {
         refuses
     }
 
-    /// Imposes a status; `None` if the tracker was removed.
+    /// Imposes a status. Returns `None` if the tracker was removed.
     pub(crate) fn control(&self, context: &Context, control: Control) -> (Option<()>, Emitted) {
         let successes = self.successes();
         self.advance(context, Tick::default(), |circuit, _| circuit.control(control, successes))
     }
 
-    /// Ends the wait of an open circuit; whether it is open, and may be probed now.
+    /// Ends the wait of an open circuit. Returns whether it is open, and may be probed now.
     pub(crate) fn end_wait(&self, context: &Context) -> (bool, Emitted) {
         let now = context.clock.now();
         self.touch(now);
         self.advance(context, now, |circuit, at| circuit.end_wait(at.now))
     }
 
-    /// Takes good news of the peer; whether its circuit is open, and may be probed now. A circuit
-    /// at rest has nothing to gain by it.
+    /// Takes good news of the peer. Returns whether its circuit is open, and may be probed now. News changes
+    /// nothing while the word is at rest.
     pub(crate) fn note_reachable(&self, context: &Context) -> (bool, Emitted) {
         if self.rests().is_some() {
             return (false, Emitted::default());
@@ -289,7 +290,7 @@ impl Tracker {
         self.advance(context, now, |circuit, at| circuit.note_reachable(at))
     }
 
-    /// Ends the last phase; what was counted so far, if this call did it (R27).
+    /// Ends the last phase. Returns the totals so far, if this call ended it (R27).
     pub(crate) fn remove(&self, context: &Context) -> (Option<PeerTotals>, Emitted) {
         let (ended, emitted) =
             self.advance(context, Tick::default(), |circuit, _| circuit.remove());

@@ -73,7 +73,7 @@ impl Rank {
 }
 
 /// An entry that may go.
-type Candidate<K> = (Rank, Arc<PeerEntry<K>>);
+type EvictionCandidate<K> = (Rank, Arc<PeerEntry<K>>);
 
 /// An evicted entry, the generation that its tracker ended with, and its capacity in the table. The registry
 /// tells listeners and drops the key when it holds no lock (R25).
@@ -168,7 +168,7 @@ impl<K: PeerKey> Table<K> {
         let forget = shared.context.rules().forget;
         // A few spares are kept, since a candidate may be used before it goes.
         let spare = 2 * wanted;
-        let mut candidates: Vec<Candidate<K>> = Vec::with_capacity(spare + 1);
+        let mut candidates: Vec<EvictionCandidate<K>> = Vec::with_capacity(spare + 1);
         let (mut outdone, mut free, all) = (Vec::new(), 0, self.len());
         let Looks { room, began, .. } = &mut *looks;
         let round = self.ring.look(room, FOR_ROOM, all, |entry| {
@@ -182,7 +182,7 @@ impl<K: PeerKey> Table<K> {
             }
         });
         if !patient && wanted == 1 && all > FOR_ROOM && free < FEW {
-            let busy = |(rank, entry): &mut Candidate<K>| rank.is_busy(entry, *began);
+            let busy = |(rank, entry): &mut EvictionCandidate<K>| rank.is_busy(entry, *began);
             outdone.extend(candidates.extract_if(.., busy).map(Some));
         }
         if round {
@@ -261,7 +261,7 @@ impl<K: PeerKey> Table<K> {
     fn evict(
         &self,
         shared: &RegistryShared<K>,
-        candidates: &[Candidate<K>],
+        candidates: &[EvictionCandidate<K>],
         wanted: usize,
         now: Tick,
         forget: u64,
@@ -273,7 +273,7 @@ impl<K: PeerKey> Table<K> {
     fn evict_one(
         &self,
         shared: &RegistryShared<K>,
-        (rank, entry): &Candidate<K>,
+        (rank, entry): &EvictionCandidate<K>,
         now: Tick,
         forget: u64,
     ) -> Option<Evicted<'_, K>> {
@@ -322,7 +322,7 @@ fn idle_one<K>(
     idle_before: u64,
     now: Tick,
     forget: u64,
-) -> Option<Candidate<K>> {
+) -> Option<EvictionCandidate<K>> {
     let idle = entry.tracker.last_use() < idle_before && is_free(entry);
     let rank = idle.then(|| Rank::of(entry, now, forget)).flatten()?;
     Some((rank, Arc::clone(entry)))

@@ -57,7 +57,7 @@ impl<K: PeerKey> HealthRegistry<K> {
     /// it is told by the thread that made the transition, while no lock is held, and should be
     /// quick; if it panics, that event is lost to it alone, and an error is logged.
     ///
-    /// Whoever looks at a peer after this, misses none of its transitions: each was made before
+    /// A caller that looks at a peer after this misses none of its transitions: each was made before
     /// the look, or is told. When the returned value is dropped, events that are being told at
     /// that moment may still arrive.
     ///

@@ -1,5 +1,5 @@
-//! What an outcome or a report does to a peer: it is counted in the word, or is a step of the circuit; is
-//! fed to the window; and then is noted beside the circuit, once.
+//! Takes an outcome or a report: the word counts it, or a step of the circuit takes it; then the window
+//! gets its sample, and the totals beside the circuit count it, once.
 
 use std::borrow::Cow;
 
@@ -16,24 +16,24 @@ use crate::time::Tick;
 use crate::window::{Sample, Sliding};
 use crate::word::{About, FailureRun, Published};
 
-/// What is to be taken: the outcome of a permit, or a report without one.
+/// The outcome of a permit, or a report without one.
 #[derive(Debug)]
 pub(super) struct Call<'a> {
     pub(super) ticket: Option<Ticket>,
     pub(super) outcome: Outcome,
     pub(super) failure: Option<Cow<'a, Failure>>,
-    /// As it was stated.
+    /// The latency that the caller stated.
     pub(super) latency: Option<u64>,
 }
 
-/// An outcome or a report that was taken, by the word or by a step.
+/// What became of a call that the word or a step has taken.
 #[derive(Debug)]
 struct Taken {
     reported: Reported<Settled>,
     generation: u64,
-    /// Errors without a success between, before this one.
+    /// The errors without a success between, before this one.
     attempts: u32,
-    /// The era in which the error is noted; `None` if it is not.
+    /// The era that counts the error; `None` if none does.
     era: Option<u32>,
     /// Whether it ends an outage of our own (R30).
     answers: bool,
@@ -49,7 +49,7 @@ impl Call<'_> {
         self.latency.or(start.map(|start| now.since(start)))
     }
 
-    /// As steps and windows take it, but for what was noted beside the circuit.
+    /// Returns the call as steps and windows take it, without the notes beside the circuit.
     fn report(&self, now: Option<Tick>) -> Report<'_> {
         Report {
             outcome: self.outcome,
@@ -61,7 +61,8 @@ impl Call<'_> {
 }
 
 impl Tracker {
-    /// Takes the call: the reply, and the number of the error among those without a success between.
+    /// Takes the call. Returns the reply, and the number of the error among those without a success
+    /// between.
     pub(super) fn take(
         &self,
         context: &Context,
@@ -90,14 +91,14 @@ impl Tracker {
         (reply, attempt, emitted)
     }
 
-    /// The time, which is that of a use.
+    /// Reads the clock, and records a use at that time.
     fn record_use_at(&self, context: &Context) -> Tick {
         let now = context.clock.now();
         self.touch(now);
         now
     }
 
-    /// Takes the call by a step of the circuit, or counts it after all once the time is known.
+    /// Takes the call by a step of the circuit, or counts it in the word once the time is known.
     #[inline(never)]
     fn take_by_step(
         &self,
@@ -118,7 +119,7 @@ impl Tracker {
         }
     }
 
-    /// Makes a step of it; `None` if that needs to know the time.
+    /// Takes the call by a step; `None` if that step needs the time.
     fn decide(
         &self,
         context: &Context,
@@ -135,8 +136,7 @@ impl Tracker {
         taken.map(|taken| (taken, emitted))
     }
 
-    /// Counts what changes no more than the run of a Closed circuit; `None` if it may change more, by the
-    /// configuration or by what it is.
+    /// Counts a call that changes the run of a Closed circuit alone; `None` if it may change more.
     fn count(&self, context: &Context, call: &Call<'_>, now: Option<Tick>) -> Option<Taken> {
         loop {
             let Found { value, word, about } = self.look(self.circuit.load());
@@ -168,9 +168,9 @@ impl Tracker {
         }
     }
 
-    /// The run after it, and what the window is to be fed; `None` if it may change more. The rules are
-    /// read after the word: if that is still the same when the run is counted, it is as if counted when
-    /// they were read (R18).
+    /// Returns the run after the call, and the window's sample; `None` if the call may change more. This
+    /// reads the rules after the word: if the word is still the same at the compare-and-swap, the call is as
+    /// if counted when the rules were read (R18).
     fn counted(
         &self,
         context: &Context,
@@ -204,7 +204,7 @@ impl Tracker {
         Some((next, feed))
     }
 
-    /// Notes beside the circuit what became of it.
+    /// Counts the call, and keeps its error, beside the circuit.
     fn note(
         &self,
         context: &Context,
@@ -251,7 +251,7 @@ impl Taken {
     }
 }
 
-/// Makes a step of an outcome or a report.
+/// Returns the step of an outcome or a report.
 fn step(
     context: &Context,
     circuit: &Circuit,

@@ -167,3 +167,49 @@ fn a_rule_that_is_linked_has_an_anchor() {
     }
     assert!(seen > 3, "the links were not found");
 }
+
+/// The names of the types that a file defines, but for those of tests and the associated ones of traits.
+fn types(text: &str) -> impl Iterator<Item = &str> {
+    let defines = |line: &str| {
+        let line = line.trim_start_matches("pub(crate) ").trim_start_matches("pub(super) ");
+        let (kind, rest) = line.trim_start_matches("pub ").split_once(' ')?;
+        let named = ["struct", "enum", "trait", "type"].contains(&kind);
+        named.then(|| rest.len() - rest.trim_start_matches(|c: char| c.is_alphanumeric()).len())
+    };
+    code(text).filter_map(move |(_, line)| {
+        let length = defines(line)?;
+        let (_, rest) = line.split_at(line.find(char::is_uppercase)?);
+        Some(&rest[..length])
+    })
+}
+
+#[test]
+fn no_two_types_have_one_name() {
+    let sources = sources();
+    let mut seen = BTreeMap::new();
+    for (_, path, text) in sources.iter().filter(|(_, path, _)| !path.ends_with("tests.rs")) {
+        for name in types(text) {
+            let other = seen.insert(name, path);
+            assert_eq!(other, None, "{name} is defined in {path:?} too");
+        }
+    }
+    assert!(seen.contains_key("Circuit") && seen.len() > 100, "the types were not found");
+}
+
+/// Words that once were this library's own for things that have a name in the field.
+const RETIRED: [&str; 11] = [
+    "seat", "seats", "grip", "grips", "spell", "trial", "verdict", "verdicts", "crowd", "census",
+    "whoever",
+];
+
+#[test]
+fn words_of_our_own_are_not_used_any_more() {
+    for (_, path, text) in sources() {
+        for (n, line) in text.lines().enumerate() {
+            let mut words =
+                line.split(|c: char| !c.is_alphabetic() && c != '_').map(str::to_lowercase);
+            let retired = words.find(|word| RETIRED.contains(&word.as_str()));
+            assert_eq!(retired, None, "{path:?}:{}: {line}", n + 1);
+        }
+    }
+}

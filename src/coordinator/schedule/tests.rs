@@ -234,7 +234,7 @@ fn what_is_learnt_of_a_peer_that_is_looked_at_or_called_holds_when_it_waits_agai
     assert_eq!(stranger(&mut schedule, 2), Requested::NoRoom, "it was asked for");
 }
 
-/// D8: whoever is looked at in the midst of a wake-up may be probed, once.
+/// D8: a peer that the driver looks at in the midst of a wake-up may be probed, once.
 #[test]
 fn who_is_kicked_while_it_is_looked_at_is_looked_at_once_more_as_one_that_was_kicked() {
     let mut schedule = Calls::new();
@@ -333,7 +333,7 @@ fn so_many_strangers_wait_and_requested_ones_displace_those_that_only_called() {
     waiting.sort_unstable();
     assert_eq!((waiting, schedule.strangers), (vec![1, 3, 5, 7], 3));
 
-    // Whoever is found to be none, or is called, leaves room.
+    // A peer that turns out to be no stranger, or is called, leaves room.
     let (peer, attempt) = looked_at(&mut schedule, 0).unwrap();
     schedule.requested_slots(&peer, attempt, slot_request(), false);
     assert_eq!((peer, schedule.strangers), (1, 2));

@@ -1,5 +1,6 @@
 //! Retry delays with randomness: the delay of one attempt, and the delays of one operation.
 
+use std::iter::FusedIterator;
 use std::time::Duration;
 
 use rand::rngs::SmallRng;
@@ -23,6 +24,31 @@ impl RetryPolicy {
         self.delay(attempt, Jitter::Factor, Duration::ZERO, rand::random())
     }
 
+    /// Returns the delays between the attempts of one operation: `max_attempts` less one, each with its
+    /// jitter. For a loop, or for a crate that retries: backon takes this as its backoff.
+    ///
+    /// It knows of no failure: what is not worth a retry, and how long the circuit stays open, is for
+    /// [`Backoff::next`] to heed.
+    ///
+    /// ```
+    /// use backon::Retryable;
+    /// use peer_health::{HealthRegistry, RetryPolicy, SyncError};
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?
+    /// #     .block_on(async {
+    /// let registry = HealthRegistry::<u32>::new();
+    /// let fetch = || registry.call_async(&7, async {
+    ///     Err::<(), _>(SyncError::Network("reset".into()))
+    /// });
+    /// fetch.retry(RetryPolicy::severe().delays()).await.unwrap_err();
+    /// assert_eq!(registry.totals().all.failed, 3);
+    /// # });
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn delays(&self) -> Delays {
+        self.backoff().into_iter()
+    }
+
     /// Begins the delays of one operation.
     ///
     /// ```
@@ -41,8 +67,44 @@ impl RetryPolicy {
     }
 }
 
-/// An iteration over the delays of one operation. Each operation counts its own attempts, so that ten
-/// operations with one peer do not use up each other's.
+/// An iterator over the delays of one operation: see [`RetryPolicy::delays`].
+///
+/// ```
+/// use peer_health::{Delays, Jitter, RetryPolicy};
+/// let delays: Delays = RetryPolicy::severe().backoff().with_jitter(Jitter::Full).into_iter();
+/// assert_eq!(delays.count(), 2);
+/// ```
+#[derive(Debug, Clone)]
+pub struct Delays(Backoff);
+
+impl Iterator for Delays {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        self.0.next_delay()
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let attempts = self.0.policy.max_attempts.saturating_sub(1);
+        let left = usize::try_from(attempts.saturating_sub(self.0.attempt)).unwrap_or(usize::MAX);
+        (left, Some(left))
+    }
+}
+
+impl FusedIterator for Delays {}
+
+/// As [`RetryPolicy::delays`], where a jitter or a seed was chosen.
+impl IntoIterator for Backoff {
+    type Item = Duration;
+    type IntoIter = Delays;
+
+    fn into_iter(self) -> Delays {
+        Delays(self)
+    }
+}
+
+/// The delays of one operation. Each operation counts its own attempts, so that ten operations with one peer do not
+/// use up each other's.
 ///
 /// ```
 /// use peer_health::{Failure, HealthRegistry, Recorded, RetryPolicy, SyncError};

@@ -61,6 +61,7 @@ pub enum SyncError {
 /// use peer_health::ErrorSeverity;
 /// assert!(ErrorSeverity::Transient < ErrorSeverity::Fatal);
 /// assert_eq!(ErrorSeverity::Severe as i32, 3);
+/// assert_eq!(ErrorSeverity::Severe.to_string(), "severe");
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(C)]
@@ -73,6 +74,17 @@ pub enum ErrorSeverity {
     Severe = 3,
     /// A retry cannot help.
     Fatal = 4,
+}
+
+impl fmt::Display for ErrorSeverity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Transient => "transient",
+            Self::Recoverable => "recoverable",
+            Self::Severe => "severe",
+            Self::Fatal => "fatal",
+        })
+    }
 }
 
 impl SyncError {
@@ -125,6 +137,7 @@ impl SyncError {
 /// use peer_health::{Failure, Fault, SyncError};
 /// let failure = Failure::from(SyncError::Network("timed out".into()));
 /// assert_eq!(failure.fault(), Fault::Link);
+/// assert_eq!(failure.fault().to_string(), "the link's fault");
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -139,6 +152,18 @@ pub enum Fault {
     Document,
     /// Nobody did: the call ended as it was meant to, or has only to be made again. Never counts.
     Nobody,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Peer => "the peer's fault",
+            Self::Link => "the link's fault",
+            Self::Local => "our own fault",
+            Self::Document => "the document's fault",
+            Self::Nobody => "nobody's fault",
+        })
+    }
 }
 
 /// What became of a call that failed: the error, whose fault it was, and how long the peer asked

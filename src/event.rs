@@ -1,8 +1,9 @@
 //! What a listener is told (R29).
 
+use std::fmt;
 use std::time::Duration;
 
-use crate::outcome::Status;
+use crate::outcome::{Seconds, Status};
 
 /// A transition of one peer's circuit.
 ///
@@ -46,8 +47,9 @@ impl<K> Event<K> {
 /// What happened to a circuit.
 ///
 /// ```
-/// use peer_health::EventKind;
+/// use peer_health::{EventKind, Status};
 /// assert_ne!(EventKind::Closed, EventKind::Reset);
+/// assert_eq!(EventKind::Overridden(Status::Disabled).to_string(), "overridden: disabled");
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -80,4 +82,25 @@ pub enum EventKind {
     /// No transition: the outage is over, as far as this peer shows: it answered, or its circuit
     /// closed, or it opened since there was room again for all. Told once for each outage.
     LocalRecovered,
+}
+
+impl fmt::Display for EventKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Opened { retry_after, reopened: false } => {
+                write!(f, "opened for {}", Seconds(*retry_after))
+            }
+            Self::Opened { retry_after, reopened: true } => {
+                write!(f, "reopened for {}", Seconds(*retry_after))
+            }
+            Self::HalfOpened => f.write_str("half-open"),
+            Self::Closed => f.write_str("closed"),
+            Self::Overridden(status) => write!(f, "overridden: {status}"),
+            Self::Reset => f.write_str("reset"),
+            Self::Evicted => f.write_str("evicted"),
+            Self::Removed => f.write_str("removed"),
+            Self::LocalOutage => f.write_str("held back: an outage of our own"),
+            Self::LocalRecovered => f.write_str("the outage of our own is over"),
+        }
+    }
 }

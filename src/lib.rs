@@ -90,7 +90,7 @@ mod wakers;
 mod window;
 mod word;
 
-pub use backoff::Backoff;
+pub use backoff::{Backoff, Delays};
 #[cfg(feature = "tokio")]
 pub use budget::RetryBudget;
 pub use config::{CircuitBreakerConfig, ConfigError, HalfOpenMode, HealthConfig, Window};

@@ -33,11 +33,54 @@ pub struct Refused {
     pub reason: Reason,
     /// The time until a call may be admitted; `None` if no clock alone decides that.
     pub retry_after: Option<Duration>,
+    /// In how many milliseconds to ask again where `retry_after` says nothing.
+    hint: u16,
 }
+
+/// Where nobody knows when to ask again: a second, in milliseconds.
+const HINT: u16 = 1000;
 
 impl Refused {
     pub(crate) fn new(reason: Reason, retry_after: Option<Duration>) -> Self {
-        Self { reason, retry_after }
+        Self { reason, retry_after, hint: HINT }
+    }
+
+    /// By a half-open circuit whose probes are out; how long until time alone frees a slot, if it does.
+    pub(crate) fn by_probes(frees: Option<Duration>) -> Self {
+        let millis = frees.map_or(u128::MAX, |rest| rest.as_nanos().div_ceil(1_000_000));
+        let hint = u16::try_from(millis).map_or(HINT, |millis| millis.clamp(1, HINT));
+        Self { hint, ..Self::new(Reason::ProbesInFlight, None) }
+    }
+
+    /// Returns how long to wait before asking again: `retry_after` where that is known. Where it is not,
+    /// a hint: until the lease of the oldest probe ends, or the phase is as old as it may get, and a
+    /// second at most.
+    ///
+    /// For a loop that asks again and again, which needs no wait of its own invention. In asynchronous
+    /// code `acquire_when_ready` (feature `tokio`) waits for the cause, and not by the clock alone.
+    ///
+    /// ```
+    /// use peer_health::{Clock, HealthConfig, HealthRegistry, SyncError};
+    /// use std::time::Duration;
+    ///
+    /// let config = HealthConfig::default()
+    ///     .with_failure_threshold(1)
+    ///     .with_success_threshold(1)
+    ///     .with_open_timeout(Duration::from_secs(5))
+    ///     .with_open_jitter(0.0);
+    /// let (clock, hand) = Clock::manual();
+    /// let registry = HealthRegistry::<u32>::builder().config(config).clock(clock).build()?;
+    /// registry.acquire(&7).unwrap().failure(SyncError::Network("reset".into()));
+    /// assert_eq!(registry.acquire(&7).unwrap_err().ask_again_after(), Duration::from_secs(5));
+    /// hand.advance(Duration::from_secs(5));
+    /// let _probe = registry.acquire(&7).unwrap();
+    /// assert_eq!(registry.acquire(&7).unwrap_err().ask_again_after(), Duration::from_secs(1));
+    /// hand.advance(Duration::from_millis(59_700)); // of the minute that its lease lasts
+    /// assert_eq!(registry.acquire(&7).unwrap_err().ask_again_after(), Duration::from_millis(300));
+    /// # Ok::<(), peer_health::ConfigError>(())
+    /// ```
+    pub fn ask_again_after(&self) -> Duration {
+        self.retry_after.unwrap_or(Duration::from_millis(self.hint.into()))
     }
 }
 
@@ -129,6 +172,7 @@ pub enum NextAdmission {
 /// assert_eq!(registry.status(&7), Status::Closed);
 /// registry.force_open(&7)?;
 /// assert_eq!(registry.status(&7), Status::ForcedOpen);
+/// assert_eq!(registry.status(&7).to_string(), "forced open");
 /// # Ok::<(), peer_health::TableFull>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -148,6 +192,19 @@ pub enum Status {
     Disabled,
     /// An operator lets the circuit admit all calls; it records outcomes and never opens.
     MetricsOnly,
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Closed => "closed",
+            Self::Open => "open",
+            Self::HalfOpen => "half-open",
+            Self::ForcedOpen => "forced open",
+            Self::Disabled => "disabled",
+            Self::MetricsOnly => "metrics only",
+        })
+    }
 }
 
 /// An error: the table is full of peers that the registry may not forget, so it can keep nothing about this

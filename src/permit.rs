@@ -1,5 +1,6 @@
 //! The right to make one call (R8). A permit holds its peer's entry, or borrows a handle that does.
 
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::time::Duration;
 use std::{fmt, mem};
 
@@ -245,6 +246,10 @@ impl<K> PermitTarget<'_, K> {
         }
     }
 }
+
+// As for the registry that gave it.
+impl<K> UnwindSafe for Permit<'_, K> {}
+impl<K> RefUnwindSafe for Permit<'_, K> {}
 
 impl<K> Drop for Permit<'_, K> {
     #[inline]

@@ -17,8 +17,11 @@ mod query;
 mod ring;
 mod subscribers;
 mod table;
+#[cfg(feature = "tokio")]
+mod waiting;
 
 use std::fmt;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 
 use crate::circuit::Reported;
 use crate::circuit::{Admission, Outcome};
@@ -88,7 +91,13 @@ struct RegistryInner<K> {
     table: Table<K>,
     listeners: Arc<Listeners<K>>,
     hooks: Arc<Hooks<K>>,
+    #[cfg(feature = "tokio")]
+    waiting: waiting::Slot<K>,
 }
+
+// A panic of foreign code leaves nothing halfway (R25): whoever catches one may go on with these.
+impl<K> UnwindSafe for HealthRegistry<K> {}
+impl<K> RefUnwindSafe for HealthRegistry<K> {}
 
 impl<K> Clone for HealthRegistry<K> {
     fn clone(&self) -> Self {
@@ -148,7 +157,9 @@ impl<K: PeerKey> HealthRegistry<K> {
     /// [`Refused`] says why not, and when to ask again: [`Open`](crate::Reason::Open) after its
     /// `retry_after`, [`ProbesInFlight`](crate::Reason::ProbesInFlight) after a while,
     /// [`ForcedOpen`](crate::Reason::ForcedOpen) not before a reset, or after its `retry_after` where
-    /// the ban has an end.
+    /// the ban has an end. Whoever wants to ask again waits
+    /// [as long as it says](Refused::ask_again_after); `acquire_when_ready` (feature `tokio`) waits
+    /// by itself.
     ///
     /// ```
     /// let registry = peer_health::HealthRegistry::<u32>::new();

@@ -159,7 +159,9 @@ impl Circuit {
             return self.admit_after_all(half_open, at);
         }
         let Some(slot) = half_open.slot(at.now) else {
-            return Step::stay(Admission::Refused(Refused::new(Reason::ProbesInFlight, None)));
+            let frees = half_open.frees_at(at.rules.half_open_max);
+            let frees = frees.map(|then| Duration::from_nanos(then.since(at.now)));
+            return Step::stay(Admission::Refused(Refused::by_probes(frees)));
         };
         let (next, id) = half_open.with_probe(slot, at.now);
         let ticket = self.ticket(at.now, Some(id));

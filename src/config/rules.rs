@@ -64,6 +64,7 @@ impl HealthConfig {
     /// The form in which a step reads it; every field is known to be sound.
     pub(crate) fn rules(&self) -> Rules {
         Rules {
+            given: self.clone(),
             streak: self.failure_threshold,
             streak_gap: self.streak_gap.map_or(0, nanos),
             window: self.window,
@@ -146,6 +147,8 @@ fn bucket_width(length: Duration, buckets: u32) -> u64 {
 /// A checked configuration, as a step reads it. Times in nanoseconds.
 #[derive(Debug)]
 pub(crate) struct Rules {
+    /// As it was given.
+    pub(crate) given: HealthConfig,
     pub(crate) streak: Option<u32>,
     /// Zero: off.
     pub(crate) streak_gap: u64,

@@ -39,14 +39,14 @@ const EXACT_USES: usize = 256;
 pub struct RegistryBuilder<K> {
     config: HealthConfig,
     clock: Clock,
-    listener: Option<Listener<K>>,
+    listeners: Vec<Listener<K>>,
     seed: Option<u64>,
 }
 
 impl<K> Default for RegistryBuilder<K> {
     fn default() -> Self {
         let (config, clock) = (HealthConfig::default(), Clock::default());
-        Self { config, clock, listener: None, seed: None }
+        Self { config, clock, listeners: Vec::new(), seed: None }
     }
 }
 
@@ -87,8 +87,10 @@ impl<K: PeerKey> RegistryBuilder<K> {
 
     /// Told of each transition, by the thread that made it, while no lock is held: it may call any
     /// method of the registry. Should be quick, since a call waits for it. If it panics, that
-    /// event is lost and an error is logged. A second one replaces the first;
-    /// [`HealthRegistry::listen`] adds more.
+    /// event is lost and an error is logged.
+    ///
+    /// Each call adds one: they are told in the order in which they were added, before those of
+    /// [`HealthRegistry::listen`], and stay for as long as the registry.
     ///
     /// ```
     /// use peer_health::{EventKind, HealthRegistry};
@@ -96,15 +98,16 @@ impl<K: PeerKey> RegistryBuilder<K> {
     ///
     /// let (tell, told) = mpsc::channel();
     /// let registry = HealthRegistry::<u32>::builder()
-    ///     .listener(move |event| tell.send(event.clone()).unwrap_or_default())
+    ///     .listener(|event| println!("{}: {}", event.peer, event.kind))
+    ///     .listener(move |event| tell.send(event.kind).unwrap_or_default())
     ///     .build()?;
     /// registry.force_open(&7).unwrap();
     /// registry.reset(&7);
-    /// assert_eq!(told.iter().nth(1).unwrap().kind, EventKind::Reset);
+    /// assert_eq!(told.iter().nth(1), Some(EventKind::Reset));
     /// # Ok::<(), peer_health::ConfigError>(())
     /// ```
     pub fn listener(mut self, listener: impl Fn(&Event<K>) + Send + Sync + 'static) -> Self {
-        self.listener = Some(Box::new(listener));
+        self.listeners.push(Box::new(listener));
         self
     }
 
@@ -145,14 +148,21 @@ impl<K: PeerKey> RegistryBuilder<K> {
         let seed = self.seed.unwrap_or_else(rand::random);
         let max_peers = rules.max_peers;
         let context = Context::new(self.clock.started_now(), Arc::new(rules));
-        let listeners = Arc::new(Listeners::new(self.listener));
+        let listeners = Arc::new(Listeners::new(self.listeners));
         let hooks = Arc::new(Hooks::default());
         let sink = sink(Arc::clone(&listeners), Arc::clone(&hooks));
         let table = Table::new(max_peers, seed);
         let inner = Arc::new_cyclic(|inner| {
             let context = context.guarding(Box::new(Peers(inner.clone())));
             let shared = Arc::new(RegistryShared::new(context, sink, max_peers <= EXACT_USES));
-            RegistryInner { shared, table, listeners, hooks }
+            RegistryInner {
+                shared,
+                table,
+                listeners,
+                hooks,
+                #[cfg(feature = "tokio")]
+                waiting: Default::default(),
+            }
         });
         HealthRegistry { inner }
     }

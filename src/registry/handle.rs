@@ -1,6 +1,7 @@
 //! A handle on one peer, looked up once.
 
 use std::fmt;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 
 use super::HealthRegistry;
 use super::key::PeerKey;
@@ -143,6 +144,10 @@ impl<K: PeerKey> PeerHandle<K> {
         self.registry.snapshot(self.peer())
     }
 }
+
+// As for the registry.
+impl<K> UnwindSafe for PeerHandle<K> {}
+impl<K> RefUnwindSafe for PeerHandle<K> {}
 
 impl<K: PeerKey> Clone for PeerHandle<K> {
     fn clone(&self) -> Self {

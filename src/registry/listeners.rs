@@ -1,6 +1,7 @@
-//! Who is told of transitions (R29): the builder's listener first, then those that were added.
+//! Who is told of transitions (R29): the builder's listeners first, then those that were added.
 
 use std::fmt;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 
 use super::key::PeerKey;
 use super::subscribers::{Subscribers, Unsubscribe, tell_each};
@@ -15,7 +16,7 @@ pub(super) type Listener<K> = Box<dyn Fn(&Event<K>) + Send + Sync>;
 pub(super) struct Listeners<K>(Subscribers<Listener<K>>);
 
 impl<K: PeerKey> Listeners<K> {
-    pub(super) fn new(first: Option<Listener<K>>) -> Self {
+    pub(super) fn new(first: Vec<Listener<K>>) -> Self {
         Self(Subscribers::new(first))
     }
 
@@ -83,6 +84,10 @@ impl<K: PeerKey> HealthRegistry<K> {
         Listening { _stop: Unsubscribe(Box::new(move || listeners.0.remove(&listener))) }
     }
 }
+
+// As for the registry that is listened to.
+impl UnwindSafe for Listening {}
+impl RefUnwindSafe for Listening {}
 
 impl fmt::Debug for Listening {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -4,14 +4,12 @@ use std::time::Duration;
 
 use super::table::{GROUP, ahead};
 use super::{HealthRegistry, PeerKey, RegistryInner};
-#[cfg(feature = "tokio")]
+use crate::config::HealthConfig;
 use crate::config::rules::Rules;
 use crate::outcome::{NextAdmission, Status};
 use crate::peer::PeerEntry;
 use crate::snapshot::{Snapshot, Totals};
-#[cfg(feature = "tokio")]
-use crate::sync::Loaded;
-use crate::sync::{Arc, Weak};
+use crate::sync::{Arc, Loaded, Weak};
 use crate::time::{Tick, ago};
 
 impl<K: PeerKey> HealthRegistry<K> {
@@ -85,8 +83,29 @@ impl<K: PeerKey> HealthRegistry<K> {
         Some(Duration::from_nanos(self.inner.shared.context.clock.now().since(last.at)))
     }
 
+    /// Returns the configuration in force, as it was given: that of
+    /// [`build`](super::RegistryBuilder::build), or the latest that [`set_config`](Self::set_config) took.
+    ///
+    /// For a change of one field. Two threads that do so at once may undo each other's change.
+    ///
+    /// ```
+    /// use peer_health::{HealthConfig, HealthRegistry};
+    /// use std::time::Duration;
+    ///
+    /// let registry = HealthRegistry::<u32>::new();
+    /// let config = registry.config().with_open_timeout(Duration::from_secs(9));
+    /// registry.set_config(config)?;
+    /// let nonsense = registry.config().with_max_peers(0);
+    /// assert!(registry.set_config(nonsense).is_err());
+    /// assert_eq!(registry.config().open_timeout, Duration::from_secs(9));
+    /// assert_eq!(registry.config().max_peers, HealthConfig::default().max_peers);
+    /// # Ok::<(), peer_health::ConfigError>(())
+    /// ```
+    pub fn config(&self) -> HealthConfig {
+        self.rules().given.clone()
+    }
+
     /// The configuration as it is now.
-    #[cfg(feature = "tokio")]
     pub(crate) fn rules(&self) -> Loaded<Rules> {
         self.inner.shared.context.rules()
     }

@@ -19,7 +19,7 @@ pub(super) struct Subscribers<F> {
 }
 
 impl<F> Subscribers<F> {
-    pub(super) fn new(first: Option<F>) -> Self {
+    pub(super) fn new(first: impl IntoIterator<Item = F>) -> Self {
         let list = first.into_iter().map(|one| Arc::new(Own::new(one))).collect();
         Self { list: Swap::new(Arc::new(list)), meeting: AtomicU64::new(0) }
     }

@@ -1,5 +1,8 @@
 //! The public surface, where it is not a rule's: errors on their way in, what is printed, what is asked
-//! of a registry.
+//! of a registry, waiting for a permit.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod asking;
 mod errors;
+#[cfg(feature = "tokio")]
+mod waiting;

@@ -14,10 +14,11 @@ const FLOORS: [&[&str]; 6] = [
     &["backoff", "coordinator", "io_error", "iroh", "monitor", "sync_errors", "tokio_time"],
 ];
 /// Modules on one floor that may look at each other: each list is in order, later at earlier.
-const ORDER: [&[&str]; 4] = [
+const ORDER: [&[&str]; 5] = [
     &["sync", "foreign", "time"],
     &["error", "outcome", "event", "config", "window", "word", "retry_policy", "budget"],
     &["snapshot", "outage", "tracker", "peer", "permit"],
+    &["wakers", "registry"],
     &["iroh", "io_error"],
 ];
 const FLOOR_OF_THE_MODELS: usize = 3;

@@ -6,7 +6,6 @@ use ::iroh::endpoint::Connection;
 use ::iroh::{Endpoint, EndpointAddr};
 use tokio::time::timeout;
 
-use super::row;
 use crate::error::{Failure, Fault, SyncError};
 
 /// Connects to a peer before `deadline` has passed, or returns why it did not.
@@ -66,13 +65,14 @@ pub async fn connect(
     deadline: Duration,
 ) -> Result<Connection, Failure> {
     if deadline.is_zero() {
-        return Err(row(SyncError::State, Fault::Local, &"deadline is 0s, must be more"));
+        let refused = SyncError::State("deadline is 0s, must be more".into());
+        return Err(Failure::from(refused).with_fault(Fault::Local));
     }
     match timeout(deadline, endpoint.connect(peer, alpn)).await {
         Ok(connected) => Ok(connected?),
         Err(_) => {
-            let late = format!("not connected within {deadline:?}");
-            Err(row(SyncError::Network, Fault::Link, &late))
+            let late = SyncError::Network(format!("not connected within {deadline:?}"));
+            Err(Failure::from(late).with_fault(Fault::Link))
         }
     }
 }

@@ -25,14 +25,18 @@
 //!
 //! # Where to look
 //!
-//! - [`HealthRegistry`] and [`PeerHandle`]: ask, by key or by a handle looked up once.
-//! - [`Permit`]: the right to make one call; dropped, it is an abandoned call and frees its slot.
-//! - [`HealthConfig`]: what opens a circuit, for how long, and what closes it again.
-//! - [`Failure`] and [`Fault`]: whose fault it was; what is ours never counts against a peer.
-//! - [`RetryPolicy`] and [`Backoff`]: when to try an operation again.
-//! - [`ErrorHandler`]: the API of peat-mesh's `sync_errors`, for programs that use it.
-//! - `HealthMonitor` (feature `tokio`): watch the peers, wait for one, choose among several.
-//! - [`Clock`]: time is injected; tests move it by hand.
+//! - [`HealthRegistry`] and [`PeerHandle`] answer before a call, by key or by a handle looked up once.
+//! - [`Permit`] is the right to make one call. A permit that is dropped counts as an abandoned call, and
+//!   frees its slot.
+//! - `SyncCoordinator` and `SyncDriver` (feature `tokio`) make the calls themselves, with deadlines, retries
+//!   and limits.
+//! - `HealthMonitor` (feature `tokio`) follows the peers, waits for one, and chooses among several.
+//! - [`HealthConfig`] sets what opens a circuit, for how long, and what closes it again.
+//! - [`Failure`] and [`Fault`] name whose fault an error was; a fault of this node never counts against a
+//!   peer.
+//! - [`RetryPolicy`] and [`Backoff`] tell when to try an operation again.
+//! - [`ErrorHandler`] has the API of peat-mesh's `sync_errors`, for programs that use it.
+//! - [`Clock`] injects the time, which tests move by hand.
 //! - [The guide](crate::_guide) shows all of it, [the rules](crate::_rules) say exactly what it does
 //!   (`R2` in these pages is [a rule there](crate::_rules#r2)), and [the migration](crate::_migrate)
 //!   leads here from `sync_errors`.

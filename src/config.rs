@@ -326,19 +326,27 @@ config! {
     /// a streak: after a longer one the streak begins again at 1. With `None` a run of failures is a
     /// run however slowly it comes, until a success ends it. Default none.
     with_streak_gap(streak_gap: Option<Duration> = None; impl Into<Option<Duration>>), "Duration::from_secs(60)" => "Some(Duration::from_secs(60))";
-    /// The calls over which rates are computed. Default none.
+    /// The calls over which rates are computed. Default none. One without a rate decides nothing: a
+    /// warning is logged, once for each registry.
     with_window(window: Option<Window> = None; impl Into<Option<Window>>), "Window::count(100)" => "Some(Window::count(100))";
     /// How many calls the window must hold before a rate is judged, at least 1 and at most the
     /// size of a window by count. Default (`None`): 10, or the window's size if that is smaller.
     with_min_calls(min_calls: Option<u32> = None; impl Into<Option<u32>>), "20" => "Some(20)";
-    /// The failure rate, above 0 and up to 1, that opens the circuit. Default none.
+    /// The failure rate, above 0 and up to 1, that opens the circuit. Default none. Needs a window, or
+    /// [`HalfOpenMode::Rate`], where it judges the probes.
     with_failure_rate(failure_rate: Option<f64> = None; impl Into<Option<f64>>), "0.5" => "Some(0.5)";
     /// A call that takes this long or longer is slow. Default none.
     with_slow_call(slow_call: Option<Duration> = None; impl Into<Option<Duration>>), "Duration::from_secs(2)" => "Some(Duration::from_secs(2))";
-    /// The rate of slow calls, above 0 and up to 1, that opens the circuit; needs `slow_call`.
-    /// Default none.
+    /// The rate of slow calls, above 0 and up to 1, that opens the circuit; needs `slow_call`,
+    /// and a window or [`HalfOpenMode::Rate`]. Default none.
     with_slow_rate(slow_rate: Option<f64> = None; impl Into<Option<f64>>), "0.8" => "Some(0.8)";
-    /// How long the circuit stays open the first time. Default 5 s.
+    /// Whether [`call`](crate::HealthRegistry::call) and `call_async` time what they call, for the
+    /// [average](crate::Snapshot::latency) by which peers are ranked. They do so anyway while there is a
+    /// `HealthMonitor`, and where `slow_call` is set; otherwise a healthy peer's call reads no clock.
+    /// Default off.
+    with_timing(timing: bool = false; bool), "true" => "true";
+    /// How long the circuit stays open the first time. Default 5 s. Zero lets it be probed at once, and
+    /// more than `open_max` acts as that: a warning is logged, once for each registry.
     with_open_timeout(open_timeout: Duration = Duration::from_secs(5); Duration), "Duration::from_secs(1)" => "Duration::from_secs(1)";
     /// By how much the wait grows with each half-open phase that failed, at least 1. Default 2.
     with_open_multiplier(open_multiplier: f64 = 2.0; f64), "1.5" => "1.5";

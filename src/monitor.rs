@@ -20,7 +20,7 @@ use std::sync::OnceLock;
 use crate::event::{Event, EventKind};
 use crate::foreign::guarded;
 use crate::registry::hook::{HookNotice, Hooked};
-use crate::registry::{HealthRegistry, Listening, Names, PeerKey};
+use crate::registry::{CallTiming, HealthRegistry, Listening, Names, PeerKey};
 use crate::sync::{Arc, AtomicU64, Weak};
 
 mod builder;
@@ -64,8 +64,9 @@ use watch::WatchTable;
 /// # Cost
 ///
 /// A monitor hears of transitions only. For each it takes two mutexes for about a microsecond, and it
-/// remembers each known peer that is not closed or was ever open. A call to a healthy peer costs what it
-/// costs without a monitor.
+/// remembers each known peer that is not closed or was ever open. A permit for a healthy peer costs what it
+/// costs without a monitor. While there is a monitor, `call` and `call_async` measure the latency of their
+/// calls, so that peers can be ranked: two looks at the clock, and a sample of the average.
 pub struct HealthMonitor<K> {
     shared: Arc<MonitorShared<K>>,
 }
@@ -84,7 +85,7 @@ struct MonitorShared<K> {
     /// The number of choices so far, so that each has random numbers of its own.
     choices: AtomicU64,
     /// The subscriptions to the registry end with the last handle.
-    listening: OnceLock<(Listening, Hooked)>,
+    listening: OnceLock<(Listening, Hooked, CallTiming)>,
 }
 
 impl<K: PeerKey> HealthMonitor<K> {
@@ -152,7 +153,8 @@ impl<K: PeerKey> MonitorShared<K> {
                 shared.refresh(peer);
             }
         });
-        shared.listening.get_or_init(|| (listening, hooked));
+        let timing = shared.registry.time_calls();
+        shared.listening.get_or_init(|| (listening, hooked, timing));
         // What was so before is read now that the monitor listens.
         shared.summary.refresh_all(&shared.registry, &shared.names);
         shared

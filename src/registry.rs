@@ -17,6 +17,7 @@ mod query;
 mod ring;
 mod subscribers;
 mod table;
+mod timing;
 #[cfg(feature = "tokio")]
 mod waiting;
 
@@ -25,15 +26,17 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 
 use crate::circuit::Reported;
 use crate::circuit::{Admission, Outcome};
+use crate::config::HealthConfig;
 use crate::error::Failure;
 use crate::outcome::{Recorded, Refused};
 use crate::peer::{PeerEntry, RegistryShared};
 use crate::permit::OwnedPermit;
 use crate::snapshot::PeerTotals;
-use crate::sync::Arc;
+use crate::sync::{Arc, AtomicU8, Ordering};
 use hook::Hooks;
 use listeners::Listeners;
 use table::Table;
+use timing::Timing;
 
 pub use builder::RegistryBuilder;
 pub use call::CallError;
@@ -44,6 +47,8 @@ pub(crate) use key::short;
 pub use listeners::Listening;
 #[cfg(feature = "tokio")]
 pub(crate) use names::{Name, Names};
+#[cfg(feature = "tokio")]
+pub(crate) use timing::CallTiming;
 
 /// What is known of all peers: ask before a call, report after it.
 ///
@@ -91,6 +96,9 @@ struct RegistryInner<K> {
     table: Table<K>,
     listeners: Arc<Listeners<K>>,
     hooks: Arc<Hooks<K>>,
+    timing: Timing,
+    /// The [doubts](HealthConfig::doubts) that were logged, by their bits.
+    doubted: AtomicU8,
     #[cfg(feature = "tokio")]
     waiting: waiting::Slot<K>,
 }
@@ -98,6 +106,19 @@ struct RegistryInner<K> {
 // A panic of foreign code leaves nothing halfway (R25): whoever catches one may go on with these.
 impl<K> UnwindSafe for HealthRegistry<K> {}
 impl<K> RefUnwindSafe for HealthRegistry<K> {}
+
+impl<K> Inner<K> {
+    /// Warns of what can hardly be meant, of each kind once.
+    fn doubt(&self, config: &HealthConfig) {
+        for (bit, doubt) in config.doubts().iter().enumerate() {
+            let Some(doubt) = doubt else { continue };
+            // Relaxed: pairs with itself; of those who set a bit, one comes first.
+            if self.doubted.fetch_or(1 << bit, Ordering::Relaxed) & 1 << bit == 0 {
+                log::doubtful(doubt);
+            }
+        }
+    }
+}
 
 impl<K> Clone for HealthRegistry<K> {
     fn clone(&self) -> Self {

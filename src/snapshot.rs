@@ -56,9 +56,10 @@ pub struct Snapshot {
     /// The successes since the last error or reset.
     pub consecutive_successes: u64,
     /// The average latency of successful calls, each later sample with a weight of 1/8 (RFC 6298). A sample
-    /// is what [`with_latency`] stated, or what the circuit measures for its own use: the latency of probes,
-    /// and of all calls where `slow_call` is set. `None` before the first sample. A reset leaves the average
-    /// as it is.
+    /// is what [`with_latency`] stated; what [`call`](crate::HealthRegistry::call) and `call_async` take
+    /// while there is a `HealthMonitor`, or with [`with_timing`](crate::HealthConfig::with_timing); or what
+    /// the circuit measures for its own use: the latency of probes, and of all calls where `slow_call` is
+    /// set. `None` before the first sample. A reset leaves the average as it is.
     ///
     /// The average ages (D13): beside the next sample it counts half as much for every five minutes without
     /// one, and after fifteen it is `None`. Its precision is 24 binary digits, and a tenth of a second of

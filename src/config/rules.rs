@@ -13,6 +13,9 @@ const MAX_CALLS: u32 = 1 << 20;
 /// The most buckets of a window by time: a call looks at each.
 const MAX_BUCKETS: u32 = 64;
 
+/// The kinds of [`HealthConfig::doubts`].
+pub(crate) const DOUBTS: usize = 3;
+
 impl HealthConfig {
     /// Checks every field and brings it into the form that a step reads.
     pub(crate) fn check(&self) -> Result<Rules, ConfigError> {
@@ -97,6 +100,19 @@ impl HealthConfig {
         }
     }
 
+    /// What is sound and can hardly be meant.
+    pub(crate) fn doubts(&self) -> [Option<ConfigError>; DOUBTS] {
+        let idle = self.window.is_some() && self.failure_rate.or(self.slow_rate).is_none();
+        let rule = "the window decides nothing without it or slow_rate";
+        let idle = idle.then(|| ConfigError::missing("failure_rate", rule));
+        let timeout = |rule| ConfigError::time("open_timeout", self.open_timeout, rule);
+        let none = self.open_timeout.is_zero();
+        let none = none.then(|| timeout("an open circuit is probed at once"));
+        let over = self.open_timeout > self.open_max;
+        let over = over.then(|| timeout("acts as open_max").beside(self.open_max));
+        [idle, none, over]
+    }
+
     fn check_rates(&self) -> Result<(), ConfigError> {
         for (field, rate) in [("failure_rate", self.failure_rate), ("slow_rate", self.slow_rate)] {
             if let Some(rate) = rate.filter(|r| !(*r > 0.0 && *r <= 1.0)) {
@@ -113,6 +129,13 @@ impl HealthConfig {
                 "failure_rate",
                 "half_open_mode Rate needs a failure_rate or slow_rate",
             );
+        }
+        if self.half_open_mode == HalfOpenMode::All && self.window.is_none() {
+            let set = [("failure_rate", self.failure_rate), ("slow_rate", self.slow_rate)];
+            if let Some((field, rate)) = set.iter().find_map(|(f, rate)| Some((*f, (*rate)?))) {
+                let rule = "needs a window, or half_open_mode Rate";
+                return Err(ConfigError::fraction(field, rate, rule));
+            }
         }
         match (self.min_calls, self.window) {
             (Some(0), _) => Err(ConfigError::number("min_calls", 0u32, "must be at least 1")),

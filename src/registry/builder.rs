@@ -8,12 +8,13 @@ use super::listeners::{Listener, Listeners};
 use super::log;
 use super::outage::Peers;
 use super::table::Table;
+use super::timing::Timing;
 use super::{HealthRegistry, RegistryInner};
 use crate::config::rules::Rules;
 use crate::config::{ConfigError, HealthConfig};
 use crate::event::Event;
 use crate::peer::{Announce, Announcement, RegistryShared};
-use crate::sync::Arc;
+use crate::sync::{Arc, AtomicU8};
 use crate::time::Clock;
 use crate::tracker::Context;
 
@@ -135,7 +136,10 @@ impl<K: PeerKey> RegistryBuilder<K> {
     /// ```
     pub fn build(self) -> Result<HealthRegistry<K>, ConfigError> {
         let rules = self.config.check()?;
-        Ok(self.assemble(rules))
+        let config = self.config.clone();
+        let registry = self.assemble(rules);
+        registry.inner.doubt(&config);
+        Ok(registry)
     }
 
     /// The default configuration is known to be sound.
@@ -147,6 +151,8 @@ impl<K: PeerKey> RegistryBuilder<K> {
     fn assemble(self, rules: Rules) -> HealthRegistry<K> {
         let seed = self.seed.unwrap_or_else(rand::random);
         let max_peers = rules.max_peers;
+        let timing = Timing::default();
+        timing.configure(&rules);
         let context = Context::new(self.clock.started_now(), Arc::new(rules));
         let listeners = Arc::new(Listeners::new(self.listeners));
         let hooks = Arc::new(Hooks::default());
@@ -160,6 +166,8 @@ impl<K: PeerKey> RegistryBuilder<K> {
                 table,
                 listeners,
                 hooks,
+                timing,
+                doubted: AtomicU8::new(0),
                 #[cfg(feature = "tokio")]
                 waiting: Default::default(),
             }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::future::Future;
 
+use super::timing::Timer;
 use super::{HealthRegistry, PeerHandle, PeerKey};
 use crate::error::{AsFailure, Failure};
 use crate::outcome::Refused;
@@ -63,6 +64,11 @@ impl<K: PeerKey> HealthRegistry<K> {
     /// Makes a call if the peer may be called, and reports what became of it: acquire and outcome
     /// in one. A panic of `op` counts as abandoned and goes on.
     ///
+    /// The call is timed, for the [average](crate::Snapshot::latency) by which peers are ranked, while
+    /// there is a `HealthMonitor` (feature `tokio`), or where
+    /// [`with_timing`](crate::HealthConfig::with_timing) or a slow-call rule asks for it. Otherwise the
+    /// call to a healthy peer reads no clock.
+    ///
     /// # Errors
     ///
     /// [`CallError::Refused`] if the call was not made, [`CallError::Failed`] with the error of
@@ -109,8 +115,10 @@ impl<K: PeerKey> HealthRegistry<K> {
         op: impl FnOnce() -> Result<T, E>,
         classify: impl FnOnce(&E) -> Failure,
     ) -> Result<T, CallError<E>> {
+        let timer = self.timer();
         let permit = self.acquire(peer)?;
-        settle(permit, op(), classify)
+        let outcome = op();
+        settle(permit, timer, outcome, classify)
     }
 
     /// [`call`](Self::call) for a future. Needs no particular runtime.
@@ -170,8 +178,10 @@ impl<K: PeerKey> HealthRegistry<K> {
         future: impl Future<Output = Result<T, E>>,
         classify: impl FnOnce(&E) -> Failure,
     ) -> Result<T, CallError<E>> {
+        let timer = self.timer();
         let permit = self.acquire(peer)?;
-        settle(permit, future.await, classify)
+        let outcome = future.await;
+        settle(permit, timer, outcome, classify)
     }
 }
 
@@ -213,8 +223,10 @@ impl<K: PeerKey> PeerHandle<K> {
         op: impl FnOnce() -> Result<T, E>,
         classify: impl FnOnce(&E) -> Failure,
     ) -> Result<T, CallError<E>> {
+        let timer = self.registry.timer();
         let permit = self.acquire()?;
-        settle(permit, op(), classify)
+        let outcome = op();
+        settle(permit, timer, outcome, classify)
     }
 
     /// [`call`](Self::call) for a future: see [`HealthRegistry::call_async`], also for its cancel
@@ -259,17 +271,23 @@ impl<K: PeerKey> PeerHandle<K> {
         future: impl Future<Output = Result<T, E>>,
         classify: impl FnOnce(&E) -> Failure,
     ) -> Result<T, CallError<E>> {
+        let timer = self.registry.timer();
         let permit = self.acquire()?;
-        settle(permit, future.await, classify)
+        let outcome = future.await;
+        settle(permit, timer, outcome, classify)
     }
 }
 
 /// Reports what became of a call.
 fn settle<K, T, E>(
-    permit: Permit<'_, K>,
+    mut permit: Permit<'_, K>,
+    timer: Option<Timer>,
     outcome: Result<T, E>,
     classify: impl FnOnce(&E) -> Failure,
 ) -> Result<T, CallError<E>> {
+    if let Some(timer) = timer {
+        permit = permit.with_latency(timer.elapsed());
+    }
     match outcome {
         Ok(value) => {
             permit.success();

@@ -27,7 +27,10 @@ impl<K: PeerKey> HealthRegistry<K> {
     /// # Ok::<(), peer_health::ConfigError>(())
     /// ```
     pub fn set_config(&self, config: HealthConfig) -> Result<(), ConfigError> {
-        self.inner.shared.context.configure(Arc::new(config.check()?));
+        let rules = Arc::new(config.check()?);
+        self.inner.timing.configure(&rules);
+        self.inner.shared.context.configure(rules);
+        self.inner.doubt(&config);
         self.inner.hooks.tell(HookNotice::Configured);
         Ok(())
     }

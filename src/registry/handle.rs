@@ -37,7 +37,7 @@ use crate::sync::Arc;
 /// # Ok::<(), peer_health::Refused>(())
 /// ```
 pub struct PeerHandle<K> {
-    registry: HealthRegistry<K>,
+    pub(super) registry: HealthRegistry<K>,
     /// While the table has no room, an entry of its own whose tracker is removed from the start.
     handle_ref: HandleRef<K>,
 }

@@ -8,6 +8,7 @@
 use super::key::PeerKey;
 #[cfg(feature = "tracing")]
 use super::short;
+use crate::config::ConfigError;
 use crate::event::EventKind;
 #[cfg(feature = "tracing")]
 use crate::foreign::quietly;
@@ -81,3 +82,12 @@ pub(super) fn lost_by_hook() {
 
 #[cfg(not(feature = "tracing"))]
 pub(super) fn lost_by_hook() {}
+
+/// Of a configuration: what can hardly be meant.
+#[cfg(feature = "tracing")]
+pub(super) fn doubtful(doubt: &ConfigError) {
+    quietly(|| tracing::warn!(target: "peer_health", %doubt, "configuration is doubtful"));
+}
+
+#[cfg(not(feature = "tracing"))]
+pub(super) fn doubtful(_: &ConfigError) {}

@@ -62,6 +62,14 @@ fn each_senseless_value_is_named() {
         (ok().with_failure_rate(f64::NAN), "failure_rate is NaN: must be above 0 and up to 1"),
         (ok().with_slow_rate(1.5), "slow_rate is 1.5: must be above 0 and up to 1"),
         (ok().with_slow_rate(0.5), "slow_call is not set: slow_rate needs it"),
+        (
+            ok().with_failure_rate(0.5),
+            "failure_rate is 0.5: needs a window, or half_open_mode Rate",
+        ),
+        (
+            ok().with_slow_call(Duration::from_secs(1)).with_slow_rate(0.25),
+            "slow_rate is 0.25: needs a window, or half_open_mode Rate",
+        ),
         (ok().with_slow_call(Duration::ZERO), "slow_call is 0ns: must be above zero"),
         (ok().with_probe_lease(Duration::ZERO), "probe_lease is 0ns: must be above zero"),
         (ok().with_half_open_max(Duration::ZERO), "half_open_max is 0ns: must be above zero"),
@@ -201,6 +209,7 @@ fn config() -> impl Strategy<Value = HealthConfig> {
             .with_max_peers(rest.4)
             .with_idle_timeout(rest.5)
             .with_forget_after(rest.6)
+            .with_timing(rest.1)
             .with_outage_guard(guard.0)
             .with_outage_max_open_percent(guard.1)
             .with_outage_min_peers(guard.2)

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 #[cfg(feature = "tokio")]
 use peer_health::Clock;
-use peer_health::{HealthConfig, HealthRegistry, ManualClock, SyncError};
+use peer_health::{HealthConfig, HealthRegistry, ManualClock, SyncError, Window};
 use tracing_subscriber::layer::{Context, Layer};
 
 use crate::support::{self, log::logged_to};
@@ -189,4 +189,35 @@ fn nine_hundred_dead_peers_are_no_warning_and_a_deadline_that_is_too_long_is_one
     let told: Vec<_> = lines.iter().filter(|(level, _)| *level != "DEBUG").collect();
     assert_eq!(told.len(), 1, "{:?}", &told[..told.len().min(3)]);
     assert!(told[0].1.contains("probes get half of the lease"), "{told:?}");
+}
+
+#[test]
+fn what_can_hardly_be_meant_is_warned_of_once_for_each_registry() {
+    let second = Duration::from_secs(1);
+    let sound = HealthConfig::default();
+    let doubtful = sound.clone().with_window(Window::count(9)).with_open_timeout(Duration::ZERO);
+    let over = sound.clone().with_open_timeout(2 * second).with_open_max(second);
+    logged(|lines| {
+        let build = |config| HealthRegistry::<u32>::builder().config(config).build().unwrap();
+        let registry = build(doubtful.clone());
+        let told = std::mem::take(&mut *lines.0.lock().unwrap());
+        let wanted = [
+            "failure_rate is not set: the window decides nothing without it or slow_rate",
+            "open_timeout is 0ns: an open circuit is probed at once",
+        ];
+        assert_eq!(told.len(), wanted.len(), "{told:?}");
+        for ((level, line), wanted) in told.iter().zip(wanted) {
+            assert!(*level == "WARN" && line.contains(wanted), "{line}");
+        }
+        registry.set_config(doubtful.clone()).unwrap();
+        assert!(lines.levels().is_empty(), "it was said");
+        registry.set_config(over).unwrap();
+        let told = std::mem::take(&mut *lines.0.lock().unwrap());
+        let wanted = "open_timeout is 2s: acts as open_max, which is 1s";
+        assert!(told.len() == 1 && told[0].1.contains(wanted), "{told:?}");
+        build(doubtful);
+        assert_eq!(lines.levels().len(), 2, "another registry");
+        build(sound.with_window(Window::count(9)).with_failure_rate(0.5));
+        assert!(lines.levels().is_empty());
+    });
 }

@@ -123,6 +123,10 @@ fn a_config() -> impl Strategy<Value = HealthConfig> {
         let (n, by_rate, half_open_max, lease) = trial;
         let slow_rate = slow_rate.filter(|_| slow_call.is_some());
         let by_rate = by_rate && (failure_rate.is_some() || slow_rate.is_some());
+        // A rate without a window is for the probes of mode Rate alone.
+        let judged = by_rate || window.is_some();
+        let (failure_rate, slow_rate) =
+            if judged { (failure_rate, slow_rate) } else { (None, None) };
         let min_calls = match window {
             Some(Window::Count { size }) => min_calls.map(|calls| calls.min(size)),
             _ => min_calls,

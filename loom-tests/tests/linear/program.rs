@@ -181,7 +181,8 @@ impl Program {
                 .with_failure_rate(rate.then_some(0.5))
                 .with_slow_call(slow)
                 .with_slow_rate(slow.map(|_| 0.5));
-            if rate {
+            // Rates without a window are for the probes.
+            if rate || slow.is_some() {
                 config = config.with_half_open_mode(HalfOpenMode::Rate);
             }
             config

@@ -3,7 +3,6 @@
 //! Pure: nothing here reads the environment or logs. `rules.rs` checks a configuration as a whole
 //! before anything changes.
 
-use std::ffi::OsString;
 use std::fmt;
 use std::time::Duration;
 
@@ -13,9 +12,6 @@ pub(crate) mod rules;
 
 /// The most probes that one half-open phase may have (R3).
 pub(crate) const MAX_PROBES: u32 = 64;
-
-/// The `failure_window` of `sync_errors`, which it never looks at: exactly this means off (R14).
-const DEFAULT_FAILURE_WINDOW: Duration = Duration::from_secs(5);
 
 /// A value that makes no sense: names the field, the value, and what would be accepted.
 ///
@@ -82,6 +78,10 @@ impl ConfigError {
         Self { field, value: Value::Fraction(value), rule, other: None }
     }
 
+    pub(crate) fn text(field: &'static str, value: &str, rule: &'static str) -> Self {
+        Self { field, value: Value::Text(value.into()), rule, other: None }
+    }
+
     pub(crate) fn time(field: &'static str, value: Duration, rule: &'static str) -> Self {
         Self { field, value: Value::Time(value), rule, other: None }
     }
@@ -99,104 +99,6 @@ impl ConfigError {
 
 fn beside(other: Option<Duration>) -> String {
     other.map(|other| format!(", which is {other:?}")).unwrap_or_default()
-}
-
-/// The circuit settings of peat-mesh's `sync_errors`, field by field. Everything else that can be
-/// set is in [`HealthConfig`].
-///
-/// `Default` reads the environment (see `from_env`). A threshold of zero acts as one.
-///
-/// ```
-/// use peer_health::CircuitBreakerConfig;
-/// let config = CircuitBreakerConfig { failure_threshold: 3, ..Default::default() };
-/// assert_eq!(config.failure_threshold, 3);
-/// ```
-#[derive(Debug, Clone)]
-pub struct CircuitBreakerConfig {
-    /// Consecutive failures that open the circuit. Default 5.
-    pub failure_threshold: u32,
-    /// A streak is broken when more than this passed between a failure and the start of the next
-    /// failing call. Default 5 s, which acts as off, as zero does: `sync_errors` has the field and
-    /// never looks at it, and with five seconds a peer that is called every half minute would never
-    /// open. Any other value is honoured.
-    pub failure_window: Duration,
-    /// How long the circuit stays open before a probe may go out. Default 5 s.
-    pub open_timeout: Duration,
-    /// Successes that close a half-open circuit; also the number of its probes. At most 64.
-    /// Default 2.
-    pub success_threshold: u32,
-}
-
-impl CircuitBreakerConfig {
-    /// Reads the four variables through `read`; what does not parse is reported and takes its
-    /// default.
-    pub(crate) fn parse(
-        read: impl Fn(&'static str) -> Option<OsString>,
-    ) -> (Self, Vec<ConfigError>) {
-        let mut problems = Vec::new();
-        let mut number = |name: &'static str, most: u64, default: u64| {
-            let Some(raw) = read(name) else { return default };
-            let text = raw.to_string_lossy();
-            text.parse().ok().filter(|n| *n <= most).unwrap_or_else(|| {
-                let value = Value::Text(text.as_ref().into());
-                let (rule, other) = ("must be a whole number", None);
-                problems.push(ConfigError { field: name, value, rule, other });
-                default
-            })
-        };
-        let count = |n: u64| u32::try_from(n).unwrap_or(u32::MAX);
-        let most = u64::from(u32::MAX);
-        let config = Self {
-            failure_threshold: count(number("CIRCUIT_FAILURE_THRESHOLD", most, 5)),
-            failure_window: Duration::from_secs(number(
-                "CIRCUIT_FAILURE_WINDOW_SECS",
-                u64::MAX,
-                DEFAULT_FAILURE_WINDOW.as_secs(),
-            )),
-            open_timeout: Duration::from_secs(number("CIRCUIT_OPEN_TIMEOUT_SECS", u64::MAX, 5)),
-            success_threshold: count(number("CIRCUIT_SUCCESS_THRESHOLD", most, 2)),
-        };
-        (config, problems)
-    }
-
-    /// The same as a [`HealthConfig`] that is sure to be accepted, and what had to be changed. Waits
-    /// neither grow nor are jittered, as in `sync_errors`.
-    pub(crate) fn clamped(&self) -> (HealthConfig, Vec<ConfigError>) {
-        let mut problems = Vec::new();
-        let mut within = |field, value: u32, most, rule| {
-            if !(1..=most).contains(&value) {
-                problems.push(ConfigError::number(field, value, rule));
-            }
-            value.clamp(1, most)
-        };
-        let failures = "acts as 1: a threshold is at least that";
-        let successes = "acts as the nearest of 1 to 64";
-        let base = HealthConfig::default();
-        let config = HealthConfig {
-            failure_threshold: Some(within(
-                "failure_threshold",
-                self.failure_threshold,
-                u32::MAX,
-                failures,
-            )),
-            success_threshold: within(
-                "success_threshold",
-                self.success_threshold,
-                MAX_PROBES,
-                successes,
-            ),
-            streak_gap: match self.failure_window {
-                DEFAULT_FAILURE_WINDOW | Duration::ZERO => None,
-                other => Some(other),
-            },
-            open_timeout: self.open_timeout,
-            open_multiplier: 1.0,
-            open_max: base.open_max.max(self.open_timeout),
-            open_jitter: 0.0,
-            ..base
-        };
-        (config, problems)
-    }
 }
 
 /// The calls over which rates are computed (R15).
@@ -388,6 +290,3 @@ config! {
     /// Default 3.
     with_outage_min_peers(outage_min_peers: u32 = 3; u32), "10" => "10";
 }
-
-#[cfg(test)]
-mod tests;

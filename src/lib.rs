@@ -35,7 +35,8 @@
 //! - [`Failure`] and [`Fault`] name whose fault an error was; a fault of this node never counts against a
 //!   peer.
 //! - [`RetryPolicy`] and [`Backoff`] tell when to try an operation again.
-//! - [`ErrorHandler`] has the API of peat-mesh's `sync_errors`, for programs that use it.
+//! - [`AsFailure`] is met by one impl for an error type of the program, and every method then takes it.
+//! - [`sync_errors`] has the API of peat-mesh's module of that name, for programs that use it.
 //! - [`Clock`] injects the time, which tests move by hand.
 //! - [The guide](crate::_guide) shows all of it, [the rules](crate::_rules) say exactly what it does
 //!   (`R2` in these pages is [a rule there](crate::_rules#r2)), and [the migration](crate::_migrate)
@@ -84,7 +85,7 @@ mod registry;
 mod retry_policy;
 mod snapshot;
 mod sync;
-mod sync_errors;
+pub mod sync_errors;
 mod time;
 #[cfg(feature = "tokio")]
 mod tokio_time;
@@ -97,7 +98,7 @@ mod word;
 pub use backoff::{Backoff, Delays};
 #[cfg(feature = "tokio")]
 pub use budget::RetryBudget;
-pub use config::{CircuitBreakerConfig, ConfigError, HalfOpenMode, HealthConfig, Window};
+pub use config::{ConfigError, HalfOpenMode, HealthConfig, Window};
 #[cfg(feature = "tokio")]
 pub use coordinator::{
     CoordinatorBuilder, DriveError, DriverStats, OperationError, SyncCoordinator, SyncDriver,
@@ -112,10 +113,9 @@ pub use permit::{OwnedPermit, Permit};
 pub use registry::{CallError, HealthRegistry, Listening, PeerHandle, PeerKey, RegistryBuilder};
 pub use retry_policy::{Jitter, RetryPolicy};
 pub use snapshot::{PeerTotals, Refusals, Snapshot, Totals};
-pub use sync_errors::ErrorHandler;
 #[cfg(feature = "endpoint-id")]
 pub use sync_errors::SyncErrorHandler;
-pub use sync_errors::{CircuitState, PeerHealthTracker};
+pub use sync_errors::{CircuitBreakerConfig, CircuitState, ErrorHandler, PeerHealthTracker};
 pub use time::{Clock, ManualClock};
 
 /// The examples of the README, kept true.

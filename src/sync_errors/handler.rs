@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use crate::circuit::Outcome;
 use crate::circuit::Reported;
-use crate::config::{CircuitBreakerConfig, ConfigError};
 use crate::error::{ErrorSeverity, Failure, SyncError};
 use crate::outcome::Recorded;
 use crate::registry::{HealthRegistry, PeerKey};
 use crate::retry_policy::RetryPolicy;
 use crate::sync::Arc;
 use crate::sync_errors::PeerHealthTracker;
+use crate::sync_errors::config::{CircuitBreakerConfig, warn};
 
 /// Handles the errors of syncs with many peers: [`ErrorHandler`] for iroh's `EndpointId`.
 ///
@@ -281,50 +281,3 @@ impl<K: PeerKey> fmt::Debug for ErrorHandler<K> {
         f.debug_struct("ErrorHandler").field("registry", &self.registry).finish_non_exhaustive()
     }
 }
-
-impl CircuitBreakerConfig {
-    /// Reads the environment: `CIRCUIT_FAILURE_THRESHOLD` (default 5),
-    /// `CIRCUIT_FAILURE_WINDOW_SECS` (5, which acts as off), `CIRCUIT_OPEN_TIMEOUT_SECS` (5) and
-    /// `CIRCUIT_SUCCESS_THRESHOLD` (2). A value that does not parse is warned about (with the
-    /// feature `tracing`) and takes its default.
-    ///
-    /// ```
-    /// let config = peer_health::CircuitBreakerConfig::from_env();
-    /// assert!(config.success_threshold > 0);
-    /// ```
-    pub fn from_env() -> Self {
-        let (config, problems) = Self::parse(std::env::var_os);
-        problems.iter().for_each(warn);
-        config
-    }
-
-    /// Reads the environment as [`from_env`](Self::from_env) does, and insists.
-    ///
-    /// # Errors
-    ///
-    /// [`ConfigError`] names the first variable that does not parse, and its value.
-    ///
-    /// ```
-    /// assert!(peer_health::CircuitBreakerConfig::try_from_env().is_ok());
-    /// ```
-    pub fn try_from_env() -> Result<Self, ConfigError> {
-        let (config, problems) = Self::parse(std::env::var_os);
-        problems.into_iter().next().map_or(Ok(config), Err)
-    }
-}
-
-impl Default for CircuitBreakerConfig {
-    fn default() -> Self {
-        Self::from_env()
-    }
-}
-
-#[cfg(feature = "tracing")]
-fn warn(problem: &ConfigError) {
-    crate::foreign::quietly(|| {
-        tracing::warn!(target: "peer_health", %problem, "configuration value not usable");
-    });
-}
-
-#[cfg(not(feature = "tracing"))]
-fn warn(_: &ConfigError) {}

@@ -4,6 +4,7 @@
 
 mod asking;
 mod errors;
+mod modules;
 #[cfg(feature = "tokio")]
 mod timing;
 #[cfg(feature = "tokio")]

@@ -107,7 +107,7 @@ struct RegistryInner<K> {
 impl<K> UnwindSafe for HealthRegistry<K> {}
 impl<K> RefUnwindSafe for HealthRegistry<K> {}
 
-impl<K> Inner<K> {
+impl<K> RegistryInner<K> {
     /// Warns of what can hardly be meant, of each kind once.
     fn doubt(&self, config: &HealthConfig) {
         for (bit, doubt) in config.doubts().iter().enumerate() {

@@ -121,12 +121,13 @@ impl<K> Hash for dyn AsKey<K> + '_ {
     }
 }
 
-/// Compares keys without their hashes: an entry keeps its own in another line of cache.
+/// Compares hashes first: the map compares all whose hashes begin alike, and a key's own `Eq`, which may
+/// panic, concerns no other peer (R25).
 impl<K: Eq + 'static> PartialEq for dyn AsKey<K> + '_ {
     #[inline]
     fn eq(&self, other: &Self) -> bool {
         match (self.key(), other.key()) {
-            (Some(a), Some(b)) => same(a, b),
+            (Some(a), Some(b)) => self.hash() == other.hash() && same(a, b),
             _ => self.lies() == other.lies(),
         }
     }
@@ -142,7 +143,7 @@ impl<K> Hash for Keyed<K> {
 
 impl<K: Eq + 'static> PartialEq for Keyed<K> {
     fn eq(&self, other: &Self) -> bool {
-        same::<K>(&self.0.key, &other.0.key)
+        self.0.hash == other.0.hash && same::<K>(&self.0.key, &other.0.key)
     }
 }
 

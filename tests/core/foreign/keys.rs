@@ -229,3 +229,17 @@ fn an_innocent_caller_does_not_unwind_for_another_peers_key() {
         assert_sound(&world.registry, |id| world.key(id));
     }
 }
+
+/// The map compares all keys whose hashes begin alike: one lookup in 2,000 would call the `Eq` of a key
+/// that is no concern of its peer.
+#[test]
+fn the_eq_of_a_key_concerns_no_other_peer() {
+    let world = world();
+    drop(world.permit(0));
+    world.trap.arm(What::Eq, 1, true);
+    // Those below 4 have the hash of 0.
+    let others = || (4..100_000).any(|id| world.registry.contains(&world.key(id)));
+    let found = ends(|| logged(others));
+    world.trap.disarm();
+    assert_eq!(found, Some(false), "keys of two peers were compared");
+}

@@ -9,7 +9,7 @@ mod io;
 mod kept;
 mod source;
 
-pub use as_failure::AsFailure;
+pub use as_failure::{AsFailure, IntoFailure};
 pub(crate) use io::judged;
 use source::Source;
 

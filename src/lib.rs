@@ -104,7 +104,7 @@ pub use coordinator::{
     CoordinatorBuilder, DriveError, DriverStats, OperationError, SyncCoordinator, SyncDriver,
     WaitReason, Waiting,
 };
-pub use error::{AsFailure, ErrorSeverity, Failure, Fault, SyncError};
+pub use error::{AsFailure, ErrorSeverity, Failure, Fault, IntoFailure, SyncError};
 pub use event::{Event, EventKind};
 #[cfg(feature = "tokio")]
 pub use monitor::{Events, HealthMonitor, MonitorBuilder, Notice, Offender, PeerWatch, Summary};

@@ -5,7 +5,7 @@ use std::time::Duration;
 use std::{fmt, mem};
 
 use crate::circuit::{Outcome, Ticket};
-use crate::error::{AsFailure, Failure};
+use crate::error::{Failure, IntoFailure};
 use crate::foreign::guarded;
 use crate::outcome::Recorded;
 use crate::peer::{PeerEntry, RegistryShared};
@@ -118,9 +118,9 @@ impl<'h, K> Permit<'h, K> {
     /// conversion panics, nobody knows whose fault it was: the outcome is neutral, and the last error
     /// says so.
     ///
-    /// Takes what [`call`](crate::HealthRegistry::call) takes, by value or by reference. The error is read,
-    /// not consumed: an impl for a reference is the only one that serves a caller who hands the error on,
-    /// and the copy of its text is the price of a call that failed.
+    /// Takes what [`call`](crate::HealthRegistry::call) takes, by value or by reference: one impl,
+    /// `From<&It> for Failure`, serves a caller who is done with the error and one who hands it on. See
+    /// [`AsFailure`](crate::AsFailure).
     ///
     /// ```
     /// use peer_health::{Failure, HealthRegistry, Recorded, SyncError};
@@ -133,9 +133,9 @@ impl<'h, K> Permit<'h, K> {
     /// ```
     pub fn failure<const BY_REFERENCE: bool>(
         self,
-        error: impl AsFailure<BY_REFERENCE>,
+        error: impl IntoFailure<BY_REFERENCE>,
     ) -> Recorded {
-        self.failed(move || error.as_failure())
+        self.failed(move || error.into_failure())
     }
 
     /// The call failed, as `failure` says.
@@ -179,6 +179,28 @@ impl<'h, K> Permit<'h, K> {
             self.hold = Some(PermitTarget::Timed(entry));
         }
         self
+    }
+
+    /// States that the call ends now, if it is known when it began.
+    #[inline]
+    pub(crate) fn begun(self, began: Option<Tick>) -> Self {
+        match began {
+            Some(began) => self.timed_since(began),
+            None => self,
+        }
+    }
+
+    #[cold]
+    fn timed_since(self, began: Tick) -> Self {
+        let clock = match &self.hold {
+            Some(PermitTarget::Borrowed(entry) | PermitTarget::Timed(entry)) => {
+                &entry.shared.context.clock
+            }
+            Some(PermitTarget::Owned(entry)) => &entry.shared.context.clock,
+            Some(PermitTarget::Untracked(_)) | None => return self,
+        };
+        let took = Duration::from_nanos(clock.now().since(began));
+        self.with_latency(took)
     }
 
     /// Whether this is one of the few calls that decide whether the circuit closes.

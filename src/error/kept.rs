@@ -32,8 +32,10 @@ impl Failure {
         if let Some((kind, text)) = self.error.text().filter(|(_, text)| text.capacity() > MOST) {
             self.error = kind(start(text, MOST).into());
         }
-        let text = self.error.text().map_or(0, |(_, text)| text.len());
-        self.source = self.source.and_then(|source| source.within(MOST - text));
+        if let Some(source) = self.source.take() {
+            let text = self.error.text().map_or(0, |(_, text)| text.len());
+            self.source = source.within(MOST - text);
+        }
         self
     }
 }

@@ -3,11 +3,11 @@
 use std::fmt;
 use std::future::Future;
 
-use super::timing::Timer;
 use super::{HealthRegistry, PeerHandle, PeerKey};
 use crate::error::{AsFailure, Failure};
 use crate::outcome::Refused;
 use crate::permit::Permit;
+use crate::time::Tick;
 
 /// Why a [`call`](HealthRegistry::call) gave no result.
 ///
@@ -115,10 +115,10 @@ impl<K: PeerKey> HealthRegistry<K> {
         op: impl FnOnce() -> Result<T, E>,
         classify: impl FnOnce(&E) -> Failure,
     ) -> Result<T, CallError<E>> {
-        let timer = self.timer();
-        let permit = self.acquire(peer)?;
-        let outcome = op();
-        settle(permit, timer, outcome, classify)
+        match self.begin() {
+            None => settle(self.acquire(peer)?, op(), classify),
+            Some(began) => timed(self.acquire(peer)?, began, op, classify),
+        }
     }
 
     /// [`call`](Self::call) for a future. Needs no particular runtime.
@@ -178,10 +178,10 @@ impl<K: PeerKey> HealthRegistry<K> {
         future: impl Future<Output = Result<T, E>>,
         classify: impl FnOnce(&E) -> Failure,
     ) -> Result<T, CallError<E>> {
-        let timer = self.timer();
+        let began = self.begin();
         let permit = self.acquire(peer)?;
         let outcome = future.await;
-        settle(permit, timer, outcome, classify)
+        settle(permit.begun(began), outcome, classify)
     }
 }
 
@@ -223,10 +223,10 @@ impl<K: PeerKey> PeerHandle<K> {
         op: impl FnOnce() -> Result<T, E>,
         classify: impl FnOnce(&E) -> Failure,
     ) -> Result<T, CallError<E>> {
-        let timer = self.registry.timer();
-        let permit = self.acquire()?;
-        let outcome = op();
-        settle(permit, timer, outcome, classify)
+        match self.registry.begin() {
+            None => settle(self.acquire()?, op(), classify),
+            Some(began) => timed(self.acquire()?, began, op, classify),
+        }
     }
 
     /// [`call`](Self::call) for a future: see [`HealthRegistry::call_async`], also for its cancel
@@ -271,23 +271,32 @@ impl<K: PeerKey> PeerHandle<K> {
         future: impl Future<Output = Result<T, E>>,
         classify: impl FnOnce(&E) -> Failure,
     ) -> Result<T, CallError<E>> {
-        let timer = self.registry.timer();
+        let began = self.registry.begin();
         let permit = self.acquire()?;
         let outcome = future.await;
-        settle(permit, timer, outcome, classify)
+        settle(permit.begun(began), outcome, classify)
     }
 }
 
+/// Makes a call that is timed.
+#[cold]
+fn timed<K, T, E>(
+    permit: Permit<'_, K>,
+    began: Tick,
+    op: impl FnOnce() -> Result<T, E>,
+    classify: impl FnOnce(&E) -> Failure,
+) -> Result<T, CallError<E>> {
+    let outcome = op();
+    settle(permit.begun(Some(began)), outcome, classify)
+}
+
 /// Reports what became of a call.
+#[inline]
 fn settle<K, T, E>(
-    mut permit: Permit<'_, K>,
-    timer: Option<Timer>,
+    permit: Permit<'_, K>,
     outcome: Result<T, E>,
     classify: impl FnOnce(&E) -> Failure,
 ) -> Result<T, CallError<E>> {
-    if let Some(timer) = timer {
-        permit = permit.with_latency(timer.elapsed());
-    }
     match outcome {
         Ok(value) => {
             permit.success();

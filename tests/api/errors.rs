@@ -86,7 +86,7 @@ fn the_source_of_an_error_of_the_system_is_kept() {
 
 #[test]
 fn an_error_is_taken_by_value_and_by_reference() {
-    fn both<E: AsFailure>(registry: &HealthRegistry<u32>, error: E) {
+    fn both<E: AsFailure + 'static>(registry: &HealthRegistry<u32>, error: E) {
         registry.acquire(&7).unwrap().failure(&error);
         registry.acquire(&7).unwrap().failure(error);
     }

@@ -170,10 +170,10 @@ fn short(model: &str) -> String {
     model.rsplit("::").next().unwrap_or_default().to_owned()
 }
 
-/// Makes one file tree like another, but for what is built and hidden. Files that are alike stay as
+/// Makes one file tree like another, but for builds and the history. Files that are alike stay as
 /// they are, so that what was built of them need not be built again.
 fn mirror(from: &Path, to: &Path) -> Result<()> {
-    let skipped = |name: &str| name == "target" || name.starts_with('.');
+    let skipped = |name: &str| ["target", ".git"].contains(&name);
     fs::create_dir_all(to)?;
     for entry in fs::read_dir(to)? {
         let entry = entry?;

@@ -36,7 +36,7 @@ use rand::{RngExt, SeedableRng};
 use tokio::time::sleep;
 
 use crate::budget::RetryBudget;
-use crate::error::Failure;
+use crate::error::AsFailure;
 use crate::registry::{HealthRegistry, PeerKey};
 use crate::sync::Arc;
 use crate::wakers::shielded;
@@ -206,7 +206,7 @@ impl<K: PeerKey> SyncCoordinator<K> {
     ) -> Result<T, OperationError<E>>
     where
         Call: Future<Output = Result<T, E>>,
-        Failure: for<'e> From<&'e E>,
+        E: AsFailure,
     {
         shielded(self.operate(peer, op)).await
     }
@@ -218,7 +218,7 @@ impl<K: PeerKey> SyncCoordinator<K> {
     ) -> Result<T, OperationError<E>>
     where
         Call: Future<Output = Result<T, E>>,
-        Failure: for<'e> From<&'e E>,
+        E: AsFailure,
     {
         runtime_with_timers()?;
         let shared = &self.shared;

@@ -4,7 +4,7 @@ use futures_core::Stream;
 use futures_util::stream::FuturesUnordered;
 
 use super::{OperationError, SyncCoordinator};
-use crate::error::Failure;
+use crate::error::AsFailure;
 use crate::registry::PeerKey;
 
 impl<K: PeerKey> SyncCoordinator<K> {
@@ -51,7 +51,7 @@ impl<K: PeerKey> SyncCoordinator<K> {
         Call: Future<Output = Result<T, E>> + 'a,
         T: 'a,
         E: 'a,
-        Failure: for<'e> From<&'e E>,
+        E: AsFailure,
     {
         let one = |peer: K| async move {
             let result = self.sync(&peer, op).await;

@@ -16,7 +16,7 @@ use super::error::OperationError;
 use super::limits::{HeldSlots, Limits, SlotRequest};
 use super::retry::RetryTerms;
 use super::shared::CoordinatorShared;
-use crate::error::{Failure, Fault, SyncError};
+use crate::error::{AsFailure, Failure, Fault, SyncError};
 use crate::foreign::Own;
 #[cfg(feature = "tracing")]
 use crate::foreign::quietly;
@@ -79,7 +79,7 @@ impl<K: PeerKey> CoordinatorShared<K> {
     ) -> Result<Result<T, FailedAttempt<E>>, Refused>
     where
         Call: Future<Output = Result<T, E>>,
-        Failure: for<'e> From<&'e E>,
+        E: AsFailure,
     {
         let mut slots = self.slots(name).await?;
         let permit = self.registry.acquire(name)?;
@@ -116,7 +116,7 @@ impl<K: PeerKey> CoordinatorShared<K> {
     ) -> Result<(T, bool), FailedAttempt<E>>
     where
         Call: Future<Output = Result<T, E>>,
-        Failure: for<'e> From<&'e E>,
+        E: AsFailure,
     {
         let (peer, is_probe) = (slots.peer().clone(), permit.is_probe());
         let began = Instant::now();
@@ -132,7 +132,7 @@ impl<K: PeerKey> CoordinatorShared<K> {
             Ok(Err(error)) => {
                 // The error's conversion and its destructor are foreign: either may panic.
                 let error = Own::new(error);
-                let failure = Failure::from(&*error);
+                let failure = error.as_failure();
                 (Some(error), failure)
             }
             Err(elapsed) => (None, <Failure as From<Elapsed>>::from(elapsed)),

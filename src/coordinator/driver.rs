@@ -12,7 +12,7 @@ use super::shared::CoordinatorShared;
 use super::state::DriverState;
 use super::task::drive;
 use crate::circuit::Outcome;
-use crate::error::Failure;
+use crate::error::{AsFailure, Failure};
 use crate::registry::PeerKey;
 use crate::sync::Arc;
 use crate::time::nanos;
@@ -117,7 +117,7 @@ impl<K: PeerKey> SyncCoordinator<K> {
         Call: Future<Output = Result<T, E>> + Send + 'static,
         T: Send + 'static,
         E: Send + 'static,
-        Failure: for<'e> From<&'e E>,
+        E: AsFailure,
     {
         let runtime = runtime_with_timers()?;
         let (driver, guard) = DriverState::new(Arc::clone(&self.shared));

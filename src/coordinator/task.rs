@@ -15,7 +15,7 @@ use super::schedule::{Attempt, Push};
 use super::slots::PeerClass;
 use super::state::{AttemptEnd, DriverGuard, DriverState, Plan};
 use super::stats::WaitReason;
-use crate::error::Failure;
+use crate::error::AsFailure;
 use crate::foreign::{dispose_of, quietly};
 use crate::permit::OwnedPermit;
 use crate::registry::{Name, PeerKey};
@@ -42,7 +42,7 @@ pub(super) async fn drive<K, Op, Call, T, E>(
     Call: Future<Output = Result<T, E>> + Send + 'static,
     T: Send + 'static,
     E: Send + 'static,
-    Failure: for<'e> From<&'e E>,
+    E: AsFailure,
 {
     let mut calls = JoinSet::new();
     let mut clocks = Clocks::new(driver.now());
@@ -76,7 +76,7 @@ where
     Call: Future<Output = Result<T, E>> + Send + 'static,
     T: Send + 'static,
     E: Send + 'static,
-    Failure: for<'e> From<&'e E>,
+    E: AsFailure,
 {
     clocks.compare(driver.now());
     for _ in 0..BATCH {
@@ -188,7 +188,7 @@ fn begin<K, Op, Call, T, E>(
     Call: Future<Output = Result<T, E>> + Send + 'static,
     T: Send + 'static,
     E: Send + 'static,
-    Failure: for<'e> From<&'e E>,
+    E: AsFailure,
 {
     let peer = slots.peer().clone();
     let mut taken = PutBackOnDrop { driver, peer: &peer, attempt, ended: false };
@@ -251,7 +251,7 @@ where
     K: PeerKey,
     Op: Fn(K) -> Call,
     Call: Future<Output = Result<T, E>>,
-    Failure: for<'e> From<&'e E>,
+    E: AsFailure,
 {
     let driver = Arc::clone(&calling.driver);
     let (attempt, shared) = (calling.attempt, &driver.shared);

@@ -9,7 +9,7 @@ use ::iroh::endpoint::{
 };
 
 use super::{is_endpoint_gone, row};
-use crate::error::{Failure, Fault, SyncError};
+use crate::error::{AsFailure, Failure, Fault, SyncError};
 use crate::foreign::{Own, guarded};
 use crate::sync::Arc;
 
@@ -97,14 +97,11 @@ impl Codes {
     /// let codes = Codes::new(|_| Some(Ending::Planned));
     /// assert_eq!(codes.judge(&stopped).fault(), Fault::Nobody);
     /// ```
-    pub fn judge<E: Coded>(&self, error: &E) -> Failure
-    where
-        Failure: for<'e> From<&'e E>,
-    {
+    pub fn judge<E: Coded + AsFailure>(&self, error: &E) -> Failure {
         match error.code().and_then(|code| self.meaning(code)) {
             Some(Ending::Failed(failure)) => failure,
             Some(Ending::Planned) => row(SyncError::Network, Fault::Nobody, error),
-            None => error.into(),
+            None => error.as_failure(),
         }
     }
 

@@ -103,7 +103,7 @@ struct RegistryInner<K> {
     waiting: waiting::Slot<K>,
 }
 
-// A panic of foreign code leaves nothing halfway (R25): whoever catches one may go on with these.
+// A panic of foreign code leaves nothing halfway (R25): code that catches one may go on with these.
 impl<K> UnwindSafe for HealthRegistry<K> {}
 impl<K> RefUnwindSafe for HealthRegistry<K> {}
 
@@ -178,7 +178,7 @@ impl<K: PeerKey> HealthRegistry<K> {
     /// [`Refused`] says why not, and when to ask again: [`Open`](crate::Reason::Open) after its
     /// `retry_after`, [`ProbesInFlight`](crate::Reason::ProbesInFlight) after a while,
     /// [`ForcedOpen`](crate::Reason::ForcedOpen) not before a reset, or after its `retry_after` where
-    /// the ban has an end. Whoever wants to ask again waits
+    /// the ban has an end. A caller that asks again waits
     /// [as long as it says](Refused::ask_again_after); `acquire_when_ready` (feature `tokio`) waits
     /// by itself.
     ///

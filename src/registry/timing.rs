@@ -20,7 +20,7 @@ const BY_CONFIG: u32 = 1 << 31;
 impl Timing {
     pub(super) fn configure(&self, rules: &Rules) {
         if rules.given.timing {
-            // Relaxed: pairs with `asked`; whoever sees it looks at the rules, and others time one call
+            // Relaxed: pairs with `asked`; a thread that sees it looks at the rules, and others time one call
             // more or less.
             self.0.fetch_or(BY_CONFIG, Ordering::Relaxed);
         }

@@ -12,6 +12,8 @@ pub(crate) struct Context {
     rules: Swap<Rules>,
     /// 1 from the first configuration on that looked at healthy calls: see [`Rules::looks_at_successes`].
     looking: AtomicU8,
+    /// 1 from the first configuration on that has an outage limit.
+    limiting: AtomicU8,
     /// The outage limiter (R30).
     pub(crate) outage: OutageLimiter,
 }
@@ -19,7 +21,9 @@ pub(crate) struct Context {
 impl Context {
     pub(crate) fn new(clock: Clock, rules: Arc<Rules>) -> Self {
         let looking = AtomicU8::new(rules.looks_at_successes().into());
-        Self { clock, rules: Swap::new(rules), looking, outage: OutageLimiter::new(None) }
+        let limiting = AtomicU8::new(rules.outage_limit.is_some().into());
+        let (rules, outage) = (Swap::new(rules), OutageLimiter::new(None));
+        Self { clock, rules, looking, limiting, outage }
     }
 
     /// Returns this context with the peers that the outage limiter counts.
@@ -39,6 +43,10 @@ impl Context {
             // acquired what came before it, and sees this too.
             self.looking.store(1, Ordering::Relaxed);
         }
+        if limited {
+            // Relaxed: pairs with `limits_outages`, as above.
+            self.limiting.store(1, Ordering::Relaxed);
+        }
         self.rules.replace(rules);
         if limited {
             self.outage.begin_anew();
@@ -51,5 +59,12 @@ impl Context {
     pub(crate) fn looks_at_successes(&self) -> bool {
         // Relaxed: pairs with `configure`, as explained there.
         self.looking.load(Ordering::Relaxed) == 1
+    }
+
+    /// Returns whether the configuration may have an outage limit. Once one had, this stays true.
+    #[inline]
+    pub(crate) fn limits_outages(&self) -> bool {
+        // Relaxed: pairs with `configure`, as explained there.
+        self.limiting.load(Ordering::Relaxed) == 1
     }
 }

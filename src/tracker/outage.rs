@@ -2,9 +2,11 @@
 
 use super::Context;
 use crate::circuit::{Circuit, Emitted, Outcome, StepContext};
+use crate::config::rules::Rules;
 use crate::event::EventKind;
 use crate::outage::Grant;
 use crate::outcome::Recorded;
+use crate::time::Tick;
 
 /// Asks for the grant of this circuit's trip. A peer that never answered needs none.
 #[cold]
@@ -38,26 +40,21 @@ pub(super) fn opened(
     Emitted::two(emitted.events[0], over)
 }
 
-/// Returns whether the outcome is a success, during an outage, of a peer whose trip was held back (R30).
-pub(super) fn answers(
-    context: &Context,
-    circuit: &Circuit,
-    outcome: Outcome,
-    at: StepContext<'_>,
-) -> bool {
-    outcome == Outcome::Success
-        && at.rules.outage_limit.is_some()
-        && context.outage.holds()
-        && circuit.is_held_back(at.rules, at.now)
+/// Returns whether the outcome is a success of a peer whose trip was held back (R30).
+pub(super) fn answers(circuit: &Circuit, outcome: Outcome, rules: &Rules, now: Tick) -> bool {
+    outcome == Outcome::Success && rules.outage_limit.is_some() && circuit.is_held_back(rules, now)
 }
 
-/// Emits the end of the outage for a success of such a peer, unless the circuit would have opened again.
+/// Emits the end of an outage for a success of such a peer, unless the circuit would have opened again. Only
+/// after the success was taken: an outage that begins later finds it.
 pub(super) fn relieved(
+    context: &Context,
     answers: bool,
     recorded: Recorded,
     generation: u64,
     emitted: Emitted,
 ) -> Emitted {
-    let relieved = answers && recorded == Recorded::Counted && emitted.is_empty();
+    let ends = answers && recorded == Recorded::Counted && emitted.is_empty();
+    let relieved = ends && context.outage.goes_on();
     if relieved { Emitted::one(generation, EventKind::LocalRecovered) } else { emitted }
 }

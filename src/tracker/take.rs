@@ -35,7 +35,7 @@ struct Taken {
     attempts: u32,
     /// The era that counts the error; `None` if none does.
     era: Option<u32>,
-    /// Whether it ends an outage of our own (R30).
+    /// Whether it is a success of a peer whose trip was held back (R30).
     answers: bool,
 }
 
@@ -81,7 +81,8 @@ impl Tracker {
                 let asked = call.report(now).asked_wait();
                 let (recorded, emitted) =
                     self.feed(context, now, generation, asked, settled, emitted);
-                (Reported::Recorded(recorded), relieved(answers, recorded, generation, emitted))
+                let emitted = relieved(context, answers, recorded, generation, emitted);
+                (Reported::Recorded(recorded), emitted)
             }
             Reported::Refused => (Reported::Refused, emitted),
             Reported::Now => (Reported::Now, emitted),
@@ -131,7 +132,7 @@ impl Tracker {
             if now.is_none() && !circuit.is_timeless(at.rules) {
                 return Step::stay(None);
             }
-            step(context, circuit, ticket, report, at).map(Some)
+            step(circuit, ticket, report, at).map(Some)
         });
         taken.map(|taken| (taken, emitted))
     }
@@ -147,8 +148,7 @@ impl Tracker {
             }
             let (next, feed) = match value.window() {
                 None if call.is_success() && !context.looks_at_successes() => {
-                    // It may end an outage of our own (R30).
-                    (if context.outage.holds() { return None } else { FailureRun::default() }, None)
+                    (FailureRun::default(), None)
                 }
                 window => self.counted(context, call, now, run, window)?,
             };
@@ -162,7 +162,12 @@ impl Tracker {
                     generation: value.generation,
                     attempts: run.attempts,
                     era: Some(value.health.era),
-                    answers: false,
+                    answers: call.is_success() && context.limits_outages() && {
+                        let counted = value.counted(about);
+                        let seen = counted.as_ref().unwrap_or(&value);
+                        let now = now.unwrap_or_default();
+                        answers(seen, call.outcome, &context.rules(), now)
+                    },
                 });
             }
         }
@@ -186,7 +191,6 @@ impl Tracker {
         }
         let errs = call.failure.is_some();
         let next = match call.outcome {
-            Outcome::Success if context.outage.holds() => return None,
             Outcome::Success => FailureRun::default(),
             Outcome::Failure if rules.streak_gap > 0 => return None,
             Outcome::Failure => run.failed(errs),
@@ -253,7 +257,6 @@ impl Taken {
 
 /// Returns the step of an outcome or a report.
 fn step(
-    context: &Context,
     circuit: &Circuit,
     ticket: Option<Ticket>,
     report: Report<'_>,
@@ -261,7 +264,7 @@ fn step(
 ) -> Step<Taken> {
     let lifted = if ticket.is_none() { circuit.after_ban(at.now) } else { None };
     let seen = lifted.as_ref().unwrap_or(circuit);
-    let answers = answers(context, seen, report.outcome, at);
+    let answers = answers(seen, report.outcome, at.rules, at.now);
     let step = match ticket {
         Some(ticket) => circuit.settle(ticket, report, at).map(Reported::Recorded),
         None => circuit.report(report, at),

@@ -64,7 +64,7 @@ fn r17_a_report_that_opens_beside_an_admission() {
             (circuit.status(), circuit.generation, circuit.health.run.streak),
             (Status::Open, 3, 1)
         );
-        assert_eq!(resets(&peer), 1);
+        assert_eq!((resets(&peer), peer.totals().opened), (1, 1));
         if let Some(ticket) = ticket {
             assert_eq!(peer.hand_at(OPEN).succeed(ticket), Recorded::Late);
         }

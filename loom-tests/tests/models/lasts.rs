@@ -1,7 +1,12 @@
 //! The last error, which lies outside the circuit and is read without a lock: R24.
 
-use crate::stage::{Peer, both, config, three, two};
-use crate::sync::cells_count;
+use std::time::Duration;
+
+use crate::circuit::{Control, Outcome};
+use crate::stage::{Peer, both, config, three, three_twice, two, two_bounded};
+use crate::sync::{cells_count, totals_count};
+use crate::time::Tick;
+use crate::word::FailureRun;
 
 /// Returns a peer that has failed once, and whose last error is a step of the model.
 fn failed() -> Peer {
@@ -48,6 +53,72 @@ fn r24_of_two_readers_none_keeps_the_last_error() {
         let x = a.admitted();
         both(move || a.fail(x), || both(move || b.last_error(), || c.last_error()));
         assert_eq!((peer.errors(), peer.last_error()), (2, Some(2)));
+        peer.finish();
+    });
+}
+
+/// R24: nor does who reads it put it over the later of two that come, whatever it finds there.
+#[test]
+fn r24_of_two_errors_beside_a_reader_the_later_one_is_shown() {
+    three_twice([1182, 1995], || {
+        let peer = failed();
+        let [a, b, c] = [peer.hand(), peer.hand(), peer.hand()];
+        let (x, y) = (a.admitted(), b.admitted());
+        both(move || a.fail(x), || both(move || b.fail(y), || c.last_error()));
+        assert_eq!((peer.errors(), peer.last_error()), (3, Some(3)));
+        peer.finish();
+    });
+}
+
+/// R24: an error from before a reset is not shown in the place of one that came after it, wherever
+/// its thread stands between counting and showing it.
+#[test]
+fn r24_an_error_of_an_earlier_era_is_not_shown_as_a_later_one() {
+    two_bounded([10741, 3576], || {
+        cells_count(true);
+        totals_count(true);
+        let peer = Peer::new(config(9, 1));
+        let (a, b) = (peer.hand(), peer.hand_at(5));
+        let x = a.admitted();
+        both(
+            move || a.fail(x),
+            || {
+                b.control(Control::Reset);
+                b.fail(b.admitted());
+            },
+        );
+        assert_eq!((peer.errors(), peer.last_error_at()), (1, Some(Tick(5))));
+        peer.finish();
+    });
+}
+
+/// R24: an error that the word has counted belongs to the era in which it was counted: a reset that
+/// comes before it is noted leaves nothing of it.
+#[test]
+fn r24_an_error_that_was_counted_before_a_reset_is_not_shown_after_it() {
+    two([1048, 655], || {
+        let peer = Peer::new(config(9, 1));
+        let (a, b) = (peer.hand(), peer.hand());
+        let x = a.admitted();
+        both(move || a.fail(x), || b.control(Control::Reset));
+        assert_eq!((peer.errors(), peer.circuit().health.run), (0, FailureRun::default()));
+        peer.finish();
+    });
+}
+
+/// R14: of two announcements the later one counts, whoever notes it first: a report that follows is of
+/// a call that began after the streak was over.
+#[test]
+fn r14_of_two_announcements_the_later_one_counts() {
+    two([46, 1392], || {
+        totals_count(true);
+        let peer = Peer::new(config(9, 1).with_streak_gap(Duration::from_nanos(5)));
+        let (a, b, c) = (peer.hand_at(3), peer.hand_at(7), peer.hand_at(9));
+        let first = peer.hand();
+        first.fail(first.admitted());
+        both(move || a.is_open(), || b.is_open());
+        c.report(Outcome::Failure);
+        assert_eq!(peer.circuit().health.run, FailureRun { streak: 1, attempts: 2 });
         peer.finish();
     });
 }

@@ -440,3 +440,21 @@ fn r29_who_listens_and_then_looks_misses_nothing() {
         town.finish(1);
     });
 }
+
+/// R27: an entry that has taken the place of another in the ring leaves the ring when its peer is
+/// removed, and no other does.
+#[test]
+fn r27_who_took_the_place_of_another_leaves_when_removed() {
+    two_bounded([537, 663], || {
+        let town = Town::small(4);
+        let entries = [1, 2, 3, 4].map(|peer| town.registry.entry(&peer).unwrap());
+        let registry = town.registry.clone();
+        both(move || registry.remove(&1), || town.registry.remove(&2));
+        let holders = || entries.each_ref().map(Arc::strong_count);
+        assert_eq!(holders(), [1, 1, 3, 3]);
+        town.registry.remove(&4);
+        assert_eq!(holders(), [1, 1, 3, 1]);
+        drop(entries);
+        town.finish(0);
+    });
+}

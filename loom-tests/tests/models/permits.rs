@@ -225,7 +225,7 @@ fn p03_a_streak_that_was_seen_is_cleared() {
 /// The word takes two steps at once, from a circuit at rest and back to it: see `word`.
 #[test]
 fn p03_of_two_who_put_a_circuit_at_rest_none_is_wrong() {
-    two_bounded([43, 4855], || {
+    two_bounded([43, 4301], || {
         let place = Place::new(&config(3, 1));
         fail(place.permit());
         let (a, b, c) = (place.permit(), place.permit(), place.permit());
@@ -261,5 +261,29 @@ fn p13_a_window_that_was_seen_is_fed() {
             assert_eq!(place.circuit().window_counts(Tick(0)).total, 1);
         }
         place.finish(2);
+    });
+}
+
+/// P13 on the quiet path: whoever is admitted to a phase that began under a configuration which looks at
+/// calls, is admitted by that: the call's start is noted.
+#[test]
+fn p13_who_is_admitted_to_a_later_phase_is_admitted_by_its_configuration() {
+    two([658, 941], || {
+        settings_change(true);
+        let place = Place::new(&config(3, 1));
+        let entry = Arc::clone(&place.entry);
+        let slow = config(3, 1).with_slow_call(LATER).with_window(Window::count(4));
+        let slow = slow.with_slow_rate(1.0);
+        let (ticket, ()) = both(
+            move || ticket(entry.acquire()),
+            || {
+                let context = &place.entry.shared.context;
+                context.configure(Arc::new(slow.check().unwrap()));
+                place.entry.tell(&place.entry.tracker.control(context, Control::Reset).1);
+            },
+        );
+        assert!(ticket.generation == 0 || ticket.start.is_some(), "{ticket:?}");
+        owned(&place.entry, ticket).success();
+        place.finish(1);
     });
 }

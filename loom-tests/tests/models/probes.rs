@@ -2,20 +2,21 @@
 
 use crate::circuit::{Admission, Control, Outcome, Phase};
 use crate::event::EventKind;
-use crate::outcome::{Reason, Recorded, Refused, Status};
+use crate::outcome::{Reason, Recorded, Status};
 use crate::stage::{Hand, OPEN, Peer, both, config, opened, three, two};
 
 /// Returns how many of these were admitted; all others learned that probes are in flight.
 fn admitted(admissions: &[Admission]) -> usize {
-    let in_flight = Admission::Refused(Refused::new(Reason::ProbesInFlight, None));
     admissions
         .iter()
         .filter(|a| match a {
             Admission::Admitted(ticket) => ticket.probe.is_some(),
-            refused => {
-                assert_eq!(**refused, in_flight);
+            Admission::Refused(refused) => {
+                let why = (refused.reason, refused.retry_after);
+                assert_eq!(why, (Reason::ProbesInFlight, None));
                 false
             }
+            Admission::Gone => panic!("the tracker is there"),
         })
         .count()
 }

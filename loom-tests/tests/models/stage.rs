@@ -12,6 +12,7 @@ use crate::circuit::{
 use crate::config::HealthConfig;
 use crate::error::{Failure, SyncError};
 use crate::event::EventKind;
+use crate::outage::PeerSource;
 use crate::outcome::{Recorded, Status};
 use crate::snapshot::PeerTotals;
 use crate::sync::{self, Arc, Ordering};
@@ -43,6 +44,11 @@ pub(crate) fn two_narrowly(floors: [usize; 2], model: impl Fn() + Send + Sync + 
 /// debug build with at most one.
 pub(crate) fn three(floors: [usize; 2], model: impl Fn() + Send + Sync + 'static) {
     bounded(3, Some(3), 1, floors, model);
+}
+
+/// The same for a model that is about what takes two preemptions; in a debug build with at most two.
+pub(crate) fn three_twice(floors: [usize; 2], model: impl Fn() + Send + Sync + 'static) {
+    bounded(3, Some(3), 2, floors, model);
 }
 
 fn bounded(
@@ -155,7 +161,12 @@ pub(crate) struct Hand {
 
 impl Peer {
     pub(crate) fn new(config: HealthConfig) -> Self {
-        let tracker = Arc::new(Tracker::new(Arc::new(Circuit::new(0)), 0, 0));
+        Self::after(0, config)
+    }
+
+    /// A peer in this generation, as after earlier trackers of it.
+    pub(crate) fn after(generation: u64, config: HealthConfig) -> Self {
+        let tracker = Arc::new(Tracker::new(Arc::new(Circuit::new(generation)), 0, 0));
         Self { tracker, config, told: Default::default() }
     }
 
@@ -178,11 +189,20 @@ impl Peer {
     }
 
     pub(crate) fn hand(&self) -> Hand {
+        self.hand_by(|context| context)
+    }
+
+    /// With a guard that counts these peers.
+    pub(crate) fn guarded_hand(&self, source: Box<dyn PeerSource>) -> Hand {
+        self.hand_by(|context| context.guarding(source))
+    }
+
+    fn hand_by(&self, made: impl FnOnce(Context) -> Context) -> Hand {
         let (clock, hand) = Clock::manual();
         let rules = Arc::new(self.config.check().unwrap());
         Hand {
             tracker: Arc::clone(&self.tracker),
-            context: std::sync::Arc::new(Context::new(clock, rules)),
+            context: std::sync::Arc::new(made(Context::new(clock, rules))),
             clock: hand,
             told: self.told.clone(),
         }
@@ -226,6 +246,11 @@ impl Peer {
     /// Returns the number of the last error, as a snapshot shows it.
     pub(crate) fn last_error(&self) -> Option<u64> {
         self.tracker.errors(&self.circuit()).last.map(|last| last.number)
+    }
+
+    /// When the last error came that is shown.
+    pub(crate) fn last_error_at(&self) -> Option<Tick> {
+        self.tracker.errors(&self.circuit()).last.map(|last| last.at)
     }
 
     pub(crate) fn told(&self) -> Vec<(u64, EventKind)> {

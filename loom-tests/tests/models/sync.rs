@@ -44,6 +44,8 @@ thread_local! {
     static COUNTED: Flag<bool> = const { Flag::new(false) };
     /// Whether new cells are steps of the model.
     static CELLS_COUNT: Flag<bool> = const { Flag::new(false) };
+    /// Whether new totals are steps of the model.
+    static TOTALS_COUNT: Flag<bool> = const { Flag::new(false) };
     /// Whether the model may replace the configuration.
     static SETTINGS_CHANGE: Flag<bool> = const { Flag::new(false) };
     /// The compare-and-swaps of this execution, of a `Swap` and of words: won, lost.
@@ -71,6 +73,7 @@ pub(crate) fn loads_are_rmw() -> bool {
 pub(crate) fn begin_execution() {
     COUNTED.set(false);
     CELLS_COUNT.set(false);
+    TOTALS_COUNT.set(false);
     SETTINGS_CHANGE.set(false);
     RACES.set((0, 0));
 }
@@ -214,8 +217,38 @@ macro_rules! atomic {
 
 pub(crate) type TimeWord = AtomicU64;
 
-/// The word orders nothing, so it is no step of a model.
-pub(crate) type Total = std::sync::atomic::AtomicU64;
+/// A number beside a circuit: a step of a model that says so ([`totals_count`]), of no other.
+#[derive(Debug)]
+pub(crate) struct Total(AtomicU64);
+
+impl Total {
+    #[track_caller]
+    pub(crate) fn new(value: u64) -> Self {
+        Self(match TOTALS_COUNT.get() {
+            true => AtomicU64::new(value),
+            false => AtomicU64::Std(atomic::AtomicU64::new(value)),
+        })
+    }
+}
+
+impl Default for Total {
+    fn default() -> Self {
+        Self::new(0)
+    }
+}
+
+impl Deref for Total {
+    type Target = AtomicU64;
+
+    fn deref(&self) -> &AtomicU64 {
+        &self.0
+    }
+}
+
+/// Makes new totals steps of the model.
+pub(crate) fn totals_count(yes: bool) {
+    TOTALS_COUNT.set(yes);
+}
 
 /// The value is made at once, so that all threads know its atomics; it shows from when a thread first asks
 /// for it. It makes no difference which one does.

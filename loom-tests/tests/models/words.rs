@@ -9,7 +9,7 @@ use crate::circuit::{Control, Outcome};
 use crate::config::{HealthConfig, Window};
 use crate::event::EventKind;
 use crate::outcome::{Recorded, Status};
-use crate::stage::{Peer, both, config, three, two, two_bounded};
+use crate::stage::{Peer, both, config, opened, three, two, two_bounded};
 use crate::sync::{Arc, AtomicU64, Ordering};
 use crate::time::Tick;
 use crate::word::FailureRun;
@@ -243,4 +243,41 @@ fn r24_an_error_of_an_earlier_era_hides_none() {
         assert_eq!(peer.count(|turn| turn == EventKind::Reset), 1);
         peer.finish();
     });
+}
+
+/// P2: a run that does not fit into the word goes on in the value: the threshold beyond it is reached
+/// by the failure that reaches it, and each error has its number. One thread, no model.
+#[test]
+fn p02_a_run_that_does_not_fit_into_the_word_goes_on() {
+    let most = u32::from(u16::MAX);
+    let peer = Peer::new(config(most + 3, 1));
+    let hand = peer.hand();
+    let numbers: Vec<u32> = (0..most + 2).map(|_| hand.numbered(Outcome::Failure).1).collect();
+    assert!(numbers.iter().copied().eq(1..=most + 2));
+    assert_eq!(peer.circuit().health.run, run(most + 2, most + 2));
+    assert!(opened(&hand.fail(hand.admitted())));
+    let other = Peer::new(config(most + 3, 1));
+    let hand = other.hand();
+    (0..=most).for_each(|_| _ = hand.report(Outcome::Failure));
+    assert_eq!(hand.succeed(hand.admitted()), Recorded::Counted);
+    assert_eq!((other.circuit().health.run, other.rests()), (run(0, 0), Some(0)));
+}
+
+/// P8: nor is a generation cut that does not fit into the word: its calls are of that phase, and not
+/// of one that is long over. One thread, no model.
+#[test]
+fn p08_a_generation_that_does_not_fit_into_the_word_is_no_earlier_one() {
+    let generation = u64::from(u32::MAX) + 1;
+    for generation in [generation - 1, generation] {
+        let peer = Peer::after(generation, config(3, 1));
+        let hand = peer.hand();
+        assert!(peer.rests().is_none_or(|rests| rests == generation));
+        let (x, y, z) = (hand.admitted(), hand.admitted(), hand.admitted());
+        assert_eq!((x.generation, hand.fail(x)), (generation, Recorded::Counted));
+        assert_eq!(hand.succeed(y), Recorded::Counted);
+        assert_eq!(peer.circuit().health.run, run(0, 0));
+        hand.control(Control::Reset);
+        assert_eq!((hand.fail(z), peer.circuit().generation), (Recorded::Late, generation + 1));
+        assert_eq!(hand.fail(hand.admitted()), Recorded::Counted);
+    }
 }

@@ -1,8 +1,8 @@
-//! Whether `call` and `call_async` time what they call (D13).
+//! Decides whether `call` and `call_async` measure the latency of their calls (D13).
 //!
-//! A call to a healthy peer reads one word to know it, and no clock unless somebody asks: a monitor,
-//! which ranks peers by their latency, or the configuration. Under a slow-call rule the circuit measures
-//! all calls itself.
+//! A call to a healthy peer reads one word to know, and no clock unless a monitor, which ranks peers by
+//! their latency, or the configuration asks for it. Under a slow-call rule the circuit measures all calls
+//! itself.
 
 use super::subscribers::Unsubscribe;
 use super::{HealthRegistry, PeerKey};
@@ -10,11 +10,11 @@ use crate::config::rules::Rules;
 use crate::sync::{Arc, AtomicU32, Ordering};
 use crate::time::Tick;
 
-/// How many ask for it, and [`BY_CONFIG`].
+/// The number of monitors that ask, and [`BY_CONFIG`].
 #[derive(Default)]
 pub(super) struct Timing(AtomicU32);
 
-/// Once a configuration asked for it: whether the one in force does is for its rules to say.
+/// Set once a configuration has asked; the rules in force tell whether theirs does.
 const BY_CONFIG: u32 = 1 << 31;
 
 impl Timing {
@@ -26,10 +26,10 @@ impl Timing {
         }
     }
 
-    /// Whether anybody has asked.
+    /// Returns whether a monitor or a configuration has asked.
     #[inline]
     fn asked(&self) -> bool {
-        // Relaxed: pairs with `configure` and `time_calls`; nothing else is read by it.
+        // Relaxed: pairs with `configure` and `time_calls`; no thread reads anything else by it.
         self.0.load(Ordering::Relaxed) != 0
     }
 
@@ -43,7 +43,7 @@ impl Timing {
     }
 }
 
-/// Somebody who asks that calls be timed, until this is dropped.
+/// Asks for the latency of calls, until this is dropped.
 #[cfg_attr(not(feature = "tokio"), allow(dead_code, reason = "for the monitor"))]
 #[must_use = "calls are timed until this is dropped"]
 pub(crate) struct CallTiming {
@@ -51,7 +51,7 @@ pub(crate) struct CallTiming {
 }
 
 impl<K: PeerKey> HealthRegistry<K> {
-    /// Asks that calls be timed.
+    /// Asks for the latency of calls.
     #[cfg_attr(not(feature = "tokio"), allow(dead_code, reason = "for the monitor"))]
     pub(crate) fn time_calls(&self) -> CallTiming {
         // Relaxed, twice: pairs with `Timing::asked`; a count.
@@ -65,7 +65,7 @@ impl<K: PeerKey> HealthRegistry<K> {
         CallTiming { _stop: Unsubscribe(Box::new(stop)) }
     }
 
-    /// When a call begins that is to be timed.
+    /// Returns the time at which a call begins, if its latency is asked for.
     #[inline]
     pub(super) fn begin(&self) -> Option<Tick> {
         self.inner.timing.asked().then(|| self.begin_asked())?

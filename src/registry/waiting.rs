@@ -2,17 +2,17 @@
 //!
 //! Invariants:
 //!
-//! 1. Who waits listens before it looks: a step by which the peer may be admitted was made before the
+//! 1. A waiting task listens before it looks: a step by which the peer may be admitted was made before the
 //!    look, or rings. So no wake-up is lost.
-//! 2. A ring decides nothing: who is woken looks again, and asks to be admitted. Of many who wait, each
-//!    that a step admits gets its permit, and the others wait on; nothing is handed to one that may be
-//!    gone.
-//! 3. The room, and its hook on the registry, are there while somebody waits: who leaves last drops them.
-//! 4. Peers are kept by name: under the mutex no code of a key runs (R25).
+//! 2. A ring decides nothing: a task that wakes looks again, and asks for admission. Of many tasks, each
+//!    that a step admits gets its permit, and the others wait on; the room hands nothing to a task that may
+//!    be gone.
+//! 3. The room, and its hook on the registry, exist while a task waits: the last task drops them.
+//! 4. The room keeps peers by name: no code of a key runs under the mutex (R25).
 
 use std::collections::HashMap;
 use std::pin::pin;
-use std::sync::{Arc as Shared, OnceLock, Weak};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -24,26 +24,26 @@ use super::{HealthRegistry, Name, Names, PeerKey};
 use crate::foreign::guarded;
 use crate::outcome::Refused;
 use crate::permit::OwnedPermit;
-use crate::sync::Mutex;
+use crate::sync::{Arc, Mutex, Weak};
 use crate::wakers::shielded;
 
 /// The longest time without a look: the registry's clock and tokio's may run apart (as in D9).
 const LONGEST: Duration = Duration::from_secs(60);
 
-/// Where a registry keeps its room: empty while nobody waits.
+/// The room of a registry: empty while no task waits.
 pub(super) type Slot<K> = Mutex<Weak<WaitingRoom<K>>>;
 
-/// All who wait for a peer of one registry.
+/// The tasks that wait for peers of one registry.
 pub(super) struct WaitingRoom<K> {
     bells: Mutex<HashMap<Name<K>, Bell>>,
     names: Names<K>,
     hooked: OnceLock<Hooked>,
 }
 
-/// Rings for those who wait for one peer, and counts them.
+/// Rings for the tasks that wait for one peer, and counts them.
 struct Bell {
     waiting: usize,
-    notify: Shared<Notify>,
+    notify: Arc<Notify>,
 }
 
 impl<K: PeerKey> WaitingRoom<K> {
@@ -60,39 +60,39 @@ impl<K: PeerKey> WaitingRoom<K> {
         match guarded(|| self.names.known(peer)) {
             Some(Some(name)) => self.ring(&name),
             Some(None) => {}
-            // Its key cannot be told from others: everybody looks.
+            // The key panicked, so every task looks.
             None => self.ring_all(),
         }
     }
 
     fn ring(&self, name: &Name<K>) {
-        let notify = self.bells.lock().get(name).map(|bell| Shared::clone(&bell.notify));
+        let notify = self.bells.lock().get(name).map(|bell| Arc::clone(&bell.notify));
         notify.iter().for_each(|notify| notify.notify_waiters());
     }
 
     fn ring_all(&self) {
         let bells = self.bells.lock();
-        let all: Vec<_> = bells.values().map(|bell| Shared::clone(&bell.notify)).collect();
+        let all: Vec<_> = bells.values().map(|bell| Arc::clone(&bell.notify)).collect();
         drop(bells);
         all.iter().for_each(|notify| notify.notify_waiters());
     }
 }
 
-/// One who waits for a peer, until this is dropped.
+/// A task that waits for a peer, until this is dropped.
 struct Waiter<K: PeerKey> {
-    room: Shared<WaitingRoom<K>>,
+    room: Arc<WaitingRoom<K>>,
     name: Name<K>,
-    notify: Shared<Notify>,
+    notify: Arc<Notify>,
 }
 
 impl<K: PeerKey> Waiter<K> {
-    fn new(room: Shared<WaitingRoom<K>>, peer: &K) -> Self {
+    fn new(room: Arc<WaitingRoom<K>>, peer: &K) -> Self {
         let name = room.names.name(peer);
         let mut bells = room.bells.lock();
-        let fresh = || Bell { waiting: 0, notify: Shared::default() };
+        let fresh = || Bell { waiting: 0, notify: Arc::default() };
         let bell = bells.entry(name.clone()).or_insert_with(fresh);
         bell.waiting += 1;
-        let notify = Shared::clone(&bell.notify);
+        let notify = Arc::clone(&bell.notify);
         drop(bells);
         Self { room, name, notify }
     }
@@ -113,15 +113,15 @@ impl<K: PeerKey> Drop for Waiter<K> {
 }
 
 impl<K: PeerKey> HealthRegistry<K> {
-    /// Waits until the peer may be called, and takes a permit: at once where it may be called now.
+    /// Waits until the peer may be called, and returns a permit: at once where it may be called now.
     ///
-    /// Whatever lets the peer be called sooner than it seemed wakes it: a reset, the end of a ban, good
-    /// news, a probe that ends or is dropped, a new configuration. A half-open circuit admits its few
-    /// probes, and the others who wait for the peer wait for what these decide. A permanent ban is
-    /// waited for until it is lifted: put a deadline around this where that is too long.
+    /// A step that lets the peer be called sooner wakes the task: a reset, the end of a ban, good news, a
+    /// probe that ends or is dropped, a new configuration. A half-open circuit admits its few probes, and
+    /// the other tasks wait for their outcomes. A ban without an end lasts until a reset: put a deadline
+    /// around this where that is too long.
     ///
-    /// Time is the registry's; tokio's timer wakes it, and at least once a minute, in case the two run
-    /// apart. One who waits counts one refusal, the first.
+    /// The registry's clock decides; tokio's timer wakes the task, at least once a minute, in case the two
+    /// run apart. A task that waits counts one refusal, the first.
     ///
     /// # Errors
     ///
@@ -167,11 +167,11 @@ impl<K: PeerKey> HealthRegistry<K> {
             let mut rung = pin!(waiter.notify.notified());
             rung.as_mut().enable();
             let Standing { refused, look_again, .. } = self.standing(peer);
-            // A half-open phase that is as old as it may get ends when somebody asks.
+            // A half-open phase that is as old as it may get ends when a caller asks.
             let Some(refused) = refused.filter(|_| look_again != Some(Duration::ZERO)) else {
                 match self.acquire(peer) {
                     Ok(permit) => return Ok(permit),
-                    // Others were faster, or that phase has failed.
+                    // Another task was faster, or that phase has failed.
                     Err(_) => coop::consume_budget().await,
                 }
                 continue;
@@ -189,12 +189,12 @@ impl<K: PeerKey> HealthRegistry<K> {
         }
     }
 
-    /// The room of this registry; a new one if nobody waits.
-    fn waiting_room(&self) -> Shared<WaitingRoom<K>> {
+    /// Returns the room of this registry; a new one if no task waits.
+    fn waiting_room(&self) -> Arc<WaitingRoom<K>> {
         let mut slot = self.inner.waiting.lock();
         slot.upgrade().unwrap_or_else(|| {
-            let room = Shared::new(WaitingRoom::new());
-            let hears = Shared::downgrade(&room);
+            let room = Arc::new(WaitingRoom::new());
+            let hears = Arc::downgrade(&room);
             room.hooked.get_or_init(|| {
                 self.hook(move |told| {
                     if let Some(room) = hears.upgrade() {
@@ -202,13 +202,13 @@ impl<K: PeerKey> HealthRegistry<K> {
                     }
                 })
             });
-            *slot = Shared::downgrade(&room);
+            *slot = Arc::downgrade(&room);
             room
         })
     }
 }
 
-/// A timer; `None` where there is none to be had: tokio has no other answer than to panic.
+/// Returns a timer; `None` in a runtime without timers, where tokio panics.
 fn nap(rest: Duration) -> Option<Sleep> {
     guarded(|| sleep(rest.min(LONGEST)))
 }

@@ -25,7 +25,6 @@ use std::time::Duration;
 
 use crate::config::rules::Rules;
 use crate::error::Failure;
-use crate::event::EventKind;
 use crate::outcome::{Reason, Recorded, Refused};
 use crate::sync::Arc;
 use crate::time::{Tick, nanos};
@@ -43,6 +42,7 @@ mod step;
 pub(crate) use control::{Ban, Control};
 pub(crate) use half_open::HalfOpen;
 pub(crate) use news::News;
+pub(crate) use open::Open;
 pub(crate) use step::{Emitted, Step};
 
 /// The state of a circuit that threads must see together.
@@ -67,26 +67,6 @@ pub(crate) enum Phase {
     MetricsOnly(Option<Sliding>),
     /// The tracker has left the table; no phase follows.
     Removed,
-}
-
-/// One stay in Open.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Open {
-    pub(crate) opened_at: Tick,
-    pub(crate) wait: u64,
-    /// The number of half-open phases that failed since the circuit was last closed (R16).
-    pub(crate) failed_half_opens: u32,
-    pub(crate) news: News,
-}
-
-impl Open {
-    pub(crate) fn ends(&self) -> Tick {
-        self.opened_at.plus(self.wait)
-    }
-
-    fn is_over(&self, now: Tick) -> bool {
-        now >= self.ends()
-    }
 }
 
 /// The part of the state that outlasts a phase, and where the counts outside the circuit begin.
@@ -234,16 +214,6 @@ impl Circuit {
         Ticket { generation: self.generation, start: Some(now), probe }
     }
 
-    /// Returns the refusal while the wait lasts (R2). A refusal does not renew the peer's last use, so the
-    /// peer may be forgotten once the wait is over (R26).
-    #[inline]
-    pub(crate) fn refusal_of_a_wait(&self, now: Tick) -> Option<Refused> {
-        let Phase::Open(open) = &self.phase else { return None };
-        let rest = open.ends().since(now);
-        let refused = || Refused::new(Reason::Open, Some(Duration::from_nanos(rest)));
-        (!open.is_over(now)).then(refused)
-    }
-
     /// Admits a call or refuses it (R2, R3, R5, R6).
     pub(crate) fn admit(&self, at: StepContext<'_>) -> Step<Admission> {
         let refused = |reason, after: u64| {
@@ -346,23 +316,6 @@ impl Circuit {
     fn noted(mut self, report: Report<'_>) -> Self {
         self.health.run = self.health.run.noting(report);
         self
-    }
-
-    /// Opens the circuit now and replies with the wait. `failed_half_opens` (R16) and `news` (D6) are what
-    /// the new phase remembers of those before it.
-    fn open(
-        &self,
-        health: Health,
-        failed_half_opens: u32,
-        asked: Option<u64>,
-        news: News,
-        at: StepContext<'_>,
-    ) -> Step<Duration> {
-        let wait = at.wait(failed_half_opens, asked, self.generation.saturating_add(1));
-        let open = Open { opened_at: at.now, wait, failed_half_opens, news }.after_news(at);
-        let wait = Duration::from_nanos(open.wait);
-        let kind = EventKind::Opened { retry_after: wait, reopened: failed_half_opens > 0 };
-        Step::emit(Self { health, ..self.turned(Phase::Open(open)) }, kind, wait)
     }
 
     fn close(&self) -> Self {

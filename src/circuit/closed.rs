@@ -1,8 +1,10 @@
 //! The outcomes of a phase that admits every call: Closed and MetricsOnly.
 
+use std::time::Duration;
+
 use super::{Circuit, Health, News, Outcome, Phase, Report, Settled, Step, StepContext};
 use crate::config::rules::Rules;
-use crate::outcome::Recorded;
+use crate::outcome::{Recorded, WindowCounts};
 use crate::time::Tick;
 use crate::window::{Sample, Sliding};
 use crate::word::FailureRun;
@@ -67,6 +69,25 @@ impl Circuit {
         }
         Step::to(next, settled)
     }
+
+    /// Opens the circuit if these counts of the window of `generation` reach a rate, and that phase still
+    /// lasts (R15). Replies with the wait if this step opened it.
+    pub(crate) fn trip(
+        &self,
+        generation: u64,
+        counts: WindowCounts,
+        asked: Option<u64>,
+        at: StepContext<'_>,
+    ) -> Step<Option<Duration>> {
+        let lasts = self.generation == generation && matches!(self.phase, Phase::Closed(_));
+        if !(lasts && at.rules.trips(counts)) {
+            return Step::stay(None);
+        }
+        if at.held {
+            return Step::stay(None).held_back(generation);
+        }
+        self.open(self.health, 0, asked, News::default(), at).map(Some)
+    }
 }
 
 impl Report<'_> {
@@ -111,13 +132,13 @@ impl Health {
     }
 
     /// Counts one more failure in a row, or the first of a new row: a streak is broken when more than the
-    /// window passed between its last failure and the start of this call (R14). A call without a noted start
+    /// `streak_gap` passed between its last failure and the start of this call (R14). A call without a noted start
     /// began before the streak did.
     fn failed(self, start: Option<Tick>, report: Report<'_>, at: StepContext<'_>) -> Self {
-        let window = at.rules.streak_gap;
+        let longest = at.rules.streak_gap;
         let last = self.failed_at.max(report.noted.failed_at);
         let gap = start.map_or(0, |start| start.since(last));
-        let broken = window > 0 && gap > window;
+        let broken = longest > 0 && gap > longest;
         let row = if broken { FailureRun { streak: 0, ..self.run } } else { self.run };
         Self { run: row.failed(report.failure.is_some()), failed_at: last.max(at.now), ..self }
     }

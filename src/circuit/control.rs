@@ -1,10 +1,8 @@
-//! The steps that no call makes: a reached rate, an operator's control, a removal.
+//! The steps that no call makes: an operator's control (R17), and a removal (R27).
 
-use std::time::Duration;
-
-use super::{Circuit, Health, News, Phase, Step, StepContext};
+use super::{Circuit, Health, Phase, Step};
 use crate::event::EventKind;
-use crate::outcome::{Status, WindowCounts};
+use crate::outcome::Status;
 use crate::time::Tick;
 
 /// The controls of an operator (R17).
@@ -50,25 +48,6 @@ impl Ban {
 }
 
 impl Circuit {
-    /// Opens the circuit if these counts of the window of `generation` reach a rate, and that phase still
-    /// lasts (R15). Replies with the wait if this step opened it.
-    pub(crate) fn trip(
-        &self,
-        generation: u64,
-        counts: WindowCounts,
-        asked: Option<u64>,
-        at: StepContext<'_>,
-    ) -> Step<Option<Duration>> {
-        let lasts = self.generation == generation && matches!(self.phase, Phase::Closed(_));
-        if !(lasts && at.rules.trips(counts)) {
-            return Step::stay(None);
-        }
-        if at.held {
-            return Step::stay(None).held_back(generation);
-        }
-        self.open(self.health, 0, asked, News::default(), at).map(Some)
-    }
-
     /// Imposes a status or lifts it (R17). Replies `None` if the tracker was removed.
     pub(crate) fn control(&self, control: Control, successes: u64) -> Step<Option<()>> {
         let phase = match (&self.phase, control) {
@@ -98,16 +77,6 @@ impl Circuit {
             Phase::ForcedOpen(Some(ban)) if ban.is_over(now) => Some(self.reset(ban.successes)),
             _ => None,
         }
-    }
-
-    /// Ends the wait of an open circuit, so that the next admission begins half-open as it would have later
-    /// (R2 to R4). Replies whether the circuit is open and may be probed.
-    pub(crate) fn end_wait(&self, now: Tick) -> Step<bool> {
-        let Phase::Open(open) = self.phase else { return Step::stay(false) };
-        if open.is_over(now) {
-            return Step::stay(true);
-        }
-        Step::to(self.with_phase(Phase::Open(open.cut(now))), true).freed()
     }
 
     /// Ends the tracker's last phase (R27); replies `None` if an earlier step ended it.

@@ -105,7 +105,7 @@ pub(super) fn after_refusal(refused: &Refused, while_probed: Duration) -> NextAt
 }
 
 impl<K: PeerKey> CoordinatorShared<K> {
-    /// Takes the tokens of an attempt that failed, a first one or a `retry`, and returns whether the
+    /// Takes the token of an attempt that failed, if it `takes_token`, and returns whether the
     /// budgets allow another. The circuit bounds the retries of a peer whose circuit is not closed.
     pub(super) fn charge(
         &self,

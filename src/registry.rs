@@ -85,7 +85,7 @@ pub(crate) use timing::CallTiming;
 ///
 /// # Cancel safety
 ///
-/// No method waits. A permit that is dropped, wherever its future was cancelled, is counted as
+/// Only the futures of `call_async` and `acquire_when_ready` wait. A permit that is dropped, wherever its future was cancelled, is counted as
 /// abandoned and frees what it held ([R8](crate::_rules#r8)).
 pub struct HealthRegistry<K> {
     inner: Arc<RegistryInner<K>>,

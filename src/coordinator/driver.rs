@@ -12,7 +12,7 @@ use super::shared::CoordinatorShared;
 use super::state::DriverState;
 use super::task::drive;
 use crate::circuit::Outcome;
-use crate::error::{AsFailure, Failure};
+use crate::error::{AsFailure, IntoFailure};
 use crate::registry::PeerKey;
 use crate::sync::Arc;
 use crate::time::nanos;
@@ -250,8 +250,12 @@ impl<K: PeerKey> SyncDriver<K> {
     /// # }).unwrap();
     /// # Ok::<(), std::io::Error>(())
     /// ```
-    pub fn note_lost(&self, peer: &K, failure: impl Into<Failure>) {
-        let failure = Arc::new(failure.into());
+    pub fn note_lost<const BY_REFERENCE: bool>(
+        &self,
+        peer: &K,
+        failure: impl IntoFailure<BY_REFERENCE>,
+    ) {
+        let failure = Arc::new(failure.into_failure());
         let outcome = if failure.counts() { Outcome::Failure } else { Outcome::Neutral };
         if outcome == Outcome::Failure {
             let shared = &self.driver.shared;

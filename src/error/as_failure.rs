@@ -6,7 +6,7 @@ use super::{Failure, SyncError};
 
 /// An error that says whose fault it was: every type with `From<&It> for Failure`, which is what to
 /// write for an error of your own. [`SyncError`](crate::SyncError), [`Failure`], `std::io::Error` and,
-/// with the feature `iroh`, iroh's errors have it; so has a reference to any of these.
+/// with the feature `iroh`, iroh's errors have it.
 ///
 /// Every method that takes an error asks for this. The conversion reads a reference, so that an error can
 /// be reported and then handed on. Where no impl can be written, since both the error and [`Failure`] are

@@ -96,8 +96,8 @@ pub(super) struct Uses {
 }
 
 impl Uses {
-    /// Returns the number before which a peer is idle. Notes `reserved`, the order's number of now, unless the
-    /// last note, or `from`, is younger than `again`: the caller reads `now` after it takes `reserved`, so an
+    /// Returns the number before which a peer is idle. Notes `use_now`, the order's number of now, unless the
+    /// last note, or `from`, is younger than `again`: the caller reads `now` after it takes `use_now`, so an
     /// earlier use has a lower number, and no peer is taken for idle early.
     fn note(
         &mut self,

@@ -121,7 +121,8 @@ impl<K: PeerKey> HealthRegistry<K> {
     /// around this where that is too long.
     ///
     /// The registry's clock decides; tokio's timer wakes the task, at least once a minute, in case the two
-    /// run apart. A task that waits counts one refusal, the first.
+    /// run apart. A task that waits counts one refusal, and one more where another task was faster or its
+    /// asking ended a half-open phase.
     ///
     /// # Errors
     ///

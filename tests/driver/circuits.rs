@@ -174,7 +174,7 @@ async fn a_new_configuration_is_seen() {
     assert_eq!(driver.waiting()[0].reason, WaitReason::Probes);
     registry.set_config(config.with_half_open_max(Duration::from_secs(5))).unwrap();
     pass(SECOND).await;
-    assert_eq!(driver.waiting()[0].reason, WaitReason::Circuit, "the spell has failed");
+    assert_eq!(driver.waiting()[0].reason, WaitReason::Circuit, "the phase has failed");
 }
 
 #[tokio::test(start_paused = true)]

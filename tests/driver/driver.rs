@@ -277,3 +277,28 @@ async fn a_driver_shares_the_limits_and_a_busy_peer_holds_up_no_other() {
     assert!(times.len() == 2 && times[1] >= 100, "one at a time with each peer: {times:?}");
     assert_eq!(peers.running(), (0, 3));
 }
+
+/// An error type of a program: what it needs is one impl.
+#[derive(Debug, PartialEq, Eq)]
+struct Trouble(u32);
+
+impl From<&Trouble> for Failure {
+    fn from(trouble: &Trouble) -> Self {
+        SyncError::Network(format!("trouble {}", trouble.0)).into()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_of_the_program_is_taken_both_ways_and_comes_back() {
+    let (registry, peers) = (registry(HealthConfig::default()), Peers::new());
+    let coordinator = coordinator(&registry).build().unwrap();
+    let driver = peers.drive(&coordinator);
+    driver.note_lost(&7, Trouble(1));
+    driver.note_lost(&7, &Trouble(2));
+    let known = registry.snapshot(&7).unwrap();
+    assert_eq!(known.consecutive_failures, 2);
+    assert_eq!(known.last_error.unwrap().error().to_string(), "network failure: trouble 2");
+    let failed = coordinator.sync(&8, async |_| Err::<(), _>(Trouble(3))).await.unwrap_err();
+    assert_eq!(failed.error(), Some(&Trouble(3)));
+    assert_eq!(failed.into_error(), Some(Trouble(3)));
+}

@@ -12,7 +12,7 @@ use super::{MAX_PEERS, WARM_UP};
 static ALLOCATED: Cap<System> = Cap::new(System, usize::MAX);
 
 /// What a peer may take: 430 bytes of one that has failed once, 40 of its error's text, 90 of the map
-/// and the circle, whose capacity is a power of two, and twice 200 of seats that were evicted but are
+/// and the ring, whose capacity is a power of two, and twice 200 of entries that were evicted but are
 /// remembered (`Weak`) by a `for_each` that goes on: two threads may be in one. Measured were 520 to 730.
 const PER_PEER: usize = 430 + 40 + 90 + 2 * 200;
 /// What has nothing to do with the number of peers: notes of what listeners heard (0.65 MB),

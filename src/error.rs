@@ -191,6 +191,13 @@ impl fmt::Display for Fault {
 pub struct Failure {
     error: SyncError,
     fault: Option<Fault>,
+    /// What few failures have, beside: each peer that ever failed keeps one.
+    extra: Option<Box<Extra>>,
+}
+
+/// The parts of a failure that few have.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+struct Extra {
     retry_after: Option<Duration>,
     source: Option<Box<Source>>,
 }
@@ -265,7 +272,7 @@ impl Failure {
     /// ```
     #[must_use]
     pub fn with_retry_after(mut self, wait: Duration) -> Self {
-        self.retry_after = Some(wait);
+        self.extra.get_or_insert_default().retry_after = Some(wait);
         self
     }
 
@@ -299,7 +306,10 @@ impl Failure {
     /// ```
     #[must_use]
     pub fn with_sources_of(mut self, error: &dyn Error) -> Self {
-        self.source = Source::beneath(error);
+        let source = Source::beneath(error);
+        if source.is_some() || self.extra.is_some() {
+            self.extra.get_or_insert_default().source = source;
+        }
         self
     }
 
@@ -330,7 +340,7 @@ impl Failure {
     /// assert_eq!(peer_health::Failure::remote("garbage").retry_after(), None);
     /// ```
     pub fn retry_after(&self) -> Option<Duration> {
-        self.retry_after
+        self.extra.as_ref()?.retry_after
     }
 
     /// Whether this counts against the peer (R19). What does not count is neutral for the circuit
@@ -348,7 +358,7 @@ impl Failure {
 
 impl From<SyncError> for Failure {
     fn from(error: SyncError) -> Self {
-        Self { error, fault: None, retry_after: None, source: None }
+        Self { error, fault: None, extra: None }
     }
 }
 
@@ -372,6 +382,6 @@ impl fmt::Display for Failure {
 
 impl Error for Failure {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.source.as_deref().map(|source| source as _)
+        self.extra.as_ref()?.source.as_deref().map(|source| source as _)
     }
 }

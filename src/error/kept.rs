@@ -32,9 +32,11 @@ impl Failure {
         if let Some((kind, text)) = self.error.text().filter(|(_, text)| text.capacity() > MOST) {
             self.error = kind(start(text, MOST).into());
         }
-        if let Some(source) = self.source.take() {
+        if let Some(extra) = &mut self.extra
+            && let Some(source) = extra.source.take()
+        {
             let text = self.error.text().map_or(0, |(_, text)| text.len());
-            self.source = source.within(MOST - text);
+            extra.source = source.within(MOST - text);
         }
         self
     }

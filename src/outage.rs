@@ -247,10 +247,10 @@ impl OutageLimiter {
 
     /// Returns whether an outage goes on, for a peer that has answered after its trip was held back.
     pub(crate) fn goes_on(&self) -> bool {
-        // AcqRel: pairs with the one in `begin`. Of two read-modify-writes one comes first: if it is this, the
-        // thread that begins the outage finds the answer when it counts again; if it is that, this finds the
-        // outage.
-        self.outage.fetch_add(0, Ordering::AcqRel) == GOES_ON
+        // Release: pairs with the Acquire in `begin`. Of two read-modify-writes one comes first: if it is this,
+        // the thread that begins the outage finds the answer when it counts again; if it is that, this finds
+        // the outage.
+        self.outage.fetch_add(0, Ordering::Release) == GOES_ON
     }
 
     /// Returns whether an outage goes on: a trip was held back, and the limit still does not allow all.
@@ -277,9 +277,9 @@ impl OutageLimiter {
             return false;
         }
         let now = now();
-        // AcqRel: pairs with the one in `goes_on`, as explained there. Relaxed: pairs with `end`; the thread
-        // that changes the word tells of it.
-        let begun = self.outage.fetch_update(Ordering::AcqRel, Ordering::Relaxed, |outage| {
+        // Acquire: pairs with the Release in `goes_on`, as explained there. Relaxed: pairs with `end`; the
+        // thread that changes the word tells of it.
+        let begun = self.outage.fetch_update(Ordering::Acquire, Ordering::Relaxed, |outage| {
             let ended = outage.checked_sub(ENDED).map(Tick);
             let begins = outage != GOES_ON && ended.is_none_or(|at| now.since(at) >= AGAIN);
             begins.then_some(GOES_ON)

@@ -16,7 +16,7 @@ use super::evict::{Looks, Uses};
 use super::key::{AsKey, KeyRef, Keyed, PeerKey, StoredHash};
 use super::outage::Rounds;
 use super::ring::EntryRing;
-use crate::circuit::Circuit;
+use crate::circuit::{Circuit, Emitted};
 use crate::peer::{Announcement, PeerEntry, RegistryShared};
 use crate::sync::{Arc, AtomicU64, AtomicUsize, KeyHasher, Mutex, Ordering, Swap, Weak};
 use crate::tracker::Tracker;
@@ -202,7 +202,7 @@ impl<K: PeerKey> Table<K> {
     /// Removes the peer (R27): its tracker's last phase begins under the lock of the shard, so that no
     /// thread can find the old tracker afterwards, nor a new one before.
     pub(crate) fn remove(&self, shared: &RegistryShared<K>, key: &K) -> bool {
-        let mut ended = Default::default();
+        let mut ended = (None, Emitted::default());
         let key = KeyRef(key, self.hasher.hash_one(key));
         let removed = self.map.remove_if(&key as &dyn AsKey<K>, |Keyed(entry), ()| {
             ended = entry.remove();

@@ -15,7 +15,7 @@ use super::report::Measured;
 use crate::measure::{Taken, Trouble, each, joined, median, now};
 
 /// How long a shard may be locked, in milliseconds.
-const LOCKED: f64 = 5.0;
+const LOCKED: f64 = 1.0;
 
 pub(crate) fn eviction(effort: Effort) -> Result<Vec<Measured>, Trouble> {
     let runs = (0..effort.rounds.div_ceil(8)).map(|_| evict());

@@ -10,7 +10,7 @@ use peer_health::{
 };
 use tokio::task::{JoinSet, yield_now};
 
-use crate::support::{self, panics, scramble};
+use crate::support::{self, how_they_ended, panics, scramble};
 
 const TASKS: u64 = 10_000;
 const PEERS: u64 = 16;
@@ -75,14 +75,7 @@ async fn ten_thousand_tasks_aborted_anywhere_lose_no_permit_and_wedge_nothing() 
             hand.advance(Duration::from_millis(1));
         }
     }
-    let (mut done, mut cancelled, mut panicked) = (0, 0, 0);
-    while let Some(ended) = tasks.join_next().await {
-        match ended {
-            Ok(()) => done += 1,
-            Err(error) if error.is_cancelled() => cancelled += 1,
-            Err(_) => panicked += 1,
-        }
-    }
+    let [done, cancelled, panicked] = how_they_ended(tasks).await;
     assert_eq!(done + cancelled + panicked, TASKS);
     assert!(aborts > 0 && cancelled > 0 && panicked > 0, "{done} {cancelled} {panicked}");
 

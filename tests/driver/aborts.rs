@@ -15,7 +15,7 @@ use tokio::task::{JoinSet, yield_now};
 use tokio::time::timeout;
 
 use crate::peers::ours;
-use crate::support::{panics, scramble};
+use crate::support::{how_they_ended, panics, scramble};
 
 const TASKS: u64 = 10_000;
 const PEERS: u64 = 16;
@@ -161,14 +161,7 @@ async fn ten_thousand_futures_aborted_anywhere_lose_no_slot_and_no_permit() {
             yield_now().await;
         }
     }
-    let (mut done, mut cancelled, mut panicked) = (0, 0, 0);
-    while let Some(ended) = tasks.join_next().await {
-        match ended {
-            Ok(()) => done += 1,
-            Err(error) if error.is_cancelled() => cancelled += 1,
-            Err(_) => panicked += 1,
-        }
-    }
+    let [done, cancelled, panicked] = how_they_ended(tasks).await;
     assert!(done > 0 && cancelled > 0 && panicked > 0, "{done} {cancelled} {panicked}");
 
     let totals = plain.registry.totals().all;

@@ -9,6 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::Duration;
 
 use peer_health::{Clock, HealthConfig, HealthRegistry, ManualClock, PeerKey, SyncError};
+use tokio::task::JoinSet;
 
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
 pub(crate) const HOUR: Duration = Duration::from_secs(3600);
@@ -70,4 +71,17 @@ pub(crate) fn scramble(n: u64) -> u64 {
     let x = (n.wrapping_add(0x9E37_79B9_7F4A_7C15) ^ (n >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     let x = (x ^ (x >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
     x ^ (x >> 31)
+}
+
+/// How many of these tasks came to their end, were cancelled, and panicked.
+pub(crate) async fn how_they_ended(mut tasks: JoinSet<()>) -> [u64; 3] {
+    let mut ended = [0; 3];
+    while let Some(end) = tasks.join_next().await {
+        ended[match end {
+            Ok(()) => 0,
+            Err(error) if error.is_cancelled() => 1,
+            Err(_) => 2,
+        }] += 1;
+    }
+    ended
 }

@@ -224,8 +224,8 @@ impl Circuit {
             Phase::Closed(_) | Phase::MetricsOnly(_) | Phase::Disabled => {
                 Step::stay(Admission::Admitted(self.ticket(at.now, None)))
             }
-            Phase::Open(open) => match self.refusal_of_a_wait(at.now) {
-                Some(refused) => Step::stay(Admission::Refused(refused)),
+            Phase::Open(open) => match self.rest_of_wait(|| at.now) {
+                Some(rest) => refused(Reason::Open, rest),
                 None => {
                     let begun = self.begin_half_open(*open, at);
                     begun.admit(at).after(begun)

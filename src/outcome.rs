@@ -45,6 +45,12 @@ impl Refused {
         Self { reason, retry_after, hint: HINT }
     }
 
+    /// By an open circuit; the rest of its wait in nanoseconds.
+    #[inline]
+    pub(crate) fn in_wait(rest: u64) -> Self {
+        Self::new(Reason::Open, Some(Duration::from_nanos(rest)))
+    }
+
     /// By a half-open circuit whose probes are out; how long until time alone frees a slot, if it does.
     pub(crate) fn by_probes(frees: Option<Duration>) -> Self {
         let millis = frees.map_or(u128::MAX, |rest| rest.as_nanos().div_ceil(1_000_000));

@@ -5,9 +5,9 @@ use crate::circuit::{Admission, Circuit, Emitted, Outcome, Ticket};
 use crate::error::Failure;
 use crate::event::EventKind;
 use crate::foreign::Own;
-use crate::outcome::Recorded;
+use crate::outcome::{Reason, Recorded};
 use crate::snapshot::{PARTS, PeerTotals, Totals};
-use crate::sync::{Arc, AtomicU32, AtomicU64, Ordering};
+use crate::sync::{Arc, AtomicU32, AtomicU64, Loaded, Ordering};
 use crate::tracker::{Context, Tracker};
 
 /// The news of a peer after a step.
@@ -156,17 +156,17 @@ impl<K> PeerEntry<K> {
     #[inline]
     pub(crate) fn tell(&self, emitted: &Emitted) {
         if !emitted.is_empty() {
-            self.tell_all(*emitted);
+            self.tell_all(emitted);
         }
     }
 
     #[cold]
-    fn tell_all(&self, emitted: Emitted) {
+    fn tell_all(&self, emitted: &Emitted) {
         let context = &self.shared.context;
         let Context { clock, outage, .. } = context;
         let tell =
             |generation, kind| (self.shared.sink)(self, Announcement::Event(generation, kind));
-        for (generation, kind) in emitted.events.into_iter().flatten() {
+        for (generation, kind) in emitted.events() {
             let told = match kind {
                 EventKind::LocalOutage => outage.begin(|| clock.now()),
                 EventKind::LocalRecovered => outage.end(|| clock.now()),
@@ -187,15 +187,9 @@ impl<K> PeerEntry<K> {
             }
         }
         // The thread that removed the tracker says itself that it is gone.
-        if !matches!(emitted.events[0], Some((_, EventKind::Removed))) {
+        if !matches!(emitted.first(), Some((_, EventKind::Removed))) {
             (self.shared.sink)(self, Announcement::Step);
         }
-    }
-
-    /// Admits a call or refuses it: by the word alone, if the circuit is at rest.
-    #[inline]
-    pub(crate) fn acquire(&self) -> Admission {
-        self.admit_at_rest().map_or_else(|| self.acquire_noted(), Admission::Admitted)
     }
 
     /// Admits a call at once if that changes nothing but a total.
@@ -216,10 +210,25 @@ impl<K> PeerEntry<K> {
         counts
     }
 
-    /// Admits a call or refuses it by the circuit.
+    /// Admits a call to a peer in a streak, where no rule asks for more.
+    #[inline]
+    pub(crate) fn admit_in_streak(&self) -> Option<Ticket> {
+        self.tracker.admit_in_streak(&self.shared.context)
+    }
+
+    /// Refuses a call while the wait of an open circuit lasts, and returns the rest of it in nanoseconds;
+    /// otherwise the circuit, for [`acquire`](Self::acquire).
+    #[inline]
+    pub(crate) fn refuse_in_wait(&self) -> Result<u64, Loaded<Circuit>> {
+        let rest = self.tracker.rest_of_wait(&self.shared.context)?;
+        self.tracker.count_refusal(Reason::Open);
+        Ok(rest)
+    }
+
+    /// Admits a call or refuses it by the circuit that was found.
     #[inline(never)]
-    pub(crate) fn acquire_noted(&self) -> Admission {
-        let (admission, emitted) = self.tracker.acquire(&self.shared.context);
+    pub(crate) fn acquire(&self, circuit: Loaded<Circuit>) -> Admission {
+        let (admission, emitted) = self.tracker.acquire(&self.shared.context, circuit);
         if let Admission::Refused(refused) = &admission {
             self.tracker.count_refusal(refused.reason);
         }
@@ -230,9 +239,9 @@ impl<K> PeerEntry<K> {
     /// Takes the outcome of a permit, unless [`Self::succeed_at_rest`] has counted it.
     pub(crate) fn settle(
         &self,
-        ticket: Ticket,
+        ticket: &Ticket,
         outcome: Outcome,
-        failure: Option<Failure>,
+        failure: &mut Option<Failure>,
         latency: Option<u64>,
     ) -> Recorded {
         let context = &self.shared.context;

@@ -140,9 +140,10 @@ impl<'h, K> Permit<'h, K> {
 
     /// The call failed, as `failure` says.
     pub(crate) fn failed(mut self, failure: impl FnOnce() -> Failure) -> Recorded {
-        let failure = guarded(failure).unwrap_or_else(Failure::unknown);
-        let outcome = if failure.counts() { Outcome::Failure } else { Outcome::Neutral };
-        self.settle(outcome, Some(failure))
+        let mut failure = guarded(failure);
+        let counts = failure.get_or_insert_with(Failure::unknown).counts();
+        let outcome = if counts { Outcome::Failure } else { Outcome::Neutral };
+        self.settle(outcome, &mut failure)
     }
 
     /// The call says nothing about the peer: it was not made, or not meant to succeed.
@@ -153,7 +154,7 @@ impl<'h, K> Permit<'h, K> {
     /// assert_eq!(registry.acquire(&7).unwrap().neutral(), Recorded::Neutral);
     /// ```
     pub fn neutral(mut self) -> Recorded {
-        self.settle(Outcome::Neutral, None)
+        self.settle(Outcome::Neutral, &mut None)
     }
 
     /// States how long the call took, where that is not the time from admission to outcome: a
@@ -225,9 +226,9 @@ impl<'h, K> Permit<'h, K> {
     }
 
     #[inline]
-    fn settle(&mut self, outcome: Outcome, failure: Option<Failure>) -> Recorded {
+    fn settle(&mut self, outcome: Outcome, failure: &mut Option<Failure>) -> Recorded {
         match self.hold.take() {
-            Some(hold) => hold.settle(self.ticket, outcome, failure, self.latency),
+            Some(hold) => hold.settle(&self.ticket, outcome, failure, self.latency),
             None => Recorded::Late,
         }
     }
@@ -244,15 +245,15 @@ impl<K> PermitTarget<'_, K> {
         probe: Option<u32>,
         latency: Option<u64>,
     ) -> Recorded {
-        self.settle(Ticket { generation, start, probe }, Outcome::Success, None, latency)
+        self.settle(&Ticket { generation, start, probe }, Outcome::Success, &mut None, latency)
     }
 
     #[inline(never)]
     fn settle(
         self,
-        ticket: Ticket,
+        ticket: &Ticket,
         outcome: Outcome,
-        failure: Option<Failure>,
+        failure: &mut Option<Failure>,
         latency: Option<u64>,
     ) -> Recorded {
         match self {
@@ -277,7 +278,7 @@ impl<K> Drop for Permit<'_, K> {
     #[inline]
     fn drop(&mut self) {
         if self.hold.is_some() {
-            self.settle(Outcome::Dropped, None);
+            self.settle(Outcome::Dropped, &mut None);
         }
     }
 }

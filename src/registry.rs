@@ -209,7 +209,14 @@ impl<K: PeerKey> HealthRegistry<K> {
             let Some(found) = entry else {
                 return Ok(OwnedPermit::untracked(Arc::clone(&self.inner.shared)));
             };
-            match found.acquire_noted() {
+            if let Some(ticket) = found.admit_in_streak() {
+                return Ok(OwnedPermit::owned(found, ticket));
+            }
+            let circuit = match found.refuse_in_wait() {
+                Ok(rest) => return Err(Refused::in_wait(rest)),
+                Err(circuit) => circuit,
+            };
+            match found.acquire(circuit) {
                 Admission::Admitted(ticket) => return Ok(OwnedPermit::owned(found, ticket)),
                 Admission::Refused(refused) => return Err(refused),
                 // Removed since it was looked up: the table has another by now, or none.

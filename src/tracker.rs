@@ -7,7 +7,6 @@
 //! it read before its loop, nor counts a total inside the loop. A thread that stops anywhere holds nothing
 //! that another needs.
 
-use std::borrow::Cow;
 use std::ops::Deref;
 
 use crate::circuit::{
@@ -28,13 +27,14 @@ mod latency;
 mod latest;
 mod outage;
 mod query;
+mod quiet;
 mod take;
 mod totals;
 
 pub(crate) use context::Context;
 use latency::Latency;
 use outage::{grant, opened};
-use take::Call;
+use take::{Call, CallFailure};
 pub(crate) use totals::Errors;
 use totals::Record;
 
@@ -196,41 +196,48 @@ impl Tracker {
         self.word.read().generation()
     }
 
-    /// Asks for admission. A peer without a streak needs no clock (R1): no rule asks when the call began
-    /// (R14), unless the configuration looks for slow calls.
-    pub(crate) fn acquire(&self, context: &Context) -> (Admission, Emitted) {
-        let Found { value: found, about, .. } = self.look(self.circuit.load());
+    /// Asks for admission, with a value that was loaded for it. A peer without a streak needs no clock (R1): no
+    /// rule asks when the call began (R14), unless the configuration looks for slow calls.
+    pub(crate) fn acquire(
+        &self,
+        context: &Context,
+        value: Loaded<Circuit>,
+    ) -> (Admission, Emitted) {
+        let Found { value: found, about, .. } = self.look(value);
         let streak = found.run(about).streak;
         if streak == 0 && found.is_spotless() && context.rules().slow_call.is_none() {
             return (Admission::Admitted(Ticket::quiet(found.generation)), Emitted::default());
         }
         let now = context.clock.now();
-        if let Some(refused) = found.refusal_of_a_wait(now) {
-            return (Admission::Refused(refused), Emitted::default());
+        if found.rest_of_wait(|| now).is_none() {
+            self.touch(now);
         }
-        self.touch(now);
         if found.admits_all() {
             return (Admission::Admitted(found.ticket(now, None)), Emitted::default());
         }
         self.advance(context, now, |circuit, at| circuit.admit(at))
     }
 
-    /// Takes the outcome of a permit.
+    /// Takes the outcome of a permit, and out of `failure` what it keeps.
     pub(crate) fn settle(
         &self,
         context: &Context,
-        ticket: Ticket,
+        ticket: &Ticket,
         outcome: Outcome,
-        failure: Option<Failure>,
+        failure: &mut Option<Failure>,
         latency: Option<u64>,
     ) -> (Recorded, Emitted) {
-        let failure = failure.map(Cow::Owned);
-        match self.take(context, Call { ticket: Some(ticket), outcome, failure, latency }) {
-            (Reported::Recorded(recorded), _, emitted) => (recorded, emitted),
+        let success = outcome == Outcome::Success && latency.is_none();
+        if success && self.end_streak(context, ticket.generation) {
+            return (Recorded::Counted, Emitted::default());
+        }
+        let error = CallFailure::Given(failure);
+        let (reply, _, emitted) =
+            self.take(context, Call { ticket: Some(ticket), outcome, error, latency });
+        match reply {
+            Reported::Recorded(recorded) => (recorded, emitted),
             // A permit has no report, so these do not occur.
-            (Reported::Refused | Reported::Now | Reported::Gone, _, emitted) => {
-                (Recorded::Late, emitted)
-            }
+            Reported::Refused | Reported::Now | Reported::Gone => (Recorded::Late, emitted),
         }
     }
 
@@ -241,8 +248,8 @@ impl Tracker {
         outcome: Outcome,
         failure: Option<&Failure>,
     ) -> (Reported<Recorded>, u32, Emitted) {
-        let failure = failure.map(Cow::Borrowed);
-        self.take(context, Call { ticket: None, outcome, failure, latency: None })
+        let error = CallFailure::Lent(failure);
+        self.take(context, Call { ticket: None, outcome, error, latency: None })
     }
 
     /// Returns what `is_circuit_open` says, and notes a no in a streak (R14).

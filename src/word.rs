@@ -28,7 +28,8 @@
 //!
 //! An epoch has 30 bits. A thread can take one value for another by its epoch only if other threads replace
 //! that one circuit 2^29 times, for a minute without a pause, while it stands between two loads; a permit
-//! names the generation, which never wraps.
+//! names the generation, which never wraps. A note of the word at rest is taken for that of another value
+//! only if 2^30 replacements lie between, and no call was counted in the last of them.
 
 use crate::sync::{AtomicU64, Ordering, prefetch};
 
@@ -108,6 +109,12 @@ impl Published {
         })
     }
 
+    /// Returns the word of this value once it is at rest; `None` if it never is.
+    pub(crate) fn at_rest(self) -> Option<Reading> {
+        let rested = Self { run: FailureRun::default(), ..self };
+        rested.word().filter(|_| !self.window).map(Reading)
+    }
+
     /// Returns whether the word may ever count for this value, which a thread then freezes to replace it.
     pub(crate) fn counts(self) -> bool {
         self.word().is_some()
@@ -119,6 +126,22 @@ impl Reading {
     #[inline]
     pub(crate) fn generation(self) -> Option<u64> {
         (self.0 & STATE == AT_REST).then_some(self.0 & u64::from(u32::MAX))
+    }
+
+    /// Returns the reading as a number, and from such a number: for a note beside the word.
+    pub(crate) fn bits(self) -> u64 {
+        self.0
+    }
+
+    pub(crate) fn from_bits(bits: u64) -> Self {
+        Self(bits)
+    }
+
+    /// Returns whether this is a word that counts, and `rest` the word at rest of the same value.
+    #[inline]
+    pub(crate) fn counts_for(self, rest: Self) -> bool {
+        // Of one epoch, the upper halves differ by the state alone.
+        self.0 & STATE == COUNTING && (self.0 ^ rest.0) >> 32 == (COUNTING ^ AT_REST) >> 32
     }
 
     /// Returns what this reading says of the value of `epoch`.
@@ -170,11 +193,14 @@ impl Word {
     /// Counts a call: the run becomes that of `next`, if the word still is what was read. Returns `None` if
     /// the run does not fit.
     pub(crate) fn count(&self, seen: Reading, next: Published) -> Option<bool> {
+        Some(self.count_to(seen, Reading(next.word()?)))
+    }
+
+    /// Counts a call: the word becomes `next`, of the same value, if it still is what was read.
+    pub(crate) fn count_to(&self, seen: Reading, next: Reading) -> bool {
         // Release, Relaxed: pairs with the Acquire in `read`. If it fails, the thread decides nothing by the
         // word it found.
-        let counted =
-            self.0.compare_exchange(seen.0, next.word()?, Ordering::Release, Ordering::Relaxed);
-        Some(counted.is_ok())
+        self.0.compare_exchange(seen.0, next.0, Ordering::Release, Ordering::Relaxed).is_ok()
     }
 
     /// Freezes the word of a value with this run, before a thread replaces the value: no call counts there

@@ -5,7 +5,6 @@ use std::time::Duration;
 use super::{Circuit, Health, News, Phase, Step, StepContext};
 use crate::config::rules::whole;
 use crate::event::EventKind;
-use crate::outcome::{Reason, Refused};
 use crate::time::Tick;
 
 impl StepContext<'_> {
@@ -49,14 +48,13 @@ impl Open {
 }
 
 impl Circuit {
-    /// Returns the refusal while the wait lasts (R2). A refusal does not renew the peer's last use, so the
-    /// peer may be forgotten once the wait is over (R26).
+    /// Returns the rest of the wait of an open circuit, in nanoseconds, while it lasts: calls are refused (R2).
+    /// A refusal does not renew the peer's last use, so the peer may be forgotten once the wait is over (R26).
     #[inline]
-    pub(crate) fn refusal_of_a_wait(&self, now: Tick) -> Option<Refused> {
+    pub(crate) fn rest_of_wait(&self, now: impl FnOnce() -> Tick) -> Option<u64> {
         let Phase::Open(open) = &self.phase else { return None };
-        let rest = open.ends().since(now);
-        let refused = || Refused::new(Reason::Open, Some(Duration::from_nanos(rest)));
-        (!open.is_over(now)).then(refused)
+        let now = now();
+        (!open.is_over(now)).then(|| open.ends().since(now))
     }
 
     /// Opens the circuit now and replies with the wait. `failed_half_opens` (R16) and `news` (D6) are what

@@ -93,7 +93,7 @@ impl Circuit {
 
     /// Returns whether a step that emits these events opens a Closed circuit.
     pub(crate) fn trips_by(&self, emitted: &Emitted) -> bool {
-        matches!(emitted.events[0], Some((_, EventKind::Opened { .. })))
+        matches!(emitted.first(), Some((_, EventKind::Opened { .. })))
             && matches!(self.phase, Phase::Closed(_))
     }
 

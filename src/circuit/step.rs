@@ -12,14 +12,19 @@ pub(crate) struct Step<R> {
     pub(crate) emitted: Emitted,
 }
 
+/// A transition, and the generation that it began.
+type Transition = (u64, EventKind);
+
 /// What a step emits: at most two transitions, each with the generation that it began. An event that is no
 /// transition carries the generation that lasts.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+///
+/// Most steps emit nothing and pass this on from function to function, so the events are in a box.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Emitted {
-    pub(crate) events: [Option<(u64, EventKind)>; 2],
+    events: Option<Box<[Option<Transition>; 2]>>,
     /// Whether the step frees an admission by no transition: it cut a wait short, or a probe ended and
     /// decided nothing.
-    pub(crate) frees: bool,
+    frees: bool,
 }
 
 impl Emitted {
@@ -27,12 +32,21 @@ impl Emitted {
         Self::two(Some((generation, kind)), None)
     }
 
-    pub(crate) fn two(first: Option<(u64, EventKind)>, second: Option<(u64, EventKind)>) -> Self {
-        Self { events: [first, second], frees: false }
+    pub(crate) fn two(first: Option<Transition>, second: Option<Transition>) -> Self {
+        Self { events: first.is_some().then(|| Box::new([first, second])), frees: false }
     }
 
+    #[inline]
     pub(crate) fn is_empty(&self) -> bool {
-        self.events[0].is_none() && !self.frees
+        self.events.is_none() && !self.frees
+    }
+
+    pub(crate) fn first(&self) -> Option<Transition> {
+        self.events.as_ref()?[0]
+    }
+
+    pub(crate) fn events(&self) -> impl Iterator<Item = Transition> {
+        self.events.iter().flat_map(|events| events.iter().flatten().copied())
     }
 }
 
@@ -72,7 +86,7 @@ impl<R> Step<R> {
     }
 
     fn second(self, first: Circuit, kind: EventKind) -> Self {
-        let emitted = Emitted::two(Some((first.generation, kind)), self.emitted.events[0]);
+        let emitted = Emitted::two(Some((first.generation, kind)), self.emitted.first());
         let next = self.next.unwrap_or(first);
         Self { next: Some(next), reply: self.reply, emitted }
     }

@@ -223,6 +223,11 @@ impl Rules {
         self.window.is_some() || self.slow_call.is_some()
     }
 
+    /// Whether it matters when a call to a peer in a streak began (R14, R15).
+    pub(crate) fn asks_for_starts(&self) -> bool {
+        self.streak_gap > 0 || self.slow_call.is_some()
+    }
+
     /// Whether a call that took this long is slow (R15: at the threshold it is).
     pub(crate) fn is_slow(&self, latency: Option<u64>) -> bool {
         matches!((self.slow_call, latency), (Some(slow), Some(took)) if took >= slow)

@@ -27,8 +27,8 @@ impl SyncError {
 }
 
 impl Failure {
-    /// As it is kept.
-    pub(crate) fn kept(mut self) -> Self {
+    /// Cuts this to what is kept.
+    pub(crate) fn cut(&mut self) {
         if let Some((kind, text)) = self.error.text().filter(|(_, text)| text.capacity() > MOST) {
             self.error = kind(start(text, MOST).into());
         }
@@ -38,6 +38,5 @@ impl Failure {
             let text = self.error.text().map_or(0, |(_, text)| text.len());
             extra.source = source.within(MOST - text);
         }
-        self
     }
 }

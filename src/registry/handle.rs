@@ -85,7 +85,15 @@ impl<K: PeerKey> PeerHandle<K> {
     #[inline(never)]
     fn acquire_noted(&mut self) -> Result<Permit<'_, K>, Refused> {
         loop {
-            match self.handle_ref.entry().acquire() {
+            let entry = self.handle_ref.entry();
+            if let Some(ticket) = entry.admit_in_streak() {
+                return Ok(Permit::borrowed(self.handle_ref.entry(), ticket));
+            }
+            let circuit = match entry.refuse_in_wait() {
+                Ok(rest) => return Err(Refused::in_wait(rest)),
+                Err(circuit) => circuit,
+            };
+            match entry.acquire(circuit) {
                 Admission::Admitted(ticket) => {
                     return Ok(Permit::borrowed(self.handle_ref.entry(), ticket));
                 }

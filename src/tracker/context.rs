@@ -12,6 +12,8 @@ pub(crate) struct Context {
     rules: Swap<Rules>,
     /// 1 from the first configuration on that looked at healthy calls: see [`Rules::looks_at_successes`].
     looking: AtomicU8,
+    /// 1 from the first configuration on that asked when a call began: see [`Rules::asks_for_starts`].
+    timing: AtomicU8,
     /// 1 from the first configuration on that has an outage limit.
     limiting: AtomicU8,
     /// The outage limiter (R30).
@@ -21,9 +23,10 @@ pub(crate) struct Context {
 impl Context {
     pub(crate) fn new(clock: Clock, rules: Arc<Rules>) -> Self {
         let looking = AtomicU8::new(rules.looks_at_successes().into());
+        let timing = AtomicU8::new(rules.asks_for_starts().into());
         let limiting = AtomicU8::new(rules.outage_limit.is_some().into());
         let (rules, outage) = (Swap::new(rules), OutageLimiter::new(None));
-        Self { clock, rules, looking, limiting, outage }
+        Self { clock, rules, looking, timing, limiting, outage }
     }
 
     /// Returns this context with the peers that the outage limiter counts.
@@ -43,6 +46,10 @@ impl Context {
             // acquired what came before it, and sees this too.
             self.looking.store(1, Ordering::Relaxed);
         }
+        if rules.asks_for_starts() {
+            // Relaxed: pairs with `asks_for_starts`, as above.
+            self.timing.store(1, Ordering::Relaxed);
+        }
         if limited {
             // Relaxed: pairs with `limits_outages`, as above.
             self.limiting.store(1, Ordering::Relaxed);
@@ -59,6 +66,13 @@ impl Context {
     pub(crate) fn looks_at_successes(&self) -> bool {
         // Relaxed: pairs with `configure`, as explained there.
         self.looking.load(Ordering::Relaxed) == 1
+    }
+
+    /// Returns whether the configuration may ask when a call began. Once one did, this stays true.
+    #[inline]
+    pub(crate) fn asks_for_starts(&self) -> bool {
+        // Relaxed: pairs with `configure`, as explained there.
+        self.timing.load(Ordering::Relaxed) == 1
     }
 
     /// Returns whether the configuration may have an outage limit. Once one had, this stays true.

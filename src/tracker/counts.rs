@@ -38,7 +38,7 @@ impl Tracker {
 
     /// Counts the transitions into Open of a step that was made.
     pub(super) fn count_openings(&self, emitted: &Emitted) {
-        for (_, kind) in emitted.events.iter().flatten() {
+        for (_, kind) in emitted.events() {
             if matches!(kind, EventKind::Opened { .. }) {
                 // Relaxed: pairs with nothing; a total.
                 self.record.get_or_make().opened().fetch_add(1, Ordering::Relaxed);

@@ -26,9 +26,9 @@ impl Tracker {
         }
         let now = now.unwrap_or_else(|| context.clock.now());
         // Of the steps that feed a window, one alone is a transition: that after a ban.
-        let lifted = matches!(emitted.events[0], Some((_, EventKind::Reset)));
+        let lifted = matches!(emitted.first(), Some((_, EventKind::Reset)));
         let after = |told: Emitted| match lifted {
-            true => Emitted::two(emitted.events[0], told.events[0]),
+            true => Emitted::two(emitted.first(), told.first()),
             false => told,
         };
         match self.advance(context, now, |circuit, at| circuit.trip(generation, counts, asked, at))

@@ -35,9 +35,9 @@ pub(super) fn opened(
     }
     let Grant::Taken { calm } = grant else { return emitted };
     context.outage.trip_made();
-    let over = emitted.events[0].filter(|_| calm && context.outage.holds());
+    let over = emitted.first().filter(|_| calm && context.outage.holds());
     let over = over.map(|(generation, _)| (generation, EventKind::LocalRecovered));
-    Emitted::two(emitted.events[0], over)
+    Emitted::two(emitted.first(), over)
 }
 
 /// Returns whether the outcome is a success of a peer whose trip was held back (R30).

@@ -1,8 +1,6 @@
 //! Takes an outcome or a report: the word counts it, or a step of the circuit takes it; then the window
 //! gets its sample, and the totals beside the circuit count it, once.
 
-use std::borrow::Cow;
-
 use super::outage::{answers, relieved};
 use super::{Context, Found, Tracker};
 use crate::circuit::{
@@ -19,11 +17,34 @@ use crate::word::{About, FailureRun, Published};
 /// The outcome of a permit, or a report without one.
 #[derive(Debug)]
 pub(super) struct Call<'a> {
-    pub(super) ticket: Option<Ticket>,
+    pub(super) ticket: Option<&'a Ticket>,
     pub(super) outcome: Outcome,
-    pub(super) failure: Option<Cow<'a, Failure>>,
+    pub(super) error: CallFailure<'a>,
     /// The latency that the caller stated.
     pub(super) latency: Option<u64>,
+}
+
+/// The error of a call, if it has one. It stays where its caller has it until the tracker keeps it.
+#[derive(Debug)]
+pub(super) enum CallFailure<'a> {
+    Given(&'a mut Option<Failure>),
+    Lent(Option<&'a Failure>),
+}
+
+impl CallFailure<'_> {
+    fn get(&self) -> Option<&Failure> {
+        match self {
+            Self::Given(failure) => failure.as_ref(),
+            Self::Lent(failure) => *failure,
+        }
+    }
+
+    fn take(self) -> Option<Failure> {
+        match self {
+            Self::Given(failure) => failure.take(),
+            Self::Lent(failure) => failure.cloned(),
+        }
+    }
 }
 
 /// What became of a call that the word or a step has taken.
@@ -53,7 +74,7 @@ impl Call<'_> {
     fn report(&self, now: Option<Tick>) -> Report<'_> {
         Report {
             outcome: self.outcome,
-            failure: self.failure.as_deref(),
+            failure: self.error.get(),
             latency: now.map_or(self.latency, |now| self.latency(now)),
             noted: Noted::default(),
         }
@@ -69,11 +90,25 @@ impl Tracker {
         call: Call<'_>,
     ) -> (Reported<Recorded>, u32, Emitted) {
         // A success is tried without a look at the time (R1).
-        let mut now = (!call.is_success()).then(|| self.record_use_at(context));
-        let (taken, emitted) = match self.count(context, &call, now) {
-            Some(taken) => (taken, Emitted::default()),
-            None => self.take_by_step(context, &call, &mut now),
-        };
+        let mut now = (!call.is_success()).then(|| context.clock.now());
+        // The two ways to take a call meet no more: a value that comes from both is copied.
+        if let Some(taken) = self.count(context, &call, now) {
+            return self.finish(context, call, now, taken, Emitted::default());
+        }
+        let (taken, emitted) = self.take_by_step(context, &call, &mut now);
+        self.finish(context, call, now, taken, emitted)
+    }
+
+    /// Completes a call that was taken: its sample, its part in an outage, and its counts.
+    #[inline]
+    fn finish(
+        &self,
+        context: &Context,
+        call: Call<'_>,
+        now: Option<Tick>,
+        taken: Taken,
+        emitted: Emitted,
+    ) -> (Reported<Recorded>, u32, Emitted) {
         let attempt = taken.attempts.saturating_add(1);
         let (reply, emitted) = match taken.reported {
             Reported::Recorded(settled) => {
@@ -124,7 +159,7 @@ impl Tracker {
     fn decide(
         &self,
         context: &Context,
-        ticket: Option<Ticket>,
+        ticket: Option<&Ticket>,
         report: Report<'_>,
         now: Option<Tick>,
     ) -> Option<(Taken, Emitted)> {
@@ -153,6 +188,9 @@ impl Tracker {
                 window => self.counted(context, call, now, run, window)?,
             };
             if next == run || self.word.count(word, Published { run: next, ..public })? {
+                if let (true, Some(rest)) = (next != FailureRun::default(), public.at_rest()) {
+                    self.record.get_or_make().know_rest(rest);
+                }
                 let recorded = match call.outcome {
                     Outcome::Success | Outcome::Failure => Recorded::Counted,
                     Outcome::Neutral | Outcome::Dropped => Recorded::Neutral,
@@ -189,7 +227,7 @@ impl Tracker {
         if now.is_none() && (by_time || rules.slow_call.is_some()) {
             return None;
         }
-        let errs = call.failure.is_some();
+        let errs = call.error.get().is_some();
         let next = match call.outcome {
             Outcome::Success => FailureRun::default(),
             Outcome::Failure if rules.streak_gap > 0 => return None,
@@ -236,13 +274,15 @@ impl Tracker {
         // Relaxed: pairs with nothing; a total, counted once, in no order with the circuit.
         record.counter(call.outcome, call.ticket.is_none(), late).fetch_add(1, Ordering::Relaxed);
         let now = now.unwrap_or_default();
-        // It may be new.
-        record.touch(now);
         if call.outcome == Outcome::Failure && counted {
             record.fail_at(now);
+        } else {
+            record.touch(now);
         }
-        if let (Some(failure), Some(era), false) = (call.failure, era, late) {
-            record.note(era, failure.into_owned(), now, self.successes());
+        if let (Some(era), false) = (era, late)
+            && let Some(failure) = call.error.take()
+        {
+            record.note(era, failure, now, self.successes());
         }
     }
 }
@@ -258,7 +298,7 @@ impl Taken {
 /// Returns the step of an outcome or a report.
 fn step(
     circuit: &Circuit,
-    ticket: Option<Ticket>,
+    ticket: Option<&Ticket>,
     report: Report<'_>,
     at: StepContext<'_>,
 ) -> Step<Taken> {
@@ -266,7 +306,7 @@ fn step(
     let seen = lifted.as_ref().unwrap_or(circuit);
     let answers = answers(seen, report.outcome, at.rules, at.now);
     let step = match ticket {
-        Some(ticket) => circuit.settle(ticket, report, at).map(Reported::Recorded),
+        Some(ticket) => circuit.settle(*ticket, report, at).map(Reported::Recorded),
         None => circuit.report(report, at),
     };
     step.map(|reported| Taken::from(seen, reported, answers))

@@ -11,6 +11,7 @@ use crate::outcome::Reason;
 use crate::snapshot::{PeerTotals, Refusals};
 use crate::sync::{Arc, AtomicU64, Once, Ordering, Total};
 use crate::time::Tick;
+use crate::word::Reading;
 
 /// The words that a failure writes come first, so that they share as few lines of cache as possible.
 #[derive(Debug, Default)]
@@ -23,9 +24,9 @@ pub(crate) struct Record {
     failed_at: Total,
     /// The time of the peer's last use in trouble (R26).
     used_at: AtomicU64,
-    /// A nanosecond after `is_circuit_open` last returned false during a streak; 0 if it has not since the
-    /// last failure.
-    announced: Total,
+    /// The word at rest of a value that counted a failure, as a thread found it. The note stays true of that
+    /// value, so it needs no order with anything: a reader compares its epoch with that of the word.
+    rest: Total,
     last: Latest<Last>,
     /// The counters that few peers need.
     more: Once<More>,
@@ -34,6 +35,9 @@ pub(crate) struct Record {
 /// The totals of a peer that did more than answer and fail.
 #[derive(Debug, Default)]
 struct More {
+    /// A nanosecond after `is_circuit_open` last returned false during a streak; 0 if it has not since the
+    /// last failure.
+    announced: Total,
     opened: Total,
     refused: [Total; 3],
     neutral: Total,
@@ -83,7 +87,7 @@ fn is_newer(one: u64, other: u64) -> bool {
 
 impl Record {
     /// Notes an error that the circuit took in this era, whether it counts or not.
-    pub(super) fn note(&self, era: u32, failure: Failure, at: Tick, successes: u64) {
+    pub(super) fn note(&self, era: u32, mut failure: Failure, at: Tick, successes: u64) {
         let next = |seen: u64| match seen & !COUNT == tag(era) {
             true if seen & COUNT == COUNT => Some(seen),
             true => Some(seen + 1),
@@ -97,8 +101,8 @@ impl Record {
             return;
         };
         let number = next(before).unwrap_or(before);
-        let last = Last { number, at, failure: failure.kept(), successes };
-        self.last.put(Arc::new(last));
+        failure.cut();
+        self.last.put(Arc::new(Last { number, at, failure, successes }));
     }
 
     pub(super) fn has_errors(&self) -> bool {
@@ -125,9 +129,11 @@ impl Record {
         }
     }
 
+    /// Returns the time of the last use; a failure that counts is one.
     pub(super) fn used_at(&self) -> Tick {
-        // Relaxed: pairs with `touch`, as explained there.
-        Tick(self.used_at.load(Ordering::Relaxed))
+        // Relaxed, twice: pairs with `touch`, as explained there, and with `fail_at` in the same way.
+        let (used, failed) = (&self.used_at, &self.failed_at);
+        Tick(used.load(Ordering::Relaxed).max(failed.load(Ordering::Relaxed)))
     }
 
     /// Returns what a step needs: the times of the last failure and of the last announced call (R14).
@@ -135,28 +141,47 @@ impl Record {
         // Relaxed, twice: pairs with `failed_at` and `announce`; no thread reads anything else by these
         // times.
         let failed_at = Tick(self.failed_at.load(Ordering::Relaxed));
-        let announced = self.announced.load(Ordering::Relaxed).checked_sub(1).map(Tick);
+        let announced = self.more.get().map_or(0, |more| more.announced.load(Ordering::Relaxed));
+        let announced = announced.checked_sub(1).map(Tick);
         Noted { successes, failed_at, announced }
     }
 
     /// Notes a counted failure; a call announced before it does not begin the next one (R14).
     pub(super) fn fail_at(&self, now: Tick) {
-        // Relaxed: pairs with `beside`.
+        // Relaxed: pairs with `noted`.
         self.failed_at.fetch_max(now.0, Ordering::Relaxed);
         // Relaxed, three times: pairs with `announce`: this is the next failure after it. A call that
         // another thread announces meanwhile stays.
-        let announced = self.announced.load(Ordering::Relaxed);
+        let Some(More { announced: last, .. }) = self.more.get() else { return };
+        let announced = last.load(Ordering::Relaxed);
         if announced > 0 {
             let over = Ordering::Relaxed; // Relaxed: as above
-            let _ = self.announced.compare_exchange(announced, 0, over, over);
+            let _ = last.compare_exchange(announced, 0, over, over);
         }
+    }
+
+    /// Notes the word at rest of the value that counts now.
+    pub(super) fn know_rest(&self, rest: Reading) {
+        // Relaxed, twice: pairs with `rest`; see there.
+        if self.rest.load(Ordering::Relaxed) != rest.bits() {
+            self.rest.store(rest.bits(), Ordering::Relaxed);
+        }
+    }
+
+    /// Returns the word at rest of the value to which `word` belongs, if it counts and the note is of that
+    /// value.
+    #[inline]
+    pub(super) fn rest(&self, word: Reading) -> Option<Reading> {
+        // Relaxed: pairs with `know_rest`; the note is true whenever it was made.
+        let rest = Reading::from_bits(self.rest.load(Ordering::Relaxed));
+        word.counts_for(rest).then_some(rest)
     }
 
     /// Notes that `is_circuit_open` returned false during a streak: a call that is reported later may have
     /// begun now (R14).
     pub(super) fn announce(&self, now: Tick) {
-        // Relaxed: pairs with `beside` and `fail_at`.
-        self.announced.fetch_max(now.0.saturating_add(1), Ordering::Relaxed);
+        // Relaxed: pairs with `noted` and `fail_at`.
+        self.more.get_or_make().announced.fetch_max(now.0.saturating_add(1), Ordering::Relaxed);
     }
 
     /// Returns the counter of such an outcome or report; the tracker counts permits' successes itself.

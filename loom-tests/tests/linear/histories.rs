@@ -96,7 +96,7 @@ impl Subject for Caller {
         let Self { peer, rules, by_handle } = self;
         let context = &peer.entry.shared.context;
         match act {
-            Act::Acquire => Answer::Admission(peer.entry.acquire()),
+            Act::Acquire => Answer::Admission(peer.admission()),
             Act::Settle(ticket, ending) => {
                 let permit = match by_handle {
                     true => Permit::borrowed(&peer.entry, *ticket),

@@ -139,7 +139,7 @@ impl Scene {
 
     /// Does the same without the quick look at a healthy peer.
     fn ask_at_once(&self) -> &'static str {
-        self.hold(self.given(self.peer.answer(self.peer.entry.acquire_noted())))
+        self.hold(self.given(self.peer.answer(self.peer.admission_by_value())))
     }
 
     fn hold(&self, answer: Result<OwnedPermit<()>, Reason>) -> &'static str {

@@ -22,19 +22,26 @@ pub(crate) fn apply(
     let attempt = circuit.health.run.attempts.saturating_add(1);
     let stays = |answer| Some((circuit.clone(), answer));
     match (&entry.act, entry.now) {
-        (Act::Acquire, None) if circuit.health.run.streak == 0 => {
-            // No rule will ask for the start of the call.
-            let unknown = |admission| match admission {
-                Admission::Admitted(ticket) => {
-                    Admission::Admitted(Ticket { start: None, ..ticket })
-                }
-                refused => refused,
-            };
-            steps(circuit, circuit.admit(at(Tick(0))), |admission| {
-                Answer::Admission(unknown(admission))
+        (Act::Acquire, now) => {
+            let asked =
+                rules.slow_call.is_some() || circuit.health.run.streak > 0 && rules.streak_gap > 0;
+            // Where no rule will ask for the start of the call, the ticket may do without it, also if the
+            // thread read the time for a wait that was over.
+            let started = matches!(&entry.answer,
+                Answer::Admission(Admission::Admitted(ticket)) if ticket.start.is_some());
+            if asked && now.is_none() {
+                return None;
+            }
+            let step = circuit.admit(at(now.unwrap_or_default()));
+            steps(circuit, step, |admission| {
+                Answer::Admission(match admission {
+                    Admission::Admitted(ticket) if !asked && !started && ticket.probe.is_none() => {
+                        Admission::Admitted(Ticket { start: None, ..ticket })
+                    }
+                    known => known,
+                })
             })
         }
-        (Act::Acquire, Some(now)) => steps(circuit, circuit.admit(at(now)), Answer::Admission),
         (Act::Settle(ticket, ending @ Ending::Success), None) => {
             let step = circuit.settle(*ticket, outcome(ending, None), at(Tick(0)));
             steps(circuit, step, |settled| Answer::Recorded(settled.recorded))

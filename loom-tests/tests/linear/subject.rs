@@ -7,7 +7,7 @@ use crate::circuit::{Admission, Circuit, Control, Outcome, Reported, Ticket};
 use crate::config::HealthConfig;
 use crate::error::Failure;
 use crate::event::EventKind;
-use crate::outcome::{Reason, Recorded};
+use crate::outcome::{Reason, Recorded, Refused};
 use crate::peer::{Announcement, PeerEntry, RegistryShared};
 use crate::permit::OwnedPermit;
 use crate::snapshot::PeerTotals;
@@ -71,7 +71,23 @@ impl Peer {
     }
 
     pub(crate) fn acquire(&self) -> Result<OwnedPermit<()>, Reason> {
-        self.answer(self.entry.acquire())
+        self.answer(self.admission())
+    }
+
+    /// Asks for admission, in the order of the registry and of a handle.
+    pub(crate) fn admission(&self) -> Admission {
+        match self.entry.admit_at_rest().or_else(|| self.entry.admit_in_streak()) {
+            Some(ticket) => Admission::Admitted(ticket),
+            None => self.admission_by_value(),
+        }
+    }
+
+    /// Asks for admission where the word admits nobody.
+    pub(crate) fn admission_by_value(&self) -> Admission {
+        match self.entry.refuse_in_wait() {
+            Ok(rest) => Admission::Refused(Refused::in_wait(rest)),
+            Err(circuit) => self.entry.acquire(circuit),
+        }
     }
 
     /// Converts an admission to the caller's answer.

@@ -20,7 +20,7 @@ fn resets(peer: &Peer) -> usize {
 /// Two threads ask when the ban has ended: both are admitted by the phase that follows, which began once.
 #[test]
 fn r17_two_that_come_after_a_ban_lift_it_once() {
-    two([113, 560], || {
+    two([152, 2059], || {
         let peer = banned(2);
         let (a, b) = (peer.hand_at(OPEN), peer.hand_at(OPEN));
         let (x, y) = both(move || a.admitted(), || b.admitted());
@@ -36,7 +36,7 @@ fn r17_two_that_come_after_a_ban_lift_it_once() {
 /// admitted since the other was.
 #[test]
 fn r17_an_earlier_time_is_refused_or_comes_after_the_end() {
-    two([43, 60], || {
+    two([66, 297], || {
         let peer = banned(1);
         let (a, b) = (peer.hand_at(OPEN - 1), peer.hand_at(OPEN));
         let (x, y) = both(move || a.acquire(), || b.admitted());
@@ -75,7 +75,7 @@ fn r17_a_report_that_opens_beside_an_admission() {
 /// An operator bans the peer for longer while a thread finds the ban to have ended: the later control lasts.
 #[test]
 fn r17_a_longer_ban_is_not_lifted_by_who_saw_the_end_of_another() {
-    three([4085, 674], || {
+    three([5297, 908], || {
         let peer = banned(1);
         let [a, b, c] = [OPEN, OPEN, 0].map(|now| peer.hand_at(now));
         let longer = Control::ForceOpenUntil(Tick(2 * OPEN));

@@ -13,7 +13,7 @@ const VERDICTS: [Outcome; 4] =
 #[test]
 fn p08_a_late_outcome_changes_nothing() {
     for outcome in VERDICTS {
-        two([1532, 7850], move || {
+        two([218, 1251], move || {
             let peer = Peer::new(config(1, 1));
             let (a, b) = (peer.hand_at(OPEN), peer.hand());
             let (stale, failing) = (b.admitted(), b.admitted());
@@ -40,7 +40,7 @@ fn p08_a_late_outcome_changes_nothing() {
 #[test]
 fn p08_a_late_probe_changes_nothing() {
     for outcome in VERDICTS {
-        two([260, 3916], move || {
+        two([176, 611], move || {
             let (peer, tickets) = Peer::in_half_open(config(1, 3), 2);
             let (a, b) = (peer.hand_at(OPEN), peer.hand_at(OPEN));
             let (x, failing) = (tickets[0], tickets[1]);

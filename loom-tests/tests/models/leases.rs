@@ -10,7 +10,7 @@ const OVER: u64 = OPEN + LEASE;
 /// P17: the slot of a lease that ran out is given once.
 #[test]
 fn p17_a_lease_that_runs_out_gives_its_slot_once() {
-    two([82, 526], || {
+    two([82, 1591], || {
         let (peer, _) = Peer::in_half_open(config(1, 1), 1);
         let (a, b) = (peer.hand_at(OVER), peer.hand_at(OVER + 1));
         let (x, y) = both(move || a.ticket(), || b.ticket());
@@ -23,7 +23,7 @@ fn p17_a_lease_that_runs_out_gives_its_slot_once() {
 /// P17: of two leases only the one that ran out gives its slot.
 #[test]
 fn p17_a_lease_that_runs_keeps_its_slot() {
-    two([82, 526], || {
+    two([82, 1591], || {
         let (peer, _) = Peer::in_half_open(config(1, 2), 1);
         peer.hand_at(OPEN + 5).admitted();
         let (a, b) = (peer.hand_at(OVER), peer.hand_at(OVER));
@@ -39,7 +39,7 @@ fn p17_a_lease_that_runs_keeps_its_slot() {
 #[test]
 fn p17_an_outcome_after_the_lease_is_late() {
     for outcome in [Outcome::Success, Outcome::Failure, Outcome::Dropped] {
-        two([154, 2312], move || {
+        two([42, 548], move || {
             let (peer, tickets) = Peer::in_half_open(config(1, 1), 1);
             let (a, b) = (peer.hand_at(OVER), peer.hand_at(OVER));
             let hung = tickets[0];
@@ -58,7 +58,7 @@ fn p17_an_outcome_after_the_lease_is_late() {
 /// slot; never both.
 #[test]
 fn p17_a_slot_belongs_to_one_probe_at_the_edge_of_its_lease() {
-    two([220, 2536], || {
+    two([227, 8496], || {
         let (peer, tickets) = Peer::in_half_open(config(1, 1), 1);
         let (a, b) = (peer.hand_at(OVER - 1), peer.hand_at(OVER));
         let probe = tickets[0];
@@ -75,7 +75,7 @@ fn p17_a_slot_belongs_to_one_probe_at_the_edge_of_its_lease() {
 /// P17 with three threads: two ask for the slot of a probe that ends too late.
 #[test]
 fn p17_two_ask_while_the_hung_probe_ends() {
-    three([5731, 1698], || {
+    three([3006, 1927], || {
         let (peer, tickets) = Peer::in_half_open(config(1, 1), 1);
         let [a, b, c] = [OVER, OVER, OVER + 1].map(|now| peer.hand_at(now));
         let hung = tickets[0];

@@ -55,6 +55,7 @@ mod outages;
 mod peers;
 mod permits;
 mod probes;
+mod quiet;
 mod reading;
 mod settings;
 mod streaks;

@@ -153,7 +153,7 @@ fn could_be(order: &[usize], history: &[Vec<Done>; 2]) -> bool {
 fn linearizable(scripts: impl IntoIterator<Item = Script>) {
     for script in scripts {
         let orders = script.orders();
-        two_bounded([70, 140], move || {
+        two_bounded([21, 58], move || {
             let (peer, [mut a, mut b]) = script.begin();
             let [(_, left), (_, right)] = script.threads;
             let run = |actor: &mut Actor, ops: &[Op]| -> Vec<Done> {
@@ -235,7 +235,7 @@ fn p15_controls_and_leases_are_linearizable() {
 /// still from any point to the end.
 #[test]
 fn p16_no_operation_waits_for_another() {
-    two([14, 135], || {
+    two([14, 44], || {
         let peer = Peer::new(config(3, 1));
         let (a, b) = (peer.hand(), peer.hand());
         let (x, y) = (a.admitted(), b.admitted());
@@ -252,7 +252,7 @@ fn p16_no_operation_waits_for_another() {
 /// P16: a call that changes nothing writes nothing: a success on a healthy peer, a refusal, a late outcome.
 #[test]
 fn p16_what_changes_nothing_installs_nothing() {
-    two([3, 113], || {
+    two([3, 282], || {
         let (peer, tickets) = Peer::in_half_open(config(1, 1), 1);
         let (a, b) = (peer.hand_at(OPEN), peer.hand_at(OPEN));
         a.succeed(tickets[0]);

@@ -120,7 +120,7 @@ fn r30_a_count_overlooks_no_trip() {
 /// R30: two failures of one peer, one of which opens it: the other's grant is free again.
 #[test]
 fn r30_a_trip_that_is_not_made_gives_its_place_back() {
-    two_bounded([1202, 24926], || {
+    two_bounded([1202, 21550], || {
         let (town, [x, y, z]) = Town::new(guarded(100));
         assert!(opened(&fail(z)));
         let again = town.registry.acquire(&1).unwrap();
@@ -176,7 +176,7 @@ fn r30_what_opened_before_the_guard_was_on_is_counted() {
 /// is free again.
 #[test]
 fn r30_a_trip_before_which_the_streak_is_cleared_gives_its_place_back() {
-    two_bounded([623, 3434], || {
+    two_bounded([653, 4013], || {
         let (town, [x, y]) = Town::new(guarded_at(2, 50));
         let [again, success] = [(); 2].map(|()| town.registry.acquire(&1).unwrap());
         fail(x);
@@ -212,7 +212,7 @@ fn r30_a_count_finds_the_use_that_ends_beside_it() {
 #[test]
 fn r30_a_success_after_a_trip_that_was_held_back_ends_the_outage() {
     for window in [None, Some(Window::count(8))] {
-        two_bounded([6, 1552], move || {
+        two_bounded([6, 1831], move || {
             let (town, [x, y]) = Town::new(guarded(50).with_window(window));
             let [success, other] = [(); 2].map(|()| town.registry.acquire(&2).unwrap());
             let ended = std::sync::Arc::new(AtomicUsize::new(0));
@@ -276,7 +276,7 @@ impl PeerSource for OneIsHeldBack {
 /// its place is free again, and once it was made the next count knows of it.
 #[test]
 fn r30_a_trip_beside_another_that_is_held_back_takes_one_place() {
-    two_bounded([33562, 14817], || {
+    two_bounded([12638, 10440], || {
         let peer = Peer::new(guarded(34));
         let a = peer.guarded_hand(Box::new(OneIsHeldBack));
         let (b, c) = (a.twin(), a.twin());
@@ -315,7 +315,7 @@ fn r30_a_count_from_before_the_guard_was_switched_on_again_is_dropped() {
 /// heard of lasts only while a trip is held back.
 #[test]
 fn r30_a_peer_that_answers_beside_its_trip_ends_the_outage() {
-    two_narrowly([30332, 352], || {
+    two_narrowly([33232, 369], || {
         let (town, [x]) = Town::new(guarded(1));
         let success = town.registry.acquire(&1).unwrap();
         let told = [(); 2].map(|()| std::sync::Arc::new(AtomicUsize::new(0)));

@@ -293,7 +293,7 @@ fn r27_a_handle_finds_the_new_tracker() {
 /// R26: a sweep forgets an idle peer, or sees that it is used.
 #[test]
 fn r26_a_sweep_loses_no_failure() {
-    two([596, 726], || {
+    two([618, 762], || {
         let idle = Duration::from_nanos(10);
         let town = Town::new(config(3, 1).with_idle_timeout(idle));
         acquire(&town.registry, 1).success();

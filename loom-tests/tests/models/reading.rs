@@ -25,7 +25,7 @@ fn is_one_state(circuit: &Circuit) {
 /// P11: a snapshot is one state, and for one reader generations never go back.
 #[test]
 fn p11_a_snapshot_is_one_state() {
-    two([11847, 45366], || {
+    two([11847, 57217], || {
         let peer = Peer::new(config(2, 2));
         let (a, b) = (peer.hand(), peer.hand());
         a.fail(a.admitted());

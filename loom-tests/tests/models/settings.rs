@@ -39,7 +39,7 @@ fn opens_by_its_own_or_not_at_all(strict: HealthConfig, lenient: &HealthConfig) 
 /// each is a step.
 #[test]
 fn p13_a_lowered_threshold_is_honoured_by_the_next_failure() {
-    for (gap, floors) in [(None, [69, 812]), (Some(1000), [4661, 5410])] {
+    for (gap, floors) in [(None, [69, 558]), (Some(1000), [4661, 4365])] {
         two_bounded(floors, move || {
             settings_change(true);
             let at = |n| config(n, 1).with_streak_gap(gap.map(Duration::from_nanos));

@@ -13,7 +13,8 @@ use crate::config::HealthConfig;
 use crate::error::{Failure, SyncError};
 use crate::event::EventKind;
 use crate::outage::PeerSource;
-use crate::outcome::{Recorded, Status};
+use crate::outcome::{Recorded, Refused, Status};
+use crate::peer::PeerEntry;
 use crate::snapshot::PeerTotals;
 use crate::sync::{self, Arc, Ordering};
 use crate::time::{Clock, ManualClock, Tick};
@@ -313,8 +314,16 @@ impl Hand {
         self.context.configure(Arc::new(config.check().unwrap()));
     }
 
+    /// Asks for admission, as a registry does once the word is not at rest.
     pub(crate) fn acquire(&self) -> Admission {
-        let (admission, emitted) = self.tracker.acquire(&self.context);
+        if let Some(ticket) = self.tracker.admit_in_streak(&self.context) {
+            return Admission::Admitted(ticket);
+        }
+        let circuit = match self.tracker.rest_of_wait(&self.context) {
+            Ok(rest) => return Admission::Refused(Refused::in_wait(rest)),
+            Err(circuit) => circuit,
+        };
+        let (admission, emitted) = self.tracker.acquire(&self.context, circuit);
         self.tell(emitted);
         admission
     }
@@ -342,15 +351,15 @@ impl Hand {
     pub(crate) fn succeed_within(&self, ticket: Ticket, nanos: u64) -> Recorded {
         let (success, latency) = (Outcome::Success, Some(nanos));
         let (recorded, emitted) =
-            self.tracker.settle(&self.context, ticket, success, None, latency);
+            self.tracker.settle(&self.context, &ticket, success, &mut None, latency);
         self.tell(emitted);
         recorded
     }
 
     pub(crate) fn settle(&self, ticket: Ticket, outcome: Outcome) -> Recorded {
-        let failure = (outcome == Outcome::Failure).then(failure);
+        let mut failure = (outcome == Outcome::Failure).then(failure);
         let (recorded, emitted) =
-            self.tracker.settle(&self.context, ticket, outcome, failure, None);
+            self.tracker.settle(&self.context, &ticket, outcome, &mut failure, None);
         self.tell(emitted);
         recorded
     }
@@ -407,7 +416,18 @@ impl Hand {
 
     fn tell(&self, emitted: Emitted) {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        told.extend(emitted.events.into_iter().flatten());
+        told.extend(emitted.events());
+    }
+}
+
+/// Asks an entry for admission, in the order of the registry and of a handle.
+pub(crate) fn acquire<K>(entry: &PeerEntry<K>) -> Admission {
+    if let Some(ticket) = entry.admit_at_rest().or_else(|| entry.admit_in_streak()) {
+        return Admission::Admitted(ticket);
+    }
+    match entry.refuse_in_wait() {
+        Ok(rest) => Admission::Refused(Refused::in_wait(rest)),
+        Err(circuit) => entry.acquire(circuit),
     }
 }
 

@@ -97,7 +97,7 @@ fn rated(shape: Window) -> HealthConfig {
 /// P18, R13: a rate that two failures reach together opens once: at least one of them sees it.
 #[test]
 fn p18_a_rate_does_not_go_unseen() {
-    two_bounded([47208, 5096], || {
+    two_bounded([47208, 4167], || {
         let peer = Peer::new(rated(Window::count(2)));
         let (a, b) = (peer.hand(), peer.hand());
         let (x, y) = (a.admitted(), b.admitted());
@@ -134,7 +134,7 @@ fn p18_of_two_that_add_one_sees_both() {
 /// first, in either order.
 #[test]
 fn p18_a_window_that_turns_loses_nothing() {
-    two_bounded([42500, 10720], || {
+    two_bounded([19769, 8485], || {
         let shape = Window::time(Duration::from_nanos(20), 2);
         let peer = Peer::new(config(9, 1).with_window(shape));
         let (a, b) = (peer.hand_at(1), peer.hand_at(11));
@@ -154,7 +154,7 @@ fn p18_a_window_that_turns_loses_nothing() {
 /// P18: two threads that need the same new bucket get the same.
 #[test]
 fn p18_a_bucket_begins_once() {
-    two_bounded([27824, 9106], || {
+    two_bounded([40471, 11938], || {
         let shape = Window::time(Duration::from_nanos(20), 2);
         let peer = Peer::new(config(9, 1).with_window(shape));
         let (a, b) = (peer.hand_at(12), peer.hand_at(13));

@@ -1,0 +1,129 @@
+//! The answers that need no step, where a streak is running: P2, P3, P8, P9, R14, R15, R26.
+
+use std::time::Duration;
+
+use crate::circuit::{Control, Outcome};
+use crate::config::{HealthConfig, Window};
+use crate::outcome::Recorded;
+use crate::stage::{Peer, both, config, two, two_bounded};
+use crate::sync::settings_change;
+use crate::time::Tick;
+use crate::word::FailureRun;
+
+fn run(streak: u32, attempts: u32) -> FailureRun {
+    FailureRun { streak, attempts }
+}
+
+/// P8, P9: a success of an earlier phase ends no streak of the present one, though the word counts again, and
+/// the note beside it is still of the value before.
+#[test]
+fn p09_a_late_success_ends_no_streak_of_a_later_phase() {
+    two([5671, 14214], || {
+        let peer = Peer::new(config(9, 1));
+        let (a, b) = (peer.hand(), peer.hand());
+        a.fail(a.admitted());
+        let late = b.admitted();
+        let (_, recorded) = both(
+            move || {
+                a.control(Control::Reset);
+                a.fail(a.admitted());
+            },
+            || b.succeed(late),
+        );
+        assert_eq!((peer.circuit().health.run, peer.circuit().generation), (run(1, 1), 1));
+        assert_eq!(peer.rests(), None);
+        let totals = peer.totals();
+        let counted = u64::from(recorded == Recorded::Counted);
+        assert_eq!((totals.succeeded, totals.late), (counted, 1 - counted));
+        peer.finish();
+    });
+}
+
+/// P8: an admission in a streak is one of the phase that admits it: not of an earlier one than the thread has
+/// seen already.
+#[test]
+fn p08_an_admission_in_a_streak_is_of_no_earlier_phase() {
+    two([1092, 10783], || {
+        let peer = Peer::new(config(9, 1));
+        let (a, b) = (peer.hand(), peer.hand());
+        a.fail(a.admitted());
+        let (_, (seen, ticket)) = both(
+            move || {
+                a.control(Control::Reset);
+                a.fail(a.admitted());
+            },
+            || (b.circuit().generation, b.admitted()),
+        );
+        assert!(ticket.generation >= seen, "{ticket:?} after {seen}");
+        peer.finish();
+    });
+}
+
+/// P3: of a success and a failure in a streak one comes first; neither is lost, and the total has both.
+#[test]
+fn p03_a_success_that_ends_a_streak_clears_what_came_before_it() {
+    two([14, 14], || {
+        let peer = Peer::new(config(9, 1));
+        let (a, b) = (peer.hand(), peer.hand());
+        a.fail(a.admitted());
+        let (x, y) = (a.admitted(), b.admitted());
+        let recorded = both(move || a.fail(x), || b.succeed(y));
+        assert_eq!(recorded, (Recorded::Counted, Recorded::Counted));
+        let left = peer.circuit().health.run;
+        assert!([run(0, 0), run(1, 1)].contains(&left), "{left:?}");
+        assert_eq!((peer.totals().succeeded, peer.totals().failed), (1, 2));
+        peer.finish();
+    });
+}
+
+/// R15, R18: a success that ends a streak after a window was configured is in the window.
+#[test]
+fn r15_a_success_that_ends_a_streak_is_in_a_window_that_came_meanwhile() {
+    two_bounded([15430, 14695], || {
+        settings_change(true);
+        let peer = Peer::new(config(9, 1));
+        let a = peer.hand();
+        let b = a.twin();
+        a.fail(a.admitted());
+        let (x, y) = (a.admitted(), b.admitted());
+        both(
+            move || {
+                a.configure(&config(9, 1).with_window(Window::count(8)));
+                a.succeed(x)
+            },
+            || b.fail(y),
+        );
+        let counts = peer.circuit().window_counts(Tick(0));
+        assert_eq!(counts.total - counts.failures, 1, "{counts:?}");
+        peer.finish();
+    });
+}
+
+/// R14: where the streak has a window, an admission in it knows when it began. One thread, no model.
+#[test]
+fn r14_an_admission_in_a_streak_knows_when_it_began() {
+    let gap = |config: HealthConfig| config.with_streak_gap(Duration::from_nanos(5));
+    let peer = Peer::new(gap(config(9, 1)));
+    let hand = peer.hand();
+    // Only an error that is no failure is counted in the word, and noted beside it.
+    hand.fail(hand.admitted());
+    hand.report(Outcome::Neutral);
+    hand.at(6);
+    let late = hand.admitted();
+    assert_eq!(late.start, Some(Tick(6)));
+    hand.fail(late);
+    assert_eq!(peer.circuit().health.run.streak, 1);
+}
+
+/// R26: a failure that counts is a use, and so is an outcome that does not. One thread, no model.
+#[test]
+fn r26_each_end_of_a_call_in_a_streak_is_a_use() {
+    let peer = Peer::new(config(9, 1));
+    let hand = peer.hand();
+    hand.fail(hand.admitted());
+    for (now, outcome) in [(1, Outcome::Failure), (2, Outcome::Neutral), (3, Outcome::Dropped)] {
+        hand.at(now);
+        hand.settle(hand.admitted(), outcome);
+        assert_eq!(hand.unused_since(), Some(Tick(now)));
+    }
+}

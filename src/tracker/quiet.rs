@@ -1,0 +1,48 @@
+//! The answers that need no step: an admission to a peer in a streak, the success that ends the streak, and a
+//! refusal while a wait lasts. In a streak the word tells that the circuit is Closed, and a note beside it
+//! the generation; where a rule may ask for more, the call goes the long way.
+
+use super::{Context, Tracker};
+use crate::circuit::{Circuit, Ticket};
+use crate::sync::Loaded;
+use crate::word::Reading;
+
+impl Tracker {
+    /// Admits a call to a peer in a streak. The permit's end notes the peer's use (R26).
+    #[inline]
+    pub(crate) fn admit_in_streak(&self, context: &Context) -> Option<Ticket> {
+        let (_, rest) = self.counting()?;
+        let generation = rest.generation()?;
+        let quiet = !context.looks_at_successes() && !context.asks_for_starts();
+        quiet.then_some(Ticket::quiet(generation))
+    }
+
+    /// Counts a success that ends a streak, and changes nothing else. Returns whether it did.
+    pub(super) fn end_streak(&self, context: &Context, generation: u64) -> bool {
+        let Some((word, rest)) = self.counting() else { return false };
+        // The configuration is read after the word: as in `counted`.
+        let ended = rest.generation() == Some(generation)
+            && !context.looks_at_successes()
+            && !context.limits_outages()
+            && self.word.count_to(word, rest);
+        if ended {
+            self.count_success();
+        }
+        ended
+    }
+
+    /// Returns the rest of the wait of an open circuit, in nanoseconds, while it lasts; otherwise the value
+    /// that was found, for [`acquire`](Self::acquire).
+    #[inline]
+    pub(crate) fn rest_of_wait(&self, context: &Context) -> Result<u64, Loaded<Circuit>> {
+        let value = self.circuit.load();
+        value.rest_of_wait(|| context.clock.now()).ok_or(value)
+    }
+
+    /// Returns the word and the word at rest of the same value, if the word counts and that is known.
+    fn counting(&self) -> Option<(Reading, Reading)> {
+        let word = self.word.read();
+        let rest = self.record.get()?.rest(word)?;
+        Some((word, rest))
+    }
+}

@@ -45,6 +45,7 @@ mod all;
 mod answered;
 mod attempt;
 mod builder;
+mod config;
 mod driver;
 mod error;
 mod limits;
@@ -59,6 +60,7 @@ mod task;
 
 use attempt::FailedAttempt;
 pub use builder::CoordinatorBuilder;
+pub use config::{BudgetConfig, CoordinatorConfig};
 pub use driver::SyncDriver;
 use error::runtime_with_timers;
 pub use error::{DriveError, OperationError};

@@ -104,8 +104,8 @@ pub use budget::RetryBudget;
 pub use config::{ConfigError, HalfOpenMode, HealthConfig, Window};
 #[cfg(feature = "tokio")]
 pub use coordinator::{
-    CoordinatorBuilder, DriveError, DriverStats, OperationError, SyncCoordinator, SyncDriver,
-    WaitReason, Waiting,
+    BudgetConfig, CoordinatorBuilder, CoordinatorConfig, DriveError, DriverStats, OperationError,
+    SyncCoordinator, SyncDriver, WaitReason, Waiting,
 };
 pub use error::{AsFailure, ErrorSeverity, Failure, Fault, IntoFailure, SyncError};
 pub use event::{Event, EventKind};

@@ -7,6 +7,8 @@
 use std::time::Duration;
 
 use crate::config::ConfigError;
+#[cfg(feature = "serde")]
+use crate::serde::plain;
 
 /// A policy that says how long an operation waits before each retry. Names, fields and values are those of
 /// peat-mesh's `sync_errors`.
@@ -24,18 +26,28 @@ use crate::config::ConfigError;
 /// assert_eq!(policy.delay_for_attempt(3), Duration::from_millis(400));
 /// assert_eq!(policy.delay_for_attempt(u32::MAX), Duration::from_secs(30));
 /// ```
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(default, deny_unknown_fields)
+)]
 pub struct RetryPolicy {
     /// The delay before the first retry. Default 100 ms.
+    #[cfg_attr(feature = "serde", serde(with = "plain"))]
     pub initial_delay: Duration,
     /// The longest delay. Default 30 s.
+    #[cfg_attr(feature = "serde", serde(with = "plain"))]
     pub max_delay: Duration,
     /// The number of attempts of an operation, the first one included. Default 5.
+    #[cfg_attr(feature = "serde", serde(with = "plain"))]
     pub max_attempts: u32,
     /// The factor by which the delay grows with each attempt. Default 2.
+    #[cfg_attr(feature = "serde", serde(with = "plain"))]
     pub backoff_multiplier: f64,
     /// The part of the delay that the jitter adds at random; at the cap it takes it off instead. Default
     /// 0.1.
+    #[cfg_attr(feature = "serde", serde(with = "plain"))]
     pub jitter_factor: f64,
 }
 

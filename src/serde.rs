@@ -1,4 +1,5 @@
-//! The forms in which times are written, for the derives of serde that stand at the types themselves.
+//! The forms in which values are written and read, for the derives of serde that stand at the types
+//! themselves. `settings` has those of configuration.
 //!
 //! What is shown is written and never read: a snapshot, a summary, an event, counts. A consumer of JSON
 //! computes with it, so a duration is a number of seconds, and a time of day is a text of RFC 3339, which
@@ -11,6 +12,10 @@ use std::ops::Deref;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ::serde::{Serialize, Serializer};
+
+mod settings;
+
+pub(crate) use settings::{given, or_default, or_off, plain, table_or_off};
 
 /// Writes a duration as a number of seconds, with their fraction.
 pub(crate) fn seconds<S: Serializer>(time: &Duration, to: S) -> Result<S::Ok, S::Error> {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 
 use super::SyncCoordinator;
+use super::config::{CoordinatorConfig, RETRY};
 use super::limits::Limits;
 use super::shared::CoordinatorShared;
 use crate::budget::RetryBudget;
@@ -41,27 +42,63 @@ const LEAST: Duration = Duration::from_nanos(1);
 pub struct CoordinatorBuilder<K> {
     registry: HealthRegistry<K>,
     retry: RetryPolicy,
+    /// The names of the policy's fields in the configuration that it came with, if it came with one.
+    retry_names: &'static [&'static str],
     attempt_deadline: Option<Duration>,
     stable_after: Duration,
     max_concurrent: usize,
     max_per_peer: usize,
-    budget: RetryBudget,
-    budget_per_peer: Option<RetryBudget>,
+    budget: Result<RetryBudget, ConfigError>,
+    budget_per_peer: Result<Option<RetryBudget>, ConfigError>,
     seed: Option<u64>,
 }
 
 impl<K: PeerKey> CoordinatorBuilder<K> {
     pub(super) fn new(registry: HealthRegistry<K>) -> Self {
+        let CoordinatorConfig {
+            retry,
+            attempt_deadline,
+            stable_after,
+            max_concurrent,
+            max_per_peer,
+            ..
+        } = CoordinatorConfig::default();
         Self {
             registry,
-            retry: RetryPolicy::default(),
-            attempt_deadline: None,
-            stable_after: Duration::from_secs(10),
-            max_concurrent: 64,
-            max_per_peer: 1,
-            budget: RetryBudget::default(),
-            budget_per_peer: None,
+            retry,
+            retry_names: &[],
+            attempt_deadline,
+            stable_after,
+            max_concurrent,
+            max_per_peer,
+            budget: Ok(RetryBudget::default()),
+            budget_per_peer: Ok(None),
             seed: None,
+        }
+    }
+
+    /// Takes all settings of this configuration in place of those that were set before;
+    /// [`build`](Self::build) checks them.
+    ///
+    /// ```
+    /// use peer_health::{CoordinatorConfig, HealthRegistry, SyncCoordinator};
+    /// let mut config = CoordinatorConfig::default();
+    /// config.retry.jitter_factor = -1.0;
+    /// let builder = SyncCoordinator::builder(HealthRegistry::<u32>::new());
+    /// assert_eq!(builder.config(config).build().unwrap_err().field(), "retry.jitter_factor");
+    /// ```
+    pub fn config(self, config: CoordinatorConfig) -> Self {
+        let (budget, budget_per_peer) = config.budgets();
+        Self {
+            retry: config.retry,
+            retry_names: RETRY,
+            attempt_deadline: config.attempt_deadline,
+            stable_after: config.stable_after,
+            max_concurrent: config.max_concurrent,
+            max_per_peer: config.max_per_peer,
+            budget,
+            budget_per_peer,
+            ..self
         }
     }
 
@@ -74,7 +111,7 @@ impl<K: PeerKey> CoordinatorBuilder<K> {
     /// assert_eq!(builder.retry(policy).build().unwrap_err().field(), "jitter_factor");
     /// ```
     pub fn retry(mut self, policy: RetryPolicy) -> Self {
-        self.retry = policy;
+        (self.retry, self.retry_names) = (policy, &[]);
         self
     }
 
@@ -159,7 +196,7 @@ impl<K: PeerKey> CoordinatorBuilder<K> {
     /// # Ok::<(), peer_health::ConfigError>(())
     /// ```
     pub fn budget(mut self, budget: RetryBudget) -> Self {
-        self.budget = budget;
+        self.budget = Ok(budget);
         self
     }
 
@@ -174,7 +211,7 @@ impl<K: PeerKey> CoordinatorBuilder<K> {
     /// # Ok::<(), peer_health::ConfigError>(())
     /// ```
     pub fn budget_per_peer(mut self, budget: RetryBudget) -> Self {
-        self.budget_per_peer = Some(budget);
+        self.budget_per_peer = Ok(Some(budget));
         self
     }
 
@@ -195,14 +232,19 @@ impl<K: PeerKey> CoordinatorBuilder<K> {
     /// # Errors
     ///
     /// A [`ConfigError`] names the field that makes no sense, and its value: `attempt_deadline`,
-    /// `max_concurrent`, `max_per_peer`, or a field of the [`RetryPolicy`].
+    /// `max_concurrent`, `max_per_peer`, or a field of the [`RetryPolicy`]. Where these came by
+    /// [`config`](Self::config), it names fields of the policy and the budgets with their table:
+    /// `retry.jitter_factor`, `budget.max_tokens`.
     ///
     /// ```
     /// use peer_health::{HealthRegistry, SyncCoordinator};
     /// assert!(SyncCoordinator::builder(HealthRegistry::<u32>::new()).build().is_ok());
     /// ```
     pub fn build(self) -> Result<SyncCoordinator<K>, ConfigError> {
-        self.retry.check()?;
+        self.retry.check().map_err(|error| error.within(self.retry_names))?;
+        if let Some(error) = self.budget.as_ref().err().or(self.budget_per_peer.as_ref().err()) {
+            return Err(error.clone());
+        }
         if let Some(deadline) = self.attempt_deadline {
             let lease = self.registry.rules().lease.map(Duration::from_nanos);
             if deadline.is_zero() {
@@ -232,7 +274,9 @@ impl<K: PeerKey> CoordinatorBuilder<K> {
         let clock = self.registry.clock();
         let half_lease = self.registry.rules().lease.map(|lease| Duration::from_nanos(lease / 2));
         let deadline = half_lease.map_or(DEADLINE, |half| half.clamp(LEAST, DEADLINE));
-        let budget_per_peer = self.budget_per_peer.map(|budget| budget.with_clock(clock.clone()));
+        // `build` has returned the error of a budget that has one.
+        let budget_per_peer = self.budget_per_peer.ok().flatten();
+        let budget_per_peer = budget_per_peer.map(|budget| budget.with_clock(clock.clone()));
         let limits = Limits::new(self.max_concurrent, self.max_per_peer, budget_per_peer);
         let shared = Arc::new(CoordinatorShared {
             registry: self.registry,
@@ -240,7 +284,7 @@ impl<K: PeerKey> CoordinatorBuilder<K> {
             deadline: self.attempt_deadline.unwrap_or(deadline),
             shortened: OnceLock::new(),
             stable_after: self.stable_after,
-            budget: self.budget.with_clock(clock),
+            budget: self.budget.unwrap_or_default().with_clock(clock),
             limits: Arc::new(limits),
             names: Names::default(),
             seed: self.seed,

@@ -29,5 +29,7 @@ mod news;
 mod outage;
 mod permits;
 #[cfg(feature = "serde")]
+mod settings;
+#[cfg(feature = "serde")]
 mod shown;
 mod windows;

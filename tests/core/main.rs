@@ -28,6 +28,8 @@ mod logging;
 mod news;
 mod outage;
 mod permits;
+#[cfg(all(feature = "serde", feature = "tokio"))]
+mod reloading;
 #[cfg(feature = "serde")]
 mod settings;
 #[cfg(feature = "serde")]

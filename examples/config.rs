@@ -19,6 +19,7 @@ use std::error::Error;
 use std::fs;
 use std::ops::ControlFlow;
 use std::path::{Path, absolute};
+use std::process::ExitCode;
 use std::sync::mpsc::sync_channel;
 use std::thread::sleep;
 use std::time::Duration;
@@ -41,7 +42,17 @@ pub(crate) struct Settings {
     pub(crate) coordinator: CoordinatorConfig,
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("config: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<(), Box<dyn Error>> {
     let Some(argument) = env::args().nth(1) else {
         return Err("usage: config FILE, or config --defaults, which prints such a file".into());
     };
@@ -117,7 +128,7 @@ impl Node {
     /// Takes all of the settings, or none, and says what has changed.
     fn take(&mut self, new: Settings) -> Result<Vec<String>, String> {
         new.build()?;
-        let registry = self.coordinator.registry();
+        let registry = self.registry();
         let mut changed = Vec::new();
         if new.health != self.settings.health {
             registry.set_config(new.health.clone()).map_err(|error| format!("health.{error}"))?;

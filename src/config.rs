@@ -199,6 +199,9 @@ macro_rules! config {
         /// Any trip rule that is set may open a circuit: consecutive failures, a failure rate, a
         /// slow-call rate. With none the circuit never opens.
         ///
+        /// With the feature `serde` a file may hold it:
+        /// [the guide](crate::_guide#settings-from-a-file) has the words.
+        ///
         /// ```
         /// use peer_health::{HealthConfig, Window};
         /// use std::time::Duration;

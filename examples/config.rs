@@ -7,7 +7,7 @@
 //!
 //! The second command prints the settings and then whatever an edit of `node.toml` leads to. A file that
 //! is broken, or whose values make no sense, changes nothing: the node keeps what it has, and the program
-//! prints the field, the line and the reason. A variable of the environment wins over the file: its name
+//! prints the field and the reason, and the line where the file does not parse. A variable of the environment wins over the file: its name
 //! is `NODE`, the table and the field, with two underscores between them.
 //!
 //! Of these settings a running node takes `health` and `banned`. A coordinator is built once, so changes

@@ -128,17 +128,17 @@ impl Scalar for bool {
 /// Reads a `V` from a scalar, or from a word.
 struct Reader<T, V> {
     of: fn(T) -> V,
-    word: Option<Word<V>>,
+    word: Option<NamedValue<V>>,
 }
 
-struct Word<V> {
+struct NamedValue<V> {
     text: &'static str,
     means: fn() -> V,
 }
 
 impl<T: Scalar> Reader<T, Option<T>> {
     fn or(word: &'static str) -> Self {
-        Self { of: Some, word: Some(Word { text: word, means: || None }) }
+        Self { of: Some, word: Some(NamedValue { text: word, means: || None }) }
     }
 }
 

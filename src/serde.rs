@@ -53,3 +53,19 @@ where
 {
     pointer.as_deref().serialize(to)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_that_has_no_text_is_written_as_none() {
+        let shown = |time| some_time(&time, serde_json::value::Serializer).unwrap();
+        let after = |seconds| Some(UNIX_EPOCH + Duration::from_secs(seconds));
+        assert_eq!(shown(after(1)), "1970-01-01T00:00:01.000Z");
+        assert_eq!(shown(after(253_402_300_799)), "9999-12-31T23:59:59.000Z");
+        for time in [after(253_402_300_800), UNIX_EPOCH.checked_sub(Duration::from_secs(1)), None] {
+            assert_eq!(shown(time), serde_json::Value::Null, "{time:?}");
+        }
+    }
+}

@@ -160,6 +160,7 @@ impl<K> PeerEntry<K> {
         }
     }
 
+    /// Tells of each event once, by the thread that made the step, right after it (R29).
     #[cold]
     fn tell_all(&self, emitted: &Emitted) {
         let context = &self.shared.context;

@@ -191,16 +191,16 @@ impl<K: PeerKey> HealthRegistry<K> {
     #[inline]
     pub fn acquire(&self, peer: &K) -> Result<OwnedPermit<K>, Refused> {
         // The healthy case first: it is small enough to become a part of the caller.
-        let Some(entry) = self.entry(peer) else { return self.acquire_noted(None, peer) };
+        let Some(entry) = self.entry(peer) else { return self.acquire_in_trouble(None, peer) };
         match entry.admit_at_rest() {
             Some(ticket) => Ok(OwnedPermit::owned(entry, ticket)),
-            None => self.acquire_noted(Some(entry), peer),
+            None => self.acquire_in_trouble(Some(entry), peer),
         }
     }
 
     /// Asks to be admitted where that takes more than a look.
     #[inline(never)]
-    fn acquire_noted(
+    fn acquire_in_trouble(
         &self,
         mut entry: Option<Arc<PeerEntry<K>>>,
         peer: &K,

@@ -2,16 +2,18 @@
 
 use std::time::Duration;
 
-use super::{Circuit, Health, News, Phase, Step, StepContext};
+use super::{Admission, Circuit, Health, News, Phase, Step, StepContext};
 use crate::config::rules::whole;
 use crate::event::EventKind;
+use crate::outcome::Refused;
 use crate::time::Tick;
 
 impl StepContext<'_> {
     /// Returns min(max(open_timeout * multiplier^n, what the peer asked), open_max), less jitter (R16).
     pub(super) fn wait(&self, failed_half_opens: u32, asked: Option<u64>, generation: u64) -> u64 {
         let rules = self.rules;
-        let wait = rules.grown(failed_half_opens).max(asked.unwrap_or(0)).min(rules.open_max);
+        let wait =
+            rules.open_wait_after(failed_half_opens).max(asked.unwrap_or(0)).min(rules.open_max);
         let cut = wait as f64 * rules.jitter * unit(self.salt, generation);
         wait.saturating_sub(whole(cut))
     }
@@ -55,6 +57,18 @@ impl Circuit {
         let Phase::Open(open) = &self.phase else { return None };
         let now = now();
         (!open.is_over(now)).then(|| open.ends().since(now))
+    }
+
+    /// Refuses a call while the wait lasts; the first call after it begins half-open, and is admitted or refused
+    /// by that, in one step (R2, R4).
+    pub(super) fn admit_open(&self, open: &Open, at: StepContext<'_>) -> Step<Admission> {
+        match self.rest_of_wait(|| at.now) {
+            Some(rest) => Step::stay(Admission::Refused(Refused::in_wait(rest))),
+            None => {
+                let begun = self.begin_half_open(*open, at);
+                begun.admit(at).after(begun)
+            }
+        }
     }
 
     /// Opens the circuit now and replies with the wait. `failed_half_opens` (R16) and `news` (D6) are what

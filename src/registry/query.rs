@@ -117,7 +117,7 @@ impl<K: PeerKey> HealthRegistry<K> {
     /// Each snapshot is one state of its peer; together they are no single moment. A peer that is
     /// added or removed meanwhile may be shown or not; none is shown twice. No lock is held while
     /// `show` runs: it may call any method. To be shown is no use of a peer. The work is proportional to
-    /// the table; it holds up others for as long as the peers of one shard are counted up.
+    /// the table; it holds up others for as long as a list of one shard's peers takes (R28).
     ///
     /// ```
     /// let registry = peer_health::HealthRegistry::<u32>::new();
@@ -208,7 +208,7 @@ impl<K> RegistryInner<K> {
             last_error_at: last.map(|last| shown(last.at)),
             opened_at: circuit.opened_at().map(shown),
             errors: errors.count,
-            retry_attempt: circuit.health.run.attempts,
+            retry_attempt: circuit.health.run.errors,
             consecutive_successes: tracker.successes_since(&circuit, &errors),
             latency: tracker.latency(|| context.clock.now()).map(Duration::from_nanos),
             totals: tracker.totals(),

@@ -1,10 +1,11 @@
 //! The counts outside a peer's circuit, and the peer's last use.
 
+use super::take::Call;
 use super::totals::Record;
-use super::{Errors, Tracker};
-use crate::circuit::{Circuit, Emitted, Noted, Phase};
+use super::{Context, Errors, Tracker};
+use crate::circuit::{Circuit, Emitted, Noted, Outcome, Phase, Reported};
 use crate::event::EventKind;
-use crate::outcome::Reason;
+use crate::outcome::{Reason, Recorded};
 use crate::snapshot::PeerTotals;
 use crate::sync::{Ordering, Total, prefetch};
 use crate::time::Tick;
@@ -23,6 +24,45 @@ impl Tracker {
         self.word.prefetch();
     }
 
+    /// Counts the call, and keeps its error, beside the circuit.
+    pub(super) fn note(
+        &self,
+        context: &Context,
+        call: Call<'_>,
+        reply: &Reported<Recorded>,
+        era: Option<u32>,
+        now: Option<Tick>,
+    ) {
+        let (late, counted) = match reply {
+            Reported::Recorded(recorded) => (
+                *recorded == Recorded::Late,
+                matches!(recorded, Recorded::Counted | Recorded::Opened { .. }),
+            ),
+            _ => (false, false),
+        };
+        if call.is_success() && !late && call.ticket.is_some() {
+            self.count_success();
+            let latency = now.map_or(call.latency, |now| call.latency(now));
+            if let (true, Some(latency)) = (counted, latency) {
+                self.latency.sample(latency, now.unwrap_or_else(|| context.clock.now()));
+            }
+            return;
+        }
+        let record = self.record.get_or_make();
+        // Relaxed: pairs with nothing; a total, counted once, in no order with the circuit.
+        record.counter(call.outcome, call.ticket.is_none(), late).fetch_add(1, Ordering::Relaxed);
+        let now = now.unwrap_or_default();
+        if call.outcome == Outcome::Failure && counted {
+            record.fail_at(now);
+        } else {
+            record.touch(now);
+        }
+        if let (Some(era), false) = (era, late)
+            && let Some(failure) = call.error.take()
+        {
+            record.note(era, failure, now, self.successes());
+        }
+    }
     /// Counts a success, for display.
     #[inline]
     pub(crate) fn count_success(&self) {

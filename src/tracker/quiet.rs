@@ -20,7 +20,7 @@ impl Tracker {
     /// Counts a success that ends a streak, and changes nothing else. Returns whether it did.
     pub(super) fn end_streak(&self, context: &Context, generation: u64) -> bool {
         let Some((word, rest)) = self.counting() else { return false };
-        // The configuration is read after the word: as in `counted`.
+        // The configuration is read after the word: as in `run_after`.
         let ended = rest.generation() == Some(generation)
             && !context.looks_at_successes()
             && !context.limits_outages()

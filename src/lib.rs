@@ -84,6 +84,7 @@ mod peer;
 mod permit;
 mod registry;
 mod retry_policy;
+mod saved;
 mod snapshot;
 mod sync;
 pub mod sync_errors;
@@ -113,6 +114,7 @@ pub use outcome::{NextAdmission, Reason, Recorded, Refused, Status, TableFull, W
 pub use permit::{OwnedPermit, Permit};
 pub use registry::{CallError, HealthRegistry, Listening, PeerHandle, PeerKey, RegistryBuilder};
 pub use retry_policy::{Jitter, RetryPolicy};
+pub use saved::{Saved, SavedState};
 pub use snapshot::{PeerTotals, Refusals, Snapshot, Totals};
 #[cfg(feature = "endpoint-id")]
 pub use sync_errors::SyncErrorHandler;

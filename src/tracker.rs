@@ -144,8 +144,11 @@ impl Tracker {
             let at = StepContext { rules: &rules, now, salt: self.salt, held: false };
             let mut made = step(seen, at);
             let trips = rules.outage_limit.is_some() && seen.trips_by(&made.emitted);
-            let grant =
-                if trips { grant(context, self.successes() > 0, seen, at) } else { Grant::Free };
+            let grant = if trips {
+                grant(context, self.successes() > 0 || seen.health.answered, seen, at)
+            } else {
+                Grant::Free
+            };
             if grant == Grant::None {
                 made = step(seen, StepContext { held: true, ..at });
             }
@@ -206,6 +209,7 @@ impl Tracker {
         }
         let now = context.clock.now();
         if let Some(refused) = found.refusal_of_a_wait(now) {
+            context.date_next_if_old(now);
             return (Admission::Refused(refused), Emitted::default());
         }
         self.touch(now);

@@ -28,4 +28,5 @@ mod logging;
 mod news;
 mod outage;
 mod permits;
+mod saved;
 mod windows;

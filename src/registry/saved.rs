@@ -33,6 +33,8 @@ pub(super) struct SuccessMark {
     successes: u64,
     /// A time before the latest success of which exports know.
     after: Tick,
+    /// Whether a peer was restored that had answered.
+    restored: bool,
 }
 
 impl SuccessMark {
@@ -47,6 +49,13 @@ impl SuccessMark {
 }
 
 impl<K: PeerKey> HealthRegistry<K> {
+    /// Returns whether a peer was restored that had answered: a coordinator's first answer was one of an earlier
+    /// process (D4).
+    #[cfg(feature = "tokio")]
+    pub(crate) fn was_answered_before(&self) -> bool {
+        self.inner.exported.lock().restored
+    }
+
     /// Returns what is worth keeping of all peers across a restart; a later process hands it to
     /// [`RegistryBuilder::restore`].
     ///
@@ -206,6 +215,7 @@ impl<K: PeerKey> RegistryInner<K> {
         if let (Some(latency), Some(age)) = (latency, downtime) {
             entry.tracker.restore_latency(nanos(latency), nanos(age), now);
         }
+        self.exported.lock().restored |= answered;
         true
     }
 }

@@ -1,4 +1,4 @@
-//! Export and restore: what a registry knows of its peers goes from one process to the next.
+//! Export and restore (R32): what a registry knows of its peers goes from one process to the next.
 //!
 //! 1. An export is a look: it neither uses a peer nor holds a lock for longer than `for_each` does.
 //! 2. Where a node was offline, all its peers failed, and their waits say nothing of them. The export knows
@@ -62,7 +62,7 @@ impl<K: PeerKey> HealthRegistry<K> {
     /// Kept are open circuits with the rest of their wait and its growth, overrides with their end, latencies,
     /// and who ever answered. Never kept are probes, permits, windows, streaks, errors and totals: a half-open
     /// circuit is exported as one whose wait is over. Of a peer of whom there is nothing to keep, nothing is
-    /// returned.
+    /// returned ([R32](crate::_rules#r32)).
     ///
     /// If no peer is known to have had a success in the last minute, this node was probably offline, and its
     /// peers are not to blame: every wait is exported as over. Dead peers, however many, are no sign of it. Known

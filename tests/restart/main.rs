@@ -1,6 +1,6 @@
 //! A node that is killed while it writes what it knows, and started again: the node of `examples/restart.rs`,
 //! in a process of its own.
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
 #![allow(
     clippy::disallowed_methods,
     reason = "a node that is started again tells time by the system's date"

@@ -183,6 +183,7 @@ impl<K: PeerKey> Table<K> {
         circuit: impl FnOnce(&Circuit, u64) -> Circuit,
     ) -> Option<Arc<PeerEntry<K>>> {
         let (hash, salt) = (self.hasher.hash_one(&key), self.salt(&key));
+        // A second value of a peer needs no room.
         if let Some(entry) = self.find(&KeyRef(&key, hash)) {
             return Some(entry);
         }
@@ -190,8 +191,10 @@ impl<K: PeerKey> Table<K> {
         let circuit = Arc::new(circuit(&self.fresh_circuit(), salt));
         let tracker = Tracker::new(circuit, salt, shared.next_use());
         let entry = Arc::new(PeerEntry::new(tracker, Arc::clone(shared), key).hashed(hash));
-        let known = self.map.insert(Keyed(Arc::clone(&entry)), ());
-        debug_assert!(known.is_none());
+        match self.map.entry(Keyed(Arc::clone(&entry))) {
+            Entry::Occupied(found) => return Some(Arc::clone(&found.key().0)),
+            Entry::Vacant(place) => drop(place.insert(())),
+        }
         reserved.keep();
         self.ring.add(&entry);
         Some(entry)

@@ -90,10 +90,11 @@ impl Context {
 
     /// Notes the time of a success, if one was asked for.
     pub(crate) fn date(&self) {
-        // Relaxed, three times: pairs with `date_next` and with `succeeded_at`, as above.
-        if self.looking.load(Ordering::Relaxed) & DATING != 0 {
-            self.succeeded_at.fetch_max(self.clock.now().0, Ordering::Relaxed);
-            self.looking.fetch_and(!DATING, Ordering::Relaxed);
+        // Relaxed, four times: pairs with `date_next` and with `succeeded_at`, as above.
+        let relaxed = Ordering::Relaxed;
+        if self.looking.load(relaxed) & DATING != 0 {
+            self.succeeded_at.fetch_max(self.clock.now().0, relaxed);
+            let _ = self.looking.fetch_update(relaxed, relaxed, |bits| Some(bits & !DATING));
         }
     }
 

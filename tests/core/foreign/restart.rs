@@ -6,6 +6,8 @@ use peer_health::{Saved, SavedState, Status};
 
 use super::*;
 
+const ALL_PLACES: usize = PLACES as usize;
+
 fn exported(trap: &Arc<Trap>, peers: u32) -> Vec<Saved<Key>> {
     let registry = Registry::builder().config(config()).build().unwrap();
     let key = Key::of(trap);
@@ -21,13 +23,13 @@ fn a_key_that_panics_when_it_is_cloned_is_left_out_of_an_export() {
     (0..PLACES).for_each(|id| registry.force_open(&key(id)).unwrap());
     for nth in 1..=i64::from(PLACES) {
         trap.arm(What::Clone, nth, false);
-        assert_eq!(registry.export().len() as u32, PLACES - 1);
+        assert_eq!(registry.export().len(), ALL_PLACES - 1);
         assert_eq!(trap.disarm(), 1);
     }
     trap.arm(What::Clone, 1, true);
     assert!(registry.export().is_empty());
     trap.disarm();
-    assert_eq!(registry.export().len() as u32, PLACES);
+    assert_eq!(registry.export().len(), ALL_PLACES);
 }
 
 #[test]
@@ -45,8 +47,8 @@ fn a_key_that_panics_while_it_is_restored_costs_its_own_peer() {
             let key = Key::of(&trap);
             let there = (0..PLACES).filter(|id| registry.status(&key(*id)) == Status::ForcedOpen);
             // What panics once is restored by its second value.
-            assert_eq!(there.count() as u32, PLACES, "{what:?} {nth}");
-            assert_eq!(registry.len() as u32, PLACES, "{what:?} {nth}: no place is lost");
+            assert_eq!(there.count(), ALL_PLACES, "{what:?} {nth}");
+            assert_eq!(registry.len(), ALL_PLACES, "{what:?} {nth}: no place is lost");
         }
     }
 }
@@ -63,8 +65,8 @@ fn keys_that_panic_for_ever_leave_a_registry_without_them() {
         let builder = Registry::builder().config(config());
         let registry = builder.restore(saved, None).build().unwrap();
         trap.disarm();
-        let len = registry.len() as u32;
-        assert_eq!(len, if what == What::Hash { 0 } else { PLACES }, "{what:?}");
+        let len = registry.len();
+        assert_eq!(len, if what == What::Hash { 0 } else { ALL_PLACES }, "{what:?}");
         assert!(registry.acquire(&Key(PLACES + 5, trap)).is_ok());
     }
 }

@@ -143,11 +143,9 @@ impl Network {
                 record.beyond += u32::from(beyond);
                 if let (Some(at), true) = (*restarted, peer.behaviour.is_dead()) {
                     let second = ((now - at) / SECOND) as usize;
-                    report
-                        .restarts
-                        .last_mut()
-                        .filter(|_| second < 60)
-                        .map(|calls| count(calls, second));
+                    if let Some(calls) = report.restarts.last_mut().filter(|_| second < 60) {
+                        count(calls, second);
+                    }
                 }
                 going.in_flight = true;
                 (&*peer, record.calls, !std::mem::take(&mut going.kicked))

@@ -14,7 +14,8 @@ use super::{HealthRegistry, PeerKey, RegistryBuilder, RegistryInner, log};
 use crate::circuit::{Circuit, StepContext};
 use crate::foreign::{guarded, quietly};
 use crate::peer::PeerEntry;
-use crate::saved::Saved;
+use crate::saved::{Saved, SavedState};
+use crate::sync::Arc;
 use crate::time::{Tick, nanos};
 
 /// A node whose last known success is older than this was offline.
@@ -188,10 +189,10 @@ impl<K: PeerKey> RegistryInner<K> {
         known.sort_by_key(Saved::rank);
         let due = known.iter().filter(|one| one.state.is_due()).count();
         let spread = SPREAD.0.min(SPREAD.1.saturating_mul(due as u64));
-        let (mut peers, mut overrides) = (0, 0);
+        let (mut peers, mut overrides, mut closed) = (0, 0, None);
         for one in known {
             let is_override = one.state.is_override();
-            if guarded(|| self.restore_one(one, downtime, spread)) != Some(true) {
+            if guarded(|| self.restore_one(one, downtime, spread, &mut closed)) != Some(true) {
                 (peers, overrides) = (peers + 1, overrides + usize::from(is_override));
             }
         }
@@ -200,14 +201,25 @@ impl<K: PeerKey> RegistryInner<K> {
         }
     }
 
-    /// Restores one peer; returns `false` if there is no room.
-    fn restore_one(&self, saved: Saved<K>, downtime: Option<Duration>, spread: u64) -> bool {
+    /// Restores one peer; returns `false` if there is no room. All that are closed and answered share `closed`,
+    /// as new ones share theirs.
+    fn restore_one(
+        &self,
+        saved: Saved<K>,
+        downtime: Option<Duration>,
+        spread: u64,
+        closed: &mut Option<Arc<Circuit>>,
+    ) -> bool {
         let Saved { peer, state, answered, latency, .. } = saved;
         let context = &self.shared.context;
         let (now, rules) = (context.clock.now(), context.rules());
         let circuit = |fresh: &Circuit, salt| {
             let at = StepContext { rules: &rules, now, salt, held: false };
-            fresh.restored(state, answered, spread, at)
+            let begin = || Arc::new(fresh.restored(state, answered, spread, at));
+            match (state, answered) {
+                (SavedState::Closed, true) => Arc::clone(closed.get_or_insert_with(begin)),
+                _ => begin(),
+            }
         };
         let Some(entry) = self.table.restore(&self.shared, peer, rules.max_peers, circuit) else {
             return false;

@@ -180,7 +180,7 @@ impl<K: PeerKey> Table<K> {
         shared: &Arc<RegistryShared<K>>,
         key: K,
         max: usize,
-        circuit: impl FnOnce(&Circuit, u64) -> Circuit,
+        circuit: impl FnOnce(&Circuit, u64) -> Arc<Circuit>,
     ) -> Option<Arc<PeerEntry<K>>> {
         let (hash, salt) = (self.hasher.hash_one(&key), self.salt(&key));
         // A second value of a peer needs no room.
@@ -188,11 +188,10 @@ impl<K: PeerKey> Table<K> {
             return Some(entry);
         }
         let reserved = self.reserve(max)?;
-        let circuit = Arc::new(circuit(&self.fresh_circuit(), salt));
-        let tracker = Tracker::new(circuit, salt, shared.next_use());
+        let tracker = Tracker::new(circuit(&self.fresh_circuit(), salt), salt, shared.next_use());
         let entry = Arc::new(PeerEntry::new(tracker, Arc::clone(shared), key).hashed(hash));
         match self.map.entry(Keyed(Arc::clone(&entry))) {
-            Entry::Occupied(found) => return Some(Arc::clone(&found.key().0)),
+            Entry::Occupied(there) => return Some(Arc::clone(&there.key().0)),
             Entry::Vacant(place) => drop(place.insert(())),
         }
         reserved.keep();

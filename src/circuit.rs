@@ -38,6 +38,7 @@ mod news;
 mod open;
 mod query;
 mod report;
+mod saved;
 mod step;
 mod ticket;
 
@@ -82,6 +83,8 @@ pub(crate) struct Health {
     pub(crate) failed_at: Tick,
     /// The number of resets; errors of an earlier era are not shown.
     pub(crate) era: u32,
+    /// Whether the peer answered an earlier process; no phase and no reset ends it.
+    pub(crate) answered: bool,
     /// The total of successes at the last reset.
     pub(crate) successes_before: u64,
 }

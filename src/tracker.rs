@@ -144,8 +144,11 @@ impl Tracker {
             let at = StepContext { rules: &rules, now, salt: self.salt, held: false };
             let mut made = step(seen, at);
             let trips = rules.outage_limit.is_some() && seen.trips_by(&made.emitted);
-            let grant =
-                if trips { grant(context, self.successes() > 0, seen, at) } else { Grant::Free };
+            let grant = if trips {
+                grant(context, self.successes() > 0 || seen.health.answered, seen, at)
+            } else {
+                Grant::Free
+            };
             if grant == Grant::None {
                 made = step(seen, StepContext { held: true, ..at });
             }

@@ -21,7 +21,7 @@ impl StepContext<'_> {
 
 /// Returns a number in [0, 1) that depends on both arguments in every bit: the finalizer of SplitMix64
 /// (Steele, Lea and Flood, "Fast Splittable Pseudorandom Number Generators", 2014).
-fn unit(salt: u64, generation: u64) -> f64 {
+pub(super) fn unit(salt: u64, generation: u64) -> f64 {
     let mut x = salt.wrapping_add(generation.wrapping_mul(0x9E37_79B9_7F4A_7C15));
     x = (x ^ (x >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     x = (x ^ (x >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);

@@ -244,6 +244,11 @@ impl<K: PeerKey> Limits<K> {
         })
     }
 
+    /// Notes that some peer has answered, whichever it is.
+    pub(super) fn note_answer(&self) {
+        self.with(|data| data.slots.note_answer());
+    }
+
     /// Remembers that the peer answered, of at most `most` peers that did.
     pub(super) fn record_answer(&self, peer: &K, now: Tick, most: usize) {
         let keys = [peer.clone(), peer.clone()];

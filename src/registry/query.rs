@@ -127,13 +127,7 @@ impl<K: PeerKey> HealthRegistry<K> {
     /// assert_eq!(seen, [(7, peer_health::Status::Closed)]);
     /// ```
     pub fn for_each(&self, mut show: impl FnMut(&K, Snapshot)) {
-        for group in self.inner.table.entries().chunks(GROUP) {
-            let group: Vec<_> = group.iter().filter_map(Weak::upgrade).collect();
-            ahead(group.iter().map(|entry| &**entry));
-            for entry in group {
-                show(&entry.key, self.inner.snapshot(&entry));
-            }
-        }
+        self.inner.each(|entry| show(&entry.key, self.inner.snapshot(entry)));
     }
 
     /// What was ever counted, over all peers. The work is proportional to the table.
@@ -181,6 +175,19 @@ impl<K: PeerKey> HealthRegistry<K> {
     /// ```
     pub fn contains(&self, peer: &K) -> bool {
         self.known(peer).is_some()
+    }
+}
+
+impl<K: PeerKey> RegistryInner<K> {
+    /// Shows all entries to `see`, some at a time, while no lock is held.
+    pub(super) fn each(&self, mut see: impl FnMut(&PeerEntry<K>)) {
+        for group in self.table.entries().chunks(GROUP) {
+            let group: Vec<_> = group.iter().filter_map(Weak::upgrade).collect();
+            ahead(group.iter().map(|entry| &**entry));
+            for entry in group {
+                see(&entry);
+            }
+        }
     }
 }
 

@@ -17,6 +17,12 @@ impl Tracker {
         self.succeeded.load(Ordering::Relaxed) + reported
     }
 
+    /// Returns whether the peer ever answered: in this process, or in an earlier one of which the registry was
+    /// restored.
+    pub(crate) fn has_answered(&self) -> bool {
+        self.successes() > 0 || self.circuit.load().health.answered
+    }
+
     /// Brings the words that calls read and write into the cache, ahead of a look at them.
     #[inline]
     pub(crate) fn prefetch(&self) {
@@ -135,7 +141,18 @@ impl Tracker {
         self.latency.known(now)
     }
 
-    /// Notes the use of a peer in trouble; a peer without a record never was in trouble.
+    /// Begins with the average latency of an earlier process, in nanoseconds, which is this old.
+    pub(crate) fn restore_latency(&self, nanos: u64, age: u64, now: Tick) {
+        self.latency.restore(nanos, age, now);
+    }
+
+    /// Returns the time of the last success that was timed, if any was.
+    pub(crate) fn timed_at(&self) -> Option<Tick> {
+        self.latency.sampled_at()
+    }
+
+    /// Notes the use of a peer in trouble. A peer without a record never was in trouble, but for one that was
+    /// restored open: its wait ends after all that is known of its use.
     pub(crate) fn touch(&self, now: Tick) {
         if let Some(record) = self.record.get() {
             record.touch(now);

@@ -75,6 +75,8 @@ mod foreign;
 mod io_error;
 #[cfg(feature = "iroh")]
 pub mod iroh;
+#[cfg(feature = "metrics")]
+mod metrics;
 #[cfg(feature = "tokio")]
 mod monitor;
 mod outage;
@@ -106,6 +108,8 @@ pub use coordinator::{
 };
 pub use error::{AsFailure, ErrorSeverity, Failure, Fault, IntoFailure, SyncError};
 pub use event::{Event, EventKind};
+#[cfg(feature = "metrics")]
+pub use metrics::HealthMetrics;
 #[cfg(feature = "tokio")]
 pub use monitor::{Events, HealthMonitor, MonitorBuilder, Notice, Offender, PeerWatch, Summary};
 pub use outcome::{NextAdmission, Reason, Recorded, Refused, Status, TableFull, WindowCounts};

@@ -16,6 +16,8 @@ mod outage;
 mod query;
 mod ring;
 mod subscribers;
+#[cfg(feature = "metrics")]
+mod survey;
 mod table;
 mod timing;
 #[cfg(feature = "tokio")]
@@ -47,6 +49,8 @@ pub(crate) use key::short;
 pub use listeners::Listening;
 #[cfg(feature = "tokio")]
 pub(crate) use names::{Name, Names};
+#[cfg(feature = "metrics")]
+pub(crate) use survey::PeerSurvey;
 #[cfg(feature = "tokio")]
 pub(crate) use timing::CallTiming;
 

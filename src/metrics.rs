@@ -215,3 +215,6 @@ impl fmt::Debug for HealthMetrics {
         f.debug_struct("HealthMetrics").field("rows", &self.rows).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -44,7 +44,7 @@ pub use builder::RegistryBuilder;
 pub use call::CallError;
 pub use handle::PeerHandle;
 pub use key::PeerKey;
-#[cfg(feature = "tracing")]
+#[cfg(any(feature = "tokio", feature = "tracing"))]
 pub(crate) use key::short;
 pub use listeners::Listening;
 #[cfg(feature = "tokio")]

@@ -1,42 +1,15 @@
 //! What is logged, and at which level (R31), as a subscriber sees it.
 
-use std::fmt::{self, Write as _};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 #[cfg(feature = "tokio")]
 use peer_health::Clock;
 use peer_health::{HealthConfig, HealthRegistry, ManualClock, SyncError, Window};
-use tracing_subscriber::layer::{Context, Layer};
 
-use crate::support::{self, log::logged_to};
-
-/// Keeps what is logged: the level, then message and fields as they come.
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<(&'static str, String)>>>);
-
-struct Text(String);
-
-impl tracing::field::Visit for Text {
-    fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn fmt::Debug) {
-        write!(self.0, "{field}={value:?} ").unwrap();
-    }
-}
-
-impl<S: tracing::Subscriber> Layer<S> for Lines {
-    fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
-        let mut text = Text(String::new());
-        event.record(&mut text);
-        assert_eq!(event.metadata().target(), "peer_health");
-        self.0.lock().unwrap().push((event.metadata().level().as_str(), text.0));
-    }
-}
-
-impl Lines {
-    fn levels(&self) -> Vec<&'static str> {
-        std::mem::take(&mut *self.0.lock().unwrap()).into_iter().map(|(level, _)| level).collect()
-    }
-}
+use crate::support::{
+    self,
+    log::{Lines, logged_to},
+};
 
 /// A registry in which one failure opens for a second, and one success closes.
 fn registry(config: HealthConfig) -> (HealthRegistry<u32>, ManualClock) {

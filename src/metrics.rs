@@ -8,7 +8,7 @@
 //!    may find less than the one before, since a peer that leaves meanwhile counts nowhere for a moment.
 //! 3. Two scrapes at once neither wait for each other nor look twice: while one looks, another shows the last
 //!    look. No lock is held while foreign code runs (R25), such as a clock or the destructor of a key.
-//! 4. No label names a peer, or a node with many peers would be a load on whoever keeps the metrics.
+//! 4. No label names a peer, or a node with many peers would burden the server that keeps its metrics.
 
 use std::fmt;
 
@@ -28,7 +28,7 @@ use rows::Rows;
 /// A look is not older than this when it is shown.
 const FRESH: u64 = 1_000_000_000;
 
-/// Shows a registry to whoever collects metrics: the group `peer_health` of iroh-metrics.
+/// Shows a registry to collectors of metrics: the group `peer_health` of iroh-metrics.
 ///
 /// ```
 /// use iroh_metrics::{MetricsSource, Registry};
@@ -66,10 +66,11 @@ const FRESH: u64 = 1_000_000_000;
 ///
 /// # Cost
 ///
-/// A healthy call costs what it costs without this. A scrape looks at all peers, on the scraping thread: a few
-/// milliseconds where there are 65,000. It holds up others for as long as a thousand references are
-/// collected, some tens of microseconds. By the registry's clock it looks once a second at most: scrapes
-/// in between, and beside it, show the last look.
+/// A healthy call costs what it costs without this. A scrape looks at all peers, which takes the scraping
+/// thread some tens of milliseconds where there are 65,000: a task makes it in `spawn_blocking`. Others wait
+/// for it no longer than it takes to collect the references of a thousand peers, a fifth of a millisecond at
+/// most. By the registry's clock it looks once a second at most: scrapes in between, and beside it, show the
+/// last look.
 ///
 /// It keeps the registry for as long as it is kept, and no driver.
 ///

@@ -2,7 +2,7 @@
 //! them name rows that exist, and a real Prometheus reads a mesh of real endpoints.
 //!
 //! That one is ignored: it needs Debian's `prometheus`. `.ci/run metrics` runs it.
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
 
 mod drivers;
 mod mesh;

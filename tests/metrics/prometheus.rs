@@ -52,6 +52,7 @@ fn serve(scraped: Scraped) -> (u16, Receiver<()>) {
 /// A Prometheus of its own, on a port of its own, that ends with this.
 struct Prometheus {
     process: Child,
+    folder: PathBuf,
     port: u16,
     scrapes: Receiver<()>,
 }
@@ -60,6 +61,7 @@ impl Drop for Prometheus {
     fn drop(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();
+        let _ = fs::remove_dir_all(&self.folder);
     }
 }
 
@@ -91,7 +93,7 @@ impl Prometheus {
             .arg("--log.level=warn")
             .spawn()
             .expect("Debian's package `prometheus` has it");
-        Self { process, port, scrapes }
+        Self { process, folder, port, scrapes }
     }
 
     /// Waits for the next scrape.

@@ -7,6 +7,8 @@ use std::time::Duration;
 mod as_failure;
 mod io;
 mod kept;
+#[cfg(feature = "serde")]
+mod shown;
 mod source;
 
 pub use as_failure::{AsFailure, IntoFailure};
@@ -140,6 +142,7 @@ impl SyncError {
 /// assert_eq!(failure.fault().to_string(), "the link's fault");
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Fault {
     /// The peer did it. Counts.

@@ -27,6 +27,7 @@ use crate::outcome::{Seconds, Status};
 /// # Ok::<(), peer_health::ConfigError>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Event<K> {
     /// Whose circuit.
@@ -35,6 +36,7 @@ pub struct Event<K> {
     /// lasts: see [`EventKind::LocalOutage`].
     pub generation: u64,
     /// What happened.
+    #[cfg_attr(feature = "serde", serde(flatten))]
     pub kind: EventKind,
 }
 
@@ -52,12 +54,18 @@ impl<K> Event<K> {
 /// assert_eq!(EventKind::Overridden(Status::Disabled).to_string(), "overridden: disabled");
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize),
+    serde(tag = "kind", rename_all = "snake_case")
+)]
 #[non_exhaustive]
 pub enum EventKind {
     /// The circuit opened.
     #[non_exhaustive]
     Opened {
         /// For how long.
+        #[cfg_attr(feature = "serde", serde(serialize_with = "crate::serde::seconds"))]
         retry_after: Duration,
         /// Whether it had not been closed since it opened last: a probe failed, or hung.
         reopened: bool,
@@ -67,6 +75,7 @@ pub enum EventKind {
     /// The probes succeeded.
     Closed,
     /// An operator imposed this status.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "status"))]
     Overridden(Status),
     /// An operator closed the circuit and cleared what was known.
     Reset,
@@ -82,6 +91,15 @@ pub enum EventKind {
     /// No transition: the outage is over, as far as this peer shows: it answered, or its circuit
     /// closed, or it opened since there was room again for all. Told once for each outage.
     LocalRecovered,
+}
+
+/// Writes the status of an override in a field of its own: the tag of an event's kind stands beside fields.
+#[cfg(feature = "serde")]
+fn status<S: serde::Serializer>(status: &Status, to: S) -> Result<S::Ok, S::Error> {
+    use serde::ser::SerializeStruct;
+    let mut fields = to.serialize_struct("Overridden", 1)?;
+    fields.serialize_field("status", status)?;
+    fields.end()
 }
 
 impl fmt::Display for EventKind {

@@ -84,6 +84,8 @@ mod peer;
 mod permit;
 mod registry;
 mod retry_policy;
+#[cfg(feature = "serde")]
+mod serde;
 mod snapshot;
 mod sync;
 pub mod sync_errors;

@@ -26,14 +26,17 @@ use thiserror::Error;
 /// # Ok::<(), peer_health::ConfigError>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[error("refused: {reason}{}", again(*retry_after))]
 #[non_exhaustive]
 pub struct Refused {
     /// The reason of the refusal.
     pub reason: Reason,
     /// The time until a call may be admitted; `None` if no clock alone decides that.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "crate::serde::some_seconds"))]
     pub retry_after: Option<Duration>,
     /// In how many milliseconds to ask again where `retry_after` says nothing.
+    #[cfg_attr(feature = "serde", serde(skip))]
     hint: u16,
 }
 
@@ -108,6 +111,7 @@ impl fmt::Display for Seconds {
 /// assert_eq!(peer_health::Reason::ForcedOpen.to_string(), "forced open");
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Error)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Reason {
     /// The circuit is open: the caller comes back after `retry_after`.
@@ -154,12 +158,13 @@ pub enum Recorded {
 /// assert_eq!(registry.next_admission(&7), NextAdmission::Now);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum NextAdmission {
     /// A call may be admitted now.
     Now,
     /// No call is admitted before this much time has passed.
-    After(Duration),
+    After(#[cfg_attr(feature = "serde", serde(serialize_with = "crate::serde::seconds"))] Duration),
     /// The time depends on the probes in flight, or on an operator.
     Unknown,
 }
@@ -176,6 +181,7 @@ pub enum NextAdmission {
 /// # Ok::<(), peer_health::TableFull>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Status {
     /// The circuit admits all calls.
@@ -236,6 +242,7 @@ pub struct TableFull;
 /// # Ok::<(), peer_health::ConfigError>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct WindowCounts {
     /// The calls in the window.

@@ -26,6 +26,7 @@ use crate::sync::Arc;
 /// assert_eq!(snapshot.last_error.unwrap().error().to_string(), "network failure: reset");
 /// ```
 #[derive(Debug, Clone)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Snapshot {
     /// The status of the circuit.
@@ -40,14 +41,18 @@ pub struct Snapshot {
     /// The earliest time at which a call may be admitted.
     pub next_admission: NextAdmission,
     /// The time since the circuit opened; `None` when it is closed or overridden.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "crate::serde::some_seconds"))]
     pub open_for: Option<Duration>,
     /// The number of probes that are out; one whose lease is over counts until another takes its slot.
     pub probes_in_flight: usize,
     /// The last error handled, counted or not, with the first kibibyte of its text.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "crate::serde::some_pointee"))]
     pub last_error: Option<Arc<Failure>>,
     /// The time of that error by the system's clock, for display.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "crate::serde::some_time"))]
     pub last_error_at: Option<SystemTime>,
     /// The time at which the circuit opened by the system's clock, for display.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "crate::serde::some_time"))]
     pub opened_at: Option<SystemTime>,
     /// The errors since the last reset, neutral ones too.
     pub errors: u64,
@@ -66,6 +71,7 @@ pub struct Snapshot {
     /// age.
     ///
     /// [`with_latency`]: crate::Permit::with_latency
+    #[cfg_attr(feature = "serde", serde(serialize_with = "crate::serde::some_seconds"))]
     pub latency: Option<Duration>,
     /// The all-time counts.
     pub totals: PeerTotals,
@@ -84,6 +90,7 @@ pub struct Snapshot {
 /// assert_eq!((totals.succeeded, totals.abandoned, totals.settled()), (1, 1, 2));
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct PeerTotals {
     /// The permits that ended in success.
@@ -119,6 +126,7 @@ pub struct PeerTotals {
 /// # Ok::<(), peer_health::TableFull>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Refusals {
     /// The refusals by an open circuit.
@@ -195,6 +203,7 @@ impl PeerTotals {
 /// assert_eq!((totals.all.succeeded, totals.removed, totals.untracked), (1, 1, 0));
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Totals {
     /// The sum over all peers.

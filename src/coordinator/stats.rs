@@ -18,6 +18,7 @@ use std::time::Duration;
 /// # Ok::<(), std::io::Error>(())
 /// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct DriverStats {
     /// How many peers wait to be called.
@@ -62,11 +63,13 @@ pub struct DriverStats {
 /// # Ok::<(), std::io::Error>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Waiting<K> {
     /// The peer.
     pub peer: K,
     /// How long the peer still waits, by the registry's clock; zero if it is due.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "crate::serde::seconds"))]
     pub until: Duration,
     /// Why the peer waits.
     pub reason: WaitReason,
@@ -78,6 +81,7 @@ pub struct Waiting<K> {
 /// assert_eq!(peer_health::WaitReason::Circuit.to_string(), "its circuit is open");
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum WaitReason {
     /// The peer is due: it waits for its turn, for a concurrency slot, or for the driver to be resumed.

@@ -31,6 +31,7 @@ use crate::wakers::WakerSlot;
 /// assert!(matches!(notice, Notice::Lagged(n) if n > 0));
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Notice<K> {
     /// A transition of a peer, or the beginning or end of a local outage.

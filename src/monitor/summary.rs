@@ -33,6 +33,7 @@ use crate::registry::{HealthRegistry, Name, Names, PeerKey};
 /// # Ok::<(), peer_health::TableFull>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Summary<K> {
     /// How many peers the registry knows.
@@ -64,6 +65,7 @@ pub struct Summary<K> {
 /// # Ok::<(), peer_health::ConfigError>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Offender<K> {
     /// The peer.

@@ -28,4 +28,6 @@ mod logging;
 mod news;
 mod outage;
 mod permits;
+#[cfg(feature = "serde")]
+mod shown;
 mod windows;

@@ -27,7 +27,7 @@ pub(crate) struct Known<K> {
     pub(crate) id: String,
     /// What a search looks at.
     pub(crate) searched: String,
-    /// The order in which peers were first seen.
+    /// The order in which peers were first seen, by their names where they were seen together.
     number: u64,
 }
 
@@ -151,10 +151,20 @@ impl<K: PeerKey> Memory<K> {
         let taken = Instant::now();
         self.rounds = self.rounds.wrapping_add(1);
         let mut lines = Vec::with_capacity(source.registry.len());
+        let mut newcomers = Vec::new();
         source.registry.for_each(|peer, seen| {
             // A key that panics costs its own line.
-            lines.extend(guarded(|| self.line(peer, &seen, &source.names)));
+            let known = guarded(|| self.known(peer)).flatten();
+            match known {
+                Some(known) => lines.push(Line::of(&seen, known)),
+                None => newcomers.extend(guarded(|| (Seen::new(peer, &source.names), seen))),
+            }
         });
+        // Peers that were first seen together are in the order of their names.
+        newcomers.sort_unstable_by(|(a, _), (b, _)| a.searched.cmp(&b.searched));
+        for (newcomer, seen) in newcomers {
+            lines.extend(guarded(|| Line::of(&seen, self.add(newcomer))));
+        }
         self.peers.retain(|_, (_, round)| *round == self.rounds);
         lines.sort_unstable_by_key(|line| line.place);
         let mut waiting = HashMap::new();
@@ -167,23 +177,38 @@ impl<K: PeerKey> Memory<K> {
         Sample { taken, cost: taken.elapsed(), lines, totals, waiting, reasons }
     }
 
-    fn line(&mut self, peer: &K, seen: &Snapshot, names: &Names<K>) -> Line<K> {
-        let known = match self.peers.get_mut(peer) {
-            Some((known, round)) => {
-                *round = self.rounds;
-                Arc::clone(known)
-            }
-            None => {
-                let named = names.of(peer);
-                let searched = named.searched();
-                let (key, number) = (peer.clone(), self.next);
-                self.next = self.next.saturating_add(1);
-                let known = Arc::new(Known { key, id: named.id, searched, number });
-                self.peers.insert(peer.clone(), (Arc::clone(&known), self.rounds));
-                known
-            }
-        };
-        Line { place: Place::of(seen, known.number), status: seen.status, peer: known }
+    fn known(&mut self, peer: &K) -> Option<Arc<Known<K>>> {
+        let (known, round) = self.peers.get_mut(peer)?;
+        *round = self.rounds;
+        Some(Arc::clone(known))
+    }
+
+    fn add(&mut self, Seen { key, id, searched }: Seen<K>) -> Arc<Known<K>> {
+        let number = self.next;
+        self.next = number.saturating_add(1);
+        let known = Arc::new(Known { key: key.clone(), id, searched, number });
+        self.peers.insert(key, (Arc::clone(&known), self.rounds));
+        known
+    }
+}
+
+/// A peer that no earlier sample knew.
+struct Seen<K> {
+    key: K,
+    id: String,
+    searched: String,
+}
+
+impl<K: PeerKey> Seen<K> {
+    fn new(peer: &K, names: &Names<K>) -> Self {
+        let named = names.of(peer);
+        Self { key: peer.clone(), searched: named.searched(), id: named.id }
+    }
+}
+
+impl<K> Line<K> {
+    fn of(seen: &Snapshot, peer: Arc<Known<K>>) -> Self {
+        Self { place: Place::of(seen, peer.number), status: seen.status, peer }
     }
 }
 

@@ -29,11 +29,10 @@ enum Kind {
     Flapping,
 }
 
-pub struct Node {
-    pub registry: HealthRegistry<String>,
-    pub monitor: HealthMonitor<String>,
+pub(crate) struct Node {
+    pub(crate) monitor: HealthMonitor<String>,
     coordinator: SyncCoordinator<String>,
-    pub driver: SyncDriver<String>,
+    pub(crate) driver: SyncDriver<String>,
     asks: JoinHandle<()>,
 }
 
@@ -45,7 +44,7 @@ fn mixed(number: u64) -> u64 {
 }
 
 /// The id of a peer: 64 digits, as those of iroh are, the last eight of them its number.
-pub fn id(number: u64) -> String {
+pub(crate) fn id(number: u64) -> String {
     let digits = [0, 1, 2].map(|part| format!("{:016x}", mixed(number * 3 + part))).concat();
     format!("{digits}{:016x}", number)
 }
@@ -75,25 +74,24 @@ fn kind(number: u64) -> Kind {
 
 impl Node {
     /// Starts a node with so many peers, in a runtime.
-    pub fn start(peers: u64) -> Result<Self, Box<dyn Error>> {
+    pub(crate) fn start(peers: u64) -> Result<Self, Box<dyn Error>> {
         let config = HealthConfig::default()
             .with_failure_threshold(3)
             .with_open_timeout(Duration::from_secs(3))
             .with_open_max(Duration::from_secs(90));
         let registry = HealthRegistry::builder().config(config).seed(1).build()?;
         let monitor = HealthMonitor::new(registry.clone());
-        let coordinator = SyncCoordinator::builder(registry.clone())
-            .attempt_deadline(Duration::from_secs(1))
-            .build()?;
+        let coordinator =
+            SyncCoordinator::builder(registry).attempt_deadline(Duration::from_secs(1)).build()?;
         let began = tokio::time::Instant::now();
         let driver = coordinator.drive(move |peer: String| async move {
             answer(number(&peer), began.elapsed().as_millis()).await
         })?;
         let asks = tokio::spawn(ask(driver.clone(), peers));
-        Ok(Self { registry, monitor, coordinator, driver, asks })
+        Ok(Self { monitor, coordinator, driver, asks })
     }
 
-    pub fn view(&self) -> ViewBuilder<String> {
+    pub(crate) fn view(&self) -> ViewBuilder<String> {
         ViewBuilder::new(self.monitor.clone())
             .title("node 0")
             .by_display()

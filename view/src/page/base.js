@@ -36,6 +36,13 @@ function make(name, text, type) {
   return node;
 }
 
+/** The sign of a state, beside its word: no state is told by color alone. */
+function mark(state) {
+  const sign = make("i", null, "mark");
+  sign.dataset.status = state;
+  return sign;
+}
+
 function write(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
@@ -44,7 +51,6 @@ const count = new Intl.NumberFormat("en").format;
 
 /** A time in seconds, as people say it. */
 function span(seconds) {
-  if (seconds < 0.0995) return `${Math.max(0, Math.round(seconds * 1000))} ms`;
   if (seconds < 10) return `${seconds.toFixed(1)} s`;
   const whole = Math.round(seconds);
   if (whole < 60) return `${whole} s`;
@@ -55,6 +61,8 @@ function span(seconds) {
   const rest = Math.floor((whole % length) / less);
   return `${Math.floor(whole / length)} ${unit}` + (rest ? ` ${rest} ${lesser}` : "");
 }
+
+const latency = (seconds) => (seconds < 1 ? `${Math.round(seconds * 1000)} ms` : span(seconds));
 
 /** How long ago a time of day of the node was. */
 function ago(text) {

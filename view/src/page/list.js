@@ -10,7 +10,7 @@ for (const state of FILTERS) {
   button.type = "button";
   button.dataset.status = state;
   const name = make("span");
-  name.append(make("i", null, "mark"), word(state));
+  name.append(mark(state), word(state));
   button.append(make("b", "–"), name);
   button.onclick = () => show(state);
   at("filters").append(button);
@@ -63,7 +63,7 @@ function newRow(id) {
   for (const name of CELLS) {
     const cell = make("span", null, ["good", "failed", "opened", "latency"].includes(name) ? `${name} n` : name);
     if (UNSEEN[name]) cell.append(make("span", `${UNSEEN[name]} `, "unseen"));
-    if (name === "state") cell.append(make("i", null, "mark"));
+    if (name === "state") cell.append(mark("closed"));
     cell.append(make("span"));
     if (name === "who") cell.append(make("small"));
     link.append(cell);
@@ -81,9 +81,11 @@ function drawRow(id) {
   drawn.set(id, row);
   const link = row.firstChild;
   link.dataset.status = shownAs(peer);
+  row.querySelector(".mark").dataset.status = shownAs(peer);
   link.setAttribute("aria-current", id === page.peer);
   write(cell(row, "state"), word(shownAs(peer)));
   write(cell(row, "who"), peer.label ?? short(peer.id));
+  cell(row, "who").className = peer.label ? "" : "bare";
   write(row.querySelector("small"), peer.label ? short(peer.id) : "");
   const { succeeded, failed, opened, reported_successes: good, reported_errors: bad } = peer.totals;
   const numbers = { good: succeeded + good, failed: failed + bad, opened };
@@ -91,7 +93,7 @@ function drawRow(id) {
     write(cell(row, name), count(number));
     cell(row, name).classList.toggle("zero", number === 0);
   }
-  write(cell(row, "latency"), peer.latency === null ? "" : span(peer.latency));
+  write(cell(row, "latency"), peer.latency === null ? "" : latency(peer.latency));
   write(cell(row, "error"), peer.last_error?.error ?? "");
   cell(row, "error").title = peer.last_error?.error ?? "";
   drawWait(id);

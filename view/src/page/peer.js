@@ -15,7 +15,6 @@ function facts(list, pairs) {
 
 function eventLine(event, named) {
   const line = make("li");
-  line.dataset.status = KINDS[event.kind] ?? event.status ?? "disabled";
   const what = make("span");
   if (named) {
     const link = make("a", event.label ?? short(event.peer));
@@ -30,7 +29,7 @@ function eventLine(event, named) {
   const time = make("time", ago(event.at));
   time.dateTime = event.at;
   time.title = clock(event.at);
-  line.append(make("i", null, "mark"), what, time);
+  line.append(mark(KINDS[event.kind] ?? event.status ?? "disabled"), what, time);
   if (event.error && !named) line.append(make("q", event.error.error));
   return line;
 }
@@ -77,7 +76,7 @@ function showPeer() {
   write(at("peer-name"), known.label ?? short(id));
   write(at("peer-id").firstChild, id);
   at("peer-error").replaceChildren();
-  at("peer").dataset.status = known.status ? shownAs(known) : "disabled";
+  at("peer-mark").dataset.status = known.status ? shownAs(known) : "disabled";
   showWait();
   if (!known.status) {
     facts(at("peer-facts"), []);
@@ -94,7 +93,7 @@ function showPeer() {
     ["No outcome, or abandoned", count(totals.neutral + totals.abandoned + totals.late)],
     ["Refused", count(refused.open + refused.probes_in_flight + refused.forced_open)],
     ["Times opened", count(totals.opened)],
-    ["Latency", known.latency === null ? "unknown" : span(known.latency)],
+    ["Latency", known.latency === null ? "unknown" : latency(known.latency)],
     ["Probes out", known.status === "half_open" ? count(known.probes_in_flight) : null],
     ["In the window", window.total ? `${count(window.failures)} failed, ${count(window.slow)} slow of ${count(window.total)}` : null],
     ["The driver", wait ? (wait.until > 0 ? `${wait.text}, ${span(wait.until)}` : wait.text) : null],

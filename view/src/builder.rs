@@ -318,9 +318,12 @@ impl<K: PeerKey> ViewBuilder<K> {
 
     fn check(&self) -> Result<(), ViewError> {
         let wrong = |field, problem: String| Err(ViewError { field, problem });
-        let visible =
-            |token: &String| token.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ');
-        if self.token.as_ref().is_some_and(|token| token.len() < SHORTEST || !visible(token)) {
+        // What a header carries as it is: spaces at its ends would be lost.
+        let sent = |token: &String| {
+            let visible = token.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ');
+            visible && token.trim() == token
+        };
+        if self.token.as_ref().is_some_and(|token| token.len() < SHORTEST || !sent(token)) {
             return wrong(
                 "token",
                 format!("must be {SHORTEST} characters or more of visible ASCII"),

@@ -116,9 +116,9 @@ async fn what_a_peer_says_is_text() {
 async fn it_filters_and_searches_and_needs_no_mouse() {
     let registry = registry();
     succeed(&registry, &["ada", "bob", "bonny"]);
+    let server = Server::start(view(&registry).router().unwrap()).await;
     fail(&registry, "boris", "connection refused");
     registry.force_open(&"eve".into()).unwrap();
-    let server = Server::start(view(&registry).router().unwrap()).await;
     let mut chrome = Chrome::start().await;
     chrome.open(&server.url()).await;
     chrome.until("document.querySelectorAll('#rows li').length === 5").await;

@@ -13,6 +13,7 @@ pub(crate) struct Server {
     runtime: Option<Runtime>,
 }
 
+#[allow(dead_code, reason = "not every test ends its server")]
 impl Server {
     pub(crate) async fn start(view: Router) -> Self {
         Self::start_at("127.0.0.1:0".parse().unwrap(), view).await

@@ -77,7 +77,10 @@ impl ListQuery {
 pub(crate) async fn summary<K: PeerKey>(
     State(board): State<Arc<Board<K>>>,
 ) -> Result<Json, Problem> {
-    let sample = board.samples.get(&board.source).await?;
+    let sample = board.sample().await?;
+    if sample.rest().is_none() {
+        board.samples.settled().await;
+    }
     Json::of(&board.summary(Some(&sample)))
 }
 
@@ -87,16 +90,17 @@ pub(crate) async fn list<K: PeerKey>(
 ) -> Result<Json, Problem> {
     let Query(query) = query.map_err(|wrong| Problem::bad(wrong.body_text()))?;
     let asked = query.asked()?;
-    let sample = board.samples.get(&board.source).await?;
+    let sample = board.sample().await?;
     // A search of all peers takes some milliseconds, which are not those of a thread that drives tasks.
-    spawn_blocking(move || Json::of(&board.page(asked.page(&sample), &sample))).await?
+    spawn_blocking(move || Json::of(&board.page(asked.page(&sample, &board.source.names), &sample)))
+        .await?
 }
 
 pub(crate) async fn peer<K: PeerKey>(
     State(board): State<Arc<Board<K>>>,
     Path(id): Path<String>,
 ) -> Result<Json, Problem> {
-    let sample = board.samples.get(&board.source).await?;
+    let sample = board.sample().await?;
     spawn_blocking(move || {
         let unknown = || Problem::unknown(&id);
         let key = board.key(&id, &sample).ok_or_else(unknown)?;

@@ -9,6 +9,7 @@ use tokio::sync::Semaphore;
 
 use crate::guard::{Hosts, Token};
 use crate::history::{History, Told};
+use crate::problem::Problem;
 use crate::sample::{Sample, Samples, Source, reason};
 use crate::shown::{Budget, Driver, Offender, Page, Peer, Story, Summary, Wait};
 
@@ -42,10 +43,14 @@ impl<K: PeerKey> Board<K> {
         self.monitor.registry()
     }
 
+    pub(crate) async fn sample(&self) -> Result<Arc<Sample<K>>, Problem> {
+        self.samples.get(&self.source).await.ok_or_else(Problem::unmade)
+    }
+
     /// Returns the key that an address names: read from the text, or found among the known peers.
     pub(crate) fn key(&self, id: &str, sample: &Sample<K>) -> Option<K> {
         let read = self.source.names.read(id);
-        read.or_else(|| sample.find(id).map(|known| known.key.clone()))
+        read.or_else(|| sample.find(id, &self.source.names).map(|known| known.key.clone()))
     }
 
     /// Returns a peer as it is now; `None` if it is unknown.
@@ -61,7 +66,7 @@ impl<K: PeerKey> Board<K> {
             peers: page.peers.iter().filter_map(|known| self.peer(&known.key)).collect(),
             next: page.next.map(|place| place.to_string()),
             matching: page.matching,
-            counts: sample.counts(),
+            counts: sample.counts.clone(),
             age: sample.age().as_secs_f64(),
         }
     }
@@ -82,7 +87,7 @@ impl<K: PeerKey> Board<K> {
 
     /// Says when the driver calls a peer, as far as the sample knows.
     pub(crate) fn wait(&self, key: &K, sample: &Sample<K>) -> Option<Wait> {
-        let (until, why) = *sample.waiting.get(key)?;
+        let (until, why) = *sample.rest()?.waiting.get(key)?;
         let until = until.saturating_sub(sample.age()).as_secs_f64();
         Some(Wait { until, reason: reason(why), text: why.to_string() })
     }
@@ -97,7 +102,8 @@ impl<K: PeerKey> Board<K> {
         });
         #[allow(clippy::disallowed_methods, reason = "for display")]
         let now = SystemTime::now();
-        let reasons = sample.map(|sample| sample.reasons.clone());
+        let rest = sample.and_then(Sample::rest);
+        let reasons = rest.map(|rest| rest.reasons.clone());
         Summary {
             title: &self.title,
             links: &self.links,
@@ -119,7 +125,7 @@ impl<K: PeerKey> Board<K> {
                 let tokens = budget.milli_tokens() as f64 / 1000.0;
                 Budget { tokens, allows_retry: budget.allows_retry() }
             }),
-            totals: sample.map(|sample| sample.totals),
+            totals: rest.map(|rest| rest.totals),
             heartbeat: self.heartbeat.as_secs_f64(),
             controls: self.token.is_some(),
         }

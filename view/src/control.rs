@@ -71,7 +71,7 @@ pub(crate) async fn peer<K: PeerKey>(
 ) -> Result<Json, Problem> {
     check_token(board.token.as_ref(), &headers)?;
     let seconds = terms(&control, &body)?;
-    let sample = board.samples.get(&board.source).await?;
+    let sample = board.sample().await?;
     // A ban looks at all peers for room, if there is none.
     spawn_blocking(move || {
         let key = board.key(&id, &sample).ok_or_else(|| Problem::unknown(&id))?;

@@ -27,15 +27,19 @@ impl Problem {
         Self::new(StatusCode::BAD_REQUEST, text)
     }
 
+    /// Code of the program panicked where it had to run: `Eq` of a key, perhaps.
+    pub(crate) fn unmade() -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "the answer could not be made")
+    }
+
     pub(crate) fn unknown(id: &str) -> Self {
         Self::new(StatusCode::NOT_FOUND, format!("peer {id}: not known"))
     }
 }
 
-/// Code of the program's own panicked where it had to run: `Eq` of a key, perhaps.
 impl From<JoinError> for Problem {
     fn from(_: JoinError) -> Self {
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "the answer could not be made")
+        Self::unmade()
     }
 }
 

@@ -6,11 +6,12 @@
 //! may be as old as the sample.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use peer_health::{HealthRegistry, PeerKey, Snapshot, Status, SyncDriver, Totals, WaitReason};
-use tokio::task::{JoinError, spawn_blocking};
+use tokio::sync::oneshot;
+use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 
 use crate::names::{Names, guarded};
@@ -24,11 +25,16 @@ const SHOWN_FOR: Duration = Duration::from_secs(10);
 /// A peer as samples know it.
 pub(crate) struct Known<K> {
     pub(crate) key: K,
-    pub(crate) id: String,
-    /// What a search looks at.
-    pub(crate) searched: String,
-    /// The order in which peers were first seen, by their names where they were seen together.
+    /// The order in which peers were first seen.
     number: u64,
+    /// Made when it is needed, and once: the texts of all take longer than the rest of a sample.
+    text: OnceLock<Text>,
+}
+
+struct Text {
+    id: String,
+    /// What a search looks at, if that is not the id.
+    searched: Option<String>,
 }
 
 /// A peer's line: what decides its place, and whether it is shown.
@@ -42,13 +48,20 @@ pub(crate) struct Sample<K> {
     taken: Instant,
     cost: Duration,
     pub(crate) lines: Vec<Line<K>>,
+    /// How many peers each filter would show.
+    pub(crate) counts: BTreeMap<&'static str, usize>,
+    /// What no list needs, a moment later.
+    rest: OnceLock<Rest<K>>,
+}
+
+pub(crate) struct Rest<K> {
     pub(crate) totals: Totals,
     /// The peers that the driver waits for.
     pub(crate) waiting: HashMap<K, (Duration, WaitReason)>,
     pub(crate) reasons: BTreeMap<&'static str, usize>,
 }
 
-/// What one sample leaves for the next: the texts of peers, which are made once.
+/// What one sample leaves for the next: the texts of peers, and their order.
 struct Memory<K> {
     peers: HashMap<K, (Arc<Known<K>>, u64)>,
     rounds: u64,
@@ -83,11 +96,8 @@ impl<K: PeerKey> Samples<K> {
     }
 
     /// Returns a sample that is at most a few seconds old. While somebody asks again and again, nobody waits
-    /// for one: the next is taken beside the answer.
-    pub(crate) async fn get(
-        self: &Arc<Self>,
-        source: &Source<K>,
-    ) -> Result<Arc<Sample<K>>, JoinError> {
+    /// for one: the next is taken beside the answer. `None` if the code of a key has panicked.
+    pub(crate) async fn get(self: &Arc<Self>, source: &Source<K>) -> Option<Arc<Sample<K>>> {
         if let Some(sample) = self.latest() {
             let age = sample.taken.elapsed();
             if age < SHOWN_FOR.max(sample.good_for() * 2) {
@@ -95,24 +105,41 @@ impl<K: PeerKey> Samples<K> {
                     let (samples, source) = (Arc::clone(self), source.clone());
                     tokio::spawn(async move { samples.take(source).await.map(drop) });
                 }
-                return Ok(sample);
+                return Some(sample);
             }
         }
         self.take(source.clone()).await
     }
 
     /// Takes a sample. One is taken at a time, and whoever waited for it shares it.
-    async fn take(&self, source: Source<K>) -> Result<Arc<Sample<K>>, JoinError> {
+    async fn take(self: &Arc<Self>, source: Source<K>) -> Option<Arc<Sample<K>>> {
         let mut memory = Arc::clone(&self.memory).lock_owned().await;
         if let Some(sample) = self.latest().filter(|sample| sample.is_good()) {
-            return Ok(sample);
+            return Some(sample);
         }
-        let sample = spawn_blocking(move || Arc::new(memory.sample(&source))).await?;
+        let (samples, (tell, told)) = (Arc::clone(self), oneshot::channel());
+        spawn_blocking(move || {
+            let (sample, newcomers) = memory.sample(&source);
+            let sample = Arc::new(sample);
+            samples.publish(&sample);
+            // Who waits is answered; the next sample is not taken before this is done.
+            let _ = tell.send(Arc::clone(&sample));
+            memory.remember(newcomers);
+            sample.complete(&source);
+        });
+        told.await.ok()
+    }
+
+    /// Waits until the sample that is being taken is complete.
+    pub(crate) async fn settled(&self) {
+        drop(self.memory.lock().await);
+    }
+
+    fn publish(&self, sample: &Arc<Sample<K>>) {
         let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
-        let old = latest.replace(Arc::clone(&sample));
+        let old = latest.replace(Arc::clone(sample));
         drop(latest);
         drop(old);
-        Ok(sample)
     }
 }
 
@@ -129,52 +156,80 @@ impl<K> Sample<K> {
         self.taken.elapsed()
     }
 
-    /// Returns the number of peers in each status.
-    pub(crate) fn counts(&self) -> BTreeMap<&'static str, usize> {
-        let mut counts: BTreeMap<_, _> = Select::ALL.map(|select| (select.name(), 0)).into();
-        for line in &self.lines {
-            for select in Select::ALL.into_iter().filter(|select| select.takes(line)) {
-                *counts.entry(select.name()).or_default() += 1;
-            }
-        }
-        counts
-    }
-
-    /// Finds the peer that is written like this.
-    pub(crate) fn find(&self, id: &str) -> Option<&Known<K>> {
-        self.lines.iter().find(|line| line.peer.id == id).map(|line| &*line.peer)
+    pub(crate) fn rest(&self) -> Option<&Rest<K>> {
+        self.rest.get()
     }
 }
 
+impl<K: PeerKey> Sample<K> {
+    /// Finds the peer that is written like this.
+    pub(crate) fn find(&self, id: &str, names: &Names<K>) -> Option<&Known<K>> {
+        self.lines.iter().map(|line| &*line.peer).find(|peer| peer.text(names).id == id)
+    }
+
+    fn complete(&self, source: &Source<K>) {
+        let (mut waiting, mut reasons) = (HashMap::new(), BTreeMap::new());
+        for wait in source.driver.iter().flat_map(SyncDriver::waiting) {
+            *reasons.entry(reason(wait.reason)).or_default() += 1;
+            waiting.insert(wait.peer, (wait.until, wait.reason));
+        }
+        let totals = source.registry.totals();
+        self.rest.get_or_init(|| Rest { totals, waiting, reasons });
+        for line in &self.lines {
+            line.peer.text(&source.names);
+        }
+    }
+}
+
+impl<K: PeerKey> Known<K> {
+    fn text(&self, names: &Names<K>) -> &Text {
+        self.text.get_or_init(|| {
+            let named = names.of(&self.key);
+            let searched = Some(named.searched()).filter(|searched| *searched != named.id);
+            Text { id: named.id, searched }
+        })
+    }
+
+    /// Whether a search for this, in lower case, finds the peer.
+    pub(crate) fn is_found_by(&self, search: &str, names: &Names<K>) -> bool {
+        search.is_empty() || {
+            let text = self.text(names);
+            text.searched.as_ref().unwrap_or(&text.id).contains(search)
+        }
+    }
+}
+
+/// So many peers that were first seen together are put in the order of their names.
+const SORTED: usize = 2000;
+
 impl<K: PeerKey> Memory<K> {
-    fn sample(&mut self, source: &Source<K>) -> Sample<K> {
+    /// Takes a sample, and returns the peers that no earlier one knew.
+    fn sample(&mut self, source: &Source<K>) -> (Sample<K>, Vec<Arc<Known<K>>>) {
         let taken = Instant::now();
         self.rounds = self.rounds.wrapping_add(1);
         let mut lines = Vec::with_capacity(source.registry.len());
         let mut newcomers = Vec::new();
         source.registry.for_each(|peer, seen| {
             // A key that panics costs its own line.
-            let known = guarded(|| self.known(peer)).flatten();
-            match known {
+            match guarded(|| self.known(peer)).flatten() {
                 Some(known) => lines.push(Line::of(&seen, known)),
-                None => newcomers.extend(guarded(|| (Seen::new(peer, &source.names), seen))),
+                None => newcomers.extend(guarded(|| (peer.clone(), seen))),
             }
         });
-        // Peers that were first seen together are in the order of their names.
-        newcomers.sort_unstable_by(|(a, _), (b, _)| a.searched.cmp(&b.searched));
-        for (newcomer, seen) in newcomers {
-            lines.extend(guarded(|| Line::of(&seen, self.add(newcomer))));
+        if newcomers.len() <= SORTED {
+            newcomers.sort_by_cached_key(|(key, _)| source.names.of(key).searched());
         }
-        self.peers.retain(|_, (_, round)| *round == self.rounds);
+        let newcomers = newcomers.into_iter().map(|(key, seen)| {
+            let (number, text) = (self.next, OnceLock::new());
+            self.next = number.saturating_add(1);
+            let known = Arc::new(Known { key, number, text });
+            lines.push(Line::of(&seen, Arc::clone(&known)));
+            known
+        });
+        let newcomers = newcomers.collect();
         lines.sort_unstable_by_key(|line| line.place);
-        let mut waiting = HashMap::new();
-        let mut reasons = BTreeMap::new();
-        for wait in source.driver.iter().flat_map(SyncDriver::waiting) {
-            *reasons.entry(reason(wait.reason)).or_default() += 1;
-            waiting.insert(wait.peer, (wait.until, wait.reason));
-        }
-        let totals = source.registry.totals();
-        Sample { taken, cost: taken.elapsed(), lines, totals, waiting, reasons }
+        let counts = Select::counts(&lines);
+        (Sample { taken, cost: taken.elapsed(), lines, counts, rest: OnceLock::new() }, newcomers)
     }
 
     fn known(&mut self, peer: &K) -> Option<Arc<Known<K>>> {
@@ -183,26 +238,13 @@ impl<K: PeerKey> Memory<K> {
         Some(Arc::clone(known))
     }
 
-    fn add(&mut self, Seen { key, id, searched }: Seen<K>) -> Arc<Known<K>> {
-        let number = self.next;
-        self.next = number.saturating_add(1);
-        let known = Arc::new(Known { key: key.clone(), id, searched, number });
-        self.peers.insert(key, (Arc::clone(&known), self.rounds));
-        known
-    }
-}
-
-/// A peer that no earlier sample knew.
-struct Seen<K> {
-    key: K,
-    id: String,
-    searched: String,
-}
-
-impl<K: PeerKey> Seen<K> {
-    fn new(peer: &K, names: &Names<K>) -> Self {
-        let named = names.of(peer);
-        Self { key: peer.clone(), searched: named.searched(), id: named.id }
+    /// Knows these from now on, and forgets the peers that the registry has forgotten.
+    fn remember(&mut self, newcomers: Vec<Arc<Known<K>>>) {
+        let round = self.rounds;
+        self.peers.retain(|_, (_, seen)| *seen == round);
+        for known in newcomers {
+            let _ = guarded(|| self.peers.insert(known.key.clone(), (Arc::clone(&known), round)));
+        }
     }
 }
 

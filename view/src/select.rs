@@ -1,12 +1,14 @@
 //! Which peers a list shows, and in which order.
 
 use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use peer_health::{Snapshot, Status};
+use peer_health::{PeerKey, Snapshot, Status};
 
+use crate::names::Names;
 use crate::sample::{Known, Line, Sample};
 
 /// The place of a peer in the list: who needs a look comes first. Among them, those that opened and failed
@@ -98,6 +100,12 @@ impl Select {
         }
     }
 
+    /// Returns how many of these each filter would show.
+    pub(crate) fn counts<K>(lines: &[Line<K>]) -> BTreeMap<&'static str, usize> {
+        let count = |select: Self| lines.iter().filter(|line| select.takes(line)).count();
+        Self::ALL.into_iter().map(|select| (select.name(), count(select))).collect()
+    }
+
     pub(crate) fn takes<K>(self, line: &Line<K>) -> bool {
         match self {
             Self::All => true,
@@ -132,11 +140,11 @@ pub(crate) struct Page<K> {
 }
 
 impl Asked {
-    pub(crate) fn page<K>(&self, sample: &Sample<K>) -> Page<K> {
+    pub(crate) fn page<K: PeerKey>(&self, sample: &Sample<K>, names: &Names<K>) -> Page<K> {
         let mut page = Page { peers: Vec::new(), next: None, matching: 0 };
         let mut last = None;
         for line in &sample.lines {
-            if !self.select.takes(line) || !line.peer.searched.contains(&self.search) {
+            if !self.select.takes(line) || !line.peer.is_found_by(&self.search, names) {
                 continue;
             }
             page.matching += 1;

@@ -369,7 +369,7 @@ impl<K: PeerKey> ViewBuilder<K> {
             _listening: listening,
         });
         Router::new()
-            .route("/", get(page::page))
+            .route("/", get(page::page::<K>))
             .route("/api/summary", get(api::summary::<K>))
             .route("/api/peers", get(api::list::<K>))
             .route("/api/peers/{id}", get(api::peer::<K>))

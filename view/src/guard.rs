@@ -109,7 +109,8 @@ fn check(hosts: &Hosts, request: &Request) -> Result<(), Problem> {
     let mode = header(HeaderName::from_static("sec-fetch-mode"));
     let reads = matches!(*request.method(), Method::GET | Method::HEAD);
     let own_site = matches!(site, None | Some("same-origin" | "none"));
-    if !own_site && !(reads && mode == Some("navigate")) {
+    let follows_a_link = reads && mode == Some("navigate");
+    if !(own_site || follows_a_link) {
         return Err(refused("the request comes from another site".into()));
     }
     let origin = header(ORIGIN).map(|origin| origin.split_once("://").map_or(origin, |o| o.1));

@@ -3,8 +3,14 @@
 //! Its policy lets nothing run but the script that is in it, which a number names that no one can guess:
 //! what a peer says is text, and stays text even if the script had a mistake.
 
+use std::sync::Arc;
+
+use axum::extract::State;
 use axum::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName};
 use axum::response::{IntoResponse, Response};
+use peer_health::PeerKey;
+
+use crate::board::Board;
 
 const HTML: &str = include_str!("page/page.html");
 const CSS: &str = include_str!("page/page.css");
@@ -18,7 +24,11 @@ const SCRIPT: [&str; 4] = [
 
 const HTML_TYPE: (HeaderName, &str) = (CONTENT_TYPE, "text/html; charset=utf-8");
 
-pub(crate) async fn page() -> Response {
+pub(crate) async fn page<K: PeerKey>(State(board): State<Arc<Board<K>>>) -> Response {
+    // The page is about to ask for a list.
+    let (samples, source) = (Arc::clone(&board.samples), board.source.clone());
+    tokio::spawn(async move { drop(samples.get(&source).await) });
+
     let nonce = format!("{:032x}", rand::random::<u128>());
     let policy = format!(
         "default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; connect-src 'self'; \

@@ -213,18 +213,21 @@ impl<K: PeerKey> Memory<K> {
             // A key that panics costs its own line.
             match guarded(|| self.known(peer)).flatten() {
                 Some(known) => lines.push(Line::of(&seen, known)),
-                None => newcomers.extend(guarded(|| (peer.clone(), seen))),
+                // A snapshot is large: what a line needs is enough.
+                None => {
+                    newcomers.extend(guarded(|| (peer.clone(), seen.status, Place::of(&seen, 0))))
+                }
             }
         });
         if newcomers.len() <= SORTED {
-            newcomers.sort_by_cached_key(|(key, _)| source.names.of(key).searched());
+            newcomers.sort_by_cached_key(|(key, ..)| source.names.of(key).searched());
         }
-        let newcomers = newcomers.into_iter().map(|(key, seen)| {
+        let newcomers = newcomers.into_iter().map(|(key, status, place)| {
             let (number, text) = (self.next, OnceLock::new());
             self.next = number.saturating_add(1);
-            let known = Arc::new(Known { key, number, text });
-            lines.push(Line::of(&seen, Arc::clone(&known)));
-            known
+            let peer = Arc::new(Known { key, number, text });
+            lines.push(Line { place: place.numbered(number), status, peer: Arc::clone(&peer) });
+            peer
         });
         let newcomers = newcomers.collect();
         lines.sort_unstable_by_key(|line| line.place);

@@ -40,6 +40,12 @@ impl Place {
     }
 }
 
+impl Place {
+    pub(crate) fn numbered(self, number: u64) -> Self {
+        Self { number, ..self }
+    }
+}
+
 /// A place as a text, from which the next page goes on: whether or not its peer is still there.
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

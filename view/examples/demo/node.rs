@@ -127,7 +127,7 @@ async fn answer(peer: u64, millis: u128) -> Result<(), Failure> {
             Ok(())
         }
         Kind::Garbage => Err(Failure::remote("message 3 of 7 does not decode: unknown tag 0x5f")),
-        Kind::Flaky if chance % 3 == 0 => {
+        Kind::Flaky if chance.is_multiple_of(3) => {
             Err(SyncError::Network("stream reset by peer".into()).into())
         }
         Kind::Flapping if away => Err(SyncError::Network("connection refused".into()).into()),

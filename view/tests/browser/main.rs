@@ -3,6 +3,8 @@
 //! `CHROMIUM` names another program than `chromium`. `VIEW_PICTURES=FOLDER` makes the last test leave pictures
 //! of the page there.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
+
 #[path = "../support/mod.rs"]
 mod support;
 

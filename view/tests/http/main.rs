@@ -1,5 +1,7 @@
 //! What a view answers over HTTP, asked by a client of its own on loopback.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
+
 #[path = "../support/mod.rs"]
 mod support;
 

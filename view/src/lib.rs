@@ -49,6 +49,11 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+/// The example of the README, kept true.
+#[cfg(all(doctest, feature = "page"))]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 #[cfg(feature = "page")]
 mod api;
 #[cfg(feature = "page")]

@@ -35,11 +35,12 @@ function eventLine(event, named) {
 }
 
 function openPeer(id) {
-  if (page.peer === id) return at("peer").focus();
+  if (page.peer === id) return at("peer").focus({ preventScroll: true });
   Object.assign(page, { peer: id, detail: null });
   remember(true);
   showPeer();
-  loadPeer().then(() => at("peer").focus());
+  at("side").scrollTop = 0;
+  loadPeer().then(() => at("peer").focus({ preventScroll: true }));
 }
 
 function closePeer() {

@@ -23,8 +23,14 @@ async fn it_poses_for_pictures() {
     let some = "document.querySelectorAll('#rows a[data-status=open]').length > 6 && document.querySelectorAll('#events li').length > 12";
     chrome.until(some).await;
     take(&mut chrome, "list").await;
-    chrome.eval("document.querySelectorAll('#rows a')[1].click()").await;
-    chrome.until("document.querySelectorAll('#story li').length > 1").await;
+    chrome
+        .until(
+            "document.querySelectorAll('#rows a[data-status=open] small:not(:empty)').length > 1",
+        )
+        .await;
+    let named = "[...document.querySelectorAll('#rows a[data-status=open]')].find((row) => row.querySelector('small').innerText)";
+    chrome.eval(&format!("{named}.click()")).await;
+    chrome.until("document.querySelectorAll('#story li').length > 4").await;
     take(&mut chrome, "view").await;
     chrome.shape(1120, 700, true).await;
     take(&mut chrome, "dark").await;

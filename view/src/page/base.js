@@ -103,7 +103,7 @@ function timed(peer) {
 function nextCall(peer) {
   if (peer.due !== null) {
     const rest = (peer.due - performance.now()) / 1000;
-    return rest > 0 ? `in ${span(rest)}` : "due";
+    return rest > 0.05 ? `in ${span(rest)}` : "due";
   }
   if (peer.next_admission === "now") return peer.status === "open" ? "due" : "any time";
   return peer.status === "forced_open" ? "not before a reset" : "after its probes";

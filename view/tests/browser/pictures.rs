@@ -23,14 +23,15 @@ async fn it_poses_for_pictures() {
     let some = "document.querySelectorAll('#rows a[data-status=open]').length > 6 && document.querySelectorAll('#events li').length > 12";
     chrome.until(some).await;
     take(&mut chrome, "list").await;
-    chrome
-        .until(
-            "document.querySelectorAll('#rows a[data-status=open] small:not(:empty)').length > 1",
-        )
-        .await;
-    let named = "[...document.querySelectorAll('#rows a[data-status=open]')].find((row) => row.querySelector('small').innerText)";
-    chrome.eval(&format!("{named}.click()")).await;
+    // A peer that stays open, and a list that has just been put in order.
+    let ada =
+        "[...document.querySelectorAll('#rows a')].find((row) => row.innerText.includes('ada'))";
+    chrome.until(&format!("{ada}.dataset.status === 'open'")).await;
+    chrome.eval(&format!("{ada}.click()")).await;
     chrome.until("document.querySelectorAll('#story li').length > 4").await;
+    let ordered = "[...document.querySelectorAll('#rows a')].slice(0, 9).every((row) => row.dataset.status === 'open')";
+    let open = "document.getElementById('peer-mark').dataset.status === 'open'";
+    chrome.until(&format!("{ordered} && {open}")).await;
     take(&mut chrome, "view").await;
     chrome.shape(1120, 700, true).await;
     take(&mut chrome, "dark").await;

@@ -78,12 +78,16 @@ impl Stream {
 
     /// Returns the next event that has this name, and passes over others.
     pub(crate) async fn next(&mut self, name: &str) -> Value {
-        loop {
-            let (found, data) = self.any().await;
-            if found == name {
-                return data;
+        let wanted = async {
+            loop {
+                let (found, data) = self.any().await;
+                if found == name {
+                    break data;
+                }
             }
-        }
+        };
+        // Heartbeats go on for ever.
+        timeout(PATIENCE, wanted).await.unwrap_or_else(|_| panic!("no {name} comes"))
     }
 
     /// Returns the name and the data of the next event.

@@ -1,0 +1,39 @@
+//! doc/running.md says what the simulation says.
+
+use crate::sim::{page, running};
+
+#[test]
+fn the_page_shows_each_of_its_cells_once_and_no_other() {
+    let page = page::text();
+    let shown =
+        page.lines().filter(|line| line.ends_with(" kept |") || line.ends_with(" broken |"));
+    let shown: Vec<_> = shown.map(|line| line.split(" | ").next().unwrap()).collect();
+    let cells = running::cells().into_iter().map(|cell| format!("| {}", cell.name()));
+    assert_eq!(shown, cells.collect::<Vec<_>>());
+}
+
+/// The settings of a section are the first TOML below its heading.
+#[cfg(feature = "serde")]
+#[test]
+fn the_settings_of_the_page_are_those_of_its_cells() {
+    use peer_health::{CoordinatorConfig, HealthConfig};
+
+    #[derive(Debug, PartialEq, Default, serde::Deserialize)]
+    #[serde(default, deny_unknown_fields)]
+    struct Settings {
+        health: HealthConfig,
+        coordinator: CoordinatorConfig,
+    }
+
+    let page = page::text();
+    assert_eq!(page.matches("```toml").count(), running::recommended().len());
+    for settings in running::recommended() {
+        let (health, coordinator) = (settings.health, settings.coordinator);
+        let mut name = settings.name.to_string();
+        name[..1].make_ascii_uppercase();
+        let (_, section) = page.split_once(&format!("\n### {name}\n")).expect(&name);
+        let (_, toml) = section.split_once("```toml\n").expect(&name);
+        let (toml, _) = toml.split_once("```").expect(&name);
+        assert_eq!(toml::from_str(toml), Ok(Settings { health, coordinator }), "{name}");
+    }
+}

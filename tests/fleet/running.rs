@@ -12,6 +12,18 @@ fn the_page_shows_each_of_its_cells_once_and_no_other() {
     assert_eq!(shown, cells.collect::<Vec<_>>());
 }
 
+#[test]
+fn the_page_says_of_each_alert_what_to_do() {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/doc/alerts.yml");
+    // The feature `metrics` brings it.
+    let Ok(alerts) = std::fs::read_to_string(file) else { return };
+    let page = page::text();
+    let alerts = alerts.lines().filter_map(|line| line.trim().strip_prefix("- alert: "));
+    let unknown: Vec<_> =
+        alerts.filter(|alert| !page.contains(&format!("| `{alert}` |"))).collect();
+    assert!(unknown.is_empty(), "{unknown:?}");
+}
+
 /// The settings of a section are the first TOML below its heading.
 #[cfg(feature = "serde")]
 #[test]
@@ -26,13 +38,13 @@ fn the_settings_of_the_page_are_those_of_its_cells() {
     }
 
     let page = page::text();
-    assert_eq!(page.matches("```toml").count(), running::recommended().len());
+    assert_eq!(page.matches("\n```toml\n").count(), running::recommended().len());
     for settings in running::recommended() {
         let (health, coordinator) = (settings.health, settings.coordinator);
         let mut name = settings.name.to_string();
         name[..1].make_ascii_uppercase();
         let (_, section) = page.split_once(&format!("\n### {name}\n")).expect(&name);
-        let (_, toml) = section.split_once("```toml\n").expect(&name);
+        let (_, toml) = section.split_once("\n```toml\n").expect(&name);
         let (toml, _) = toml.split_once("```").expect(&name);
         assert_eq!(toml::from_str(toml), Ok(Settings { health, coordinator }), "{name}");
     }

@@ -45,12 +45,22 @@ fn datacentre() -> Settings {
 
 /// All cells of the page, in its order.
 pub(crate) fn cells() -> Vec<Cell> {
-    [few(), a_thousand(), many(), mobile(), fast(), bounds()].concat()
+    [bounds(), few(), a_thousand(), many(), mobile(), fast()].concat()
 }
 
 /// Peers that refuse from the first hour on, for so long, and call when they are back, or not.
 fn away(lasts: u64, news: bool) -> Behaviour {
     Away { how: Refuses, from: HOUR, to: HOUR + lasts, news }
+}
+
+/// More peers than `max_peers`, and just as many.
+fn bounds() -> Vec<Cell> {
+    let room = |name, peers| Settings::of(name, HealthConfig::default().with_max_peers(peers));
+    let cell =
+        || Cell::of(0, 180, Dead(Silent), HALF_MINUTE).and(20, Healthy, HALF_MINUTE).hours(2);
+    let less = room("max_peers 100", 100);
+    let (equal, more) = (room("max_peers 200", 200), room("max_peers 1400", 1400));
+    vec![cell().with(less), cell().strangers(600).with(equal), cell().strangers(600).with(more)]
 }
 
 /// Ten peers.
@@ -114,14 +124,4 @@ fn fast() -> Vec<Cell> {
         .into_iter()
         .flat_map(|cell| [cell.clone(), cell.with(datacentre())])
         .collect()
-}
-
-/// More peers than `max_peers`, and just as many.
-fn bounds() -> Vec<Cell> {
-    let room = |name, peers| Settings::of(name, HealthConfig::default().with_max_peers(peers));
-    let cell =
-        || Cell::of(0, 180, Dead(Silent), HALF_MINUTE).and(20, Healthy, HALF_MINUTE).hours(2);
-    let less = room("max_peers 100", 100);
-    let (equal, more) = (room("max_peers 200", 200), room("max_peers 1400", 1400));
-    vec![cell().with(less), cell().strangers(600).with(equal), cell().strangers(600).with(more)]
 }

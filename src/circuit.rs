@@ -37,13 +37,18 @@ mod half_open;
 mod news;
 mod open;
 mod query;
+mod report;
+mod saved;
 mod step;
+mod ticket;
 
 pub(crate) use control::{Ban, Control};
 pub(crate) use half_open::HalfOpen;
 pub(crate) use news::News;
 pub(crate) use open::Open;
+pub(crate) use report::Reported;
 pub(crate) use step::{Emitted, Step};
+pub(crate) use ticket::Ticket;
 
 /// The state of a circuit that threads must see together.
 #[derive(Debug, Clone)]
@@ -78,25 +83,10 @@ pub(crate) struct Health {
     pub(crate) failed_at: Tick,
     /// The number of resets; errors of an earlier era are not shown.
     pub(crate) era: u32,
+    /// Whether the peer answered an earlier process; no phase and no reset ends it.
+    pub(crate) answered: bool,
     /// The total of successes at the last reset.
     pub(crate) successes_before: u64,
-}
-
-/// The phase that a permit belongs to, and the permit's probe slot in it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Ticket {
-    pub(crate) generation: u64,
-    /// The time of admission; `None` where no streak rule needs it (R14).
-    pub(crate) start: Option<Tick>,
-    pub(crate) probe: Option<u32>,
-}
-
-impl Ticket {
-    /// A ticket that was given without reading the clock.
-    #[inline]
-    pub(crate) fn quiet(generation: u64) -> Self {
-        Self { generation, start: None, probe: None }
-    }
 }
 
 /// The outcome of a call, or what a caller reported without a permit.
@@ -168,19 +158,6 @@ impl From<Recorded> for Settled {
     }
 }
 
-/// The answer to a report (R23).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Reported<R> {
-    /// The circuit took the report as an outcome.
-    Recorded(R),
-    /// The circuit is open and stays open.
-    Refused,
-    /// The wait was over: half-open began, and the report was no outcome.
-    Now,
-    /// The tracker was removed; the caller reports to the peer's new one.
-    Gone,
-}
-
 impl Circuit {
     pub(crate) fn new(generation: u64) -> Self {
         Self { epoch: 0, generation, phase: Phase::Closed(None), health: Health::default() }
@@ -196,22 +173,9 @@ impl Circuit {
         Self { generation: self.generation.saturating_add(1), ..self.with_phase(phase) }
     }
 
-    /// Returns whether `is_circuit_open` returns true (R22).
-    pub(crate) fn refuses(&self, now: Tick) -> bool {
-        match &self.phase {
-            Phase::Open(open) => !open.is_over(now),
-            Phase::ForcedOpen(ban) => !ban.is_some_and(|ban| ban.is_over(now)),
-            _ => false,
-        }
-    }
-
     /// Returns whether the circuit admits every call, and changes nothing by that.
     pub(crate) fn admits_all(&self) -> bool {
         matches!(self.phase, Phase::Closed(_) | Phase::MetricsOnly(_) | Phase::Disabled)
-    }
-
-    pub(crate) fn ticket(&self, now: Tick, probe: Option<u32>) -> Ticket {
-        Ticket { generation: self.generation, start: Some(now), probe }
     }
 
     /// Admits a call or refuses it (R2, R3, R5, R6).
@@ -224,13 +188,7 @@ impl Circuit {
             Phase::Closed(_) | Phase::MetricsOnly(_) | Phase::Disabled => {
                 Step::stay(Admission::Admitted(self.ticket(at.now, None)))
             }
-            Phase::Open(open) => match self.rest_of_wait(|| at.now) {
-                Some(rest) => refused(Reason::Open, rest),
-                None => {
-                    let begun = self.begin_half_open(*open, at);
-                    begun.admit(at).after(begun)
-                }
-            },
+            Phase::Open(open) => self.admit_open(open, at),
             Phase::HalfOpen(half_open) => self.admit_half_open(half_open, at),
             Phase::ForcedOpen(Some(ban)) => match self.after_ban(at.now) {
                 Some(lifted) => lifted.admit(at).after_reset(lifted),
@@ -250,7 +208,7 @@ impl Circuit {
         report: Report<'_>,
         at: StepContext<'_>,
     ) -> Step<Settled> {
-        if ticket.generation != self.generation {
+        if self.is_late(&ticket) {
             return Step::stay(Recorded::Late.into());
         }
         match &self.phase {
@@ -262,53 +220,6 @@ impl Circuit {
             Phase::Open(_) | Phase::ForcedOpen(_) | Phase::Removed => {
                 Step::stay(Recorded::Late.into())
             }
-        }
-    }
-
-    /// Takes a report (R23, R24).
-    pub(crate) fn report(
-        &self,
-        report: Report<'_>,
-        at: StepContext<'_>,
-    ) -> Step<Reported<Settled>> {
-        if let Some(lifted) = self.after_ban(at.now) {
-            return lifted.report(report, at).after_reset(lifted);
-        }
-        let success = report.outcome == Outcome::Success;
-        let start = Some(report.noted.announced.unwrap_or(at.now));
-        match &self.phase {
-            Phase::Closed(window) => {
-                self.tally(window, start, report, true, at).map(Reported::Recorded)
-            }
-            Phase::MetricsOnly(window) => {
-                self.tally(window, start, report, false, at).map(Reported::Recorded)
-            }
-            Phase::HalfOpen(half_open) => self.report_half_open(half_open, report, at),
-            Phase::Open(open) if open.is_over(at.now) && report.outcome != Outcome::Neutral => {
-                let begun = self.begin_half_open(*open, at);
-                match &begun.phase {
-                    Phase::HalfOpen(half_open) if success => {
-                        begun.report_half_open(half_open, report, at).after(begun)
-                    }
-                    _ => Step::stay(Reported::Now).after(begun),
-                }
-            }
-            Phase::ForcedOpen(Some(ban)) if success => {
-                let ban = ban.with_one_more(report.noted.successes);
-                let next = self.with_phase(Phase::ForcedOpen(Some(ban)));
-                Step::to(next.noted(report), Reported::Recorded(Recorded::Neutral.into()))
-            }
-            Phase::Open(_) | Phase::ForcedOpen(_) => {
-                let settled = Reported::Recorded(Recorded::Neutral.into());
-                let refused = !success && self.refuses(at.now);
-                let reply = if refused { Reported::Refused } else { settled };
-                if self.health.run.noting(report) == self.health.run {
-                    return Step::stay(reply);
-                }
-                Step::to(self.clone().noted(report), reply)
-            }
-            Phase::Disabled => Step::stay(Reported::Recorded(Recorded::Neutral.into())),
-            Phase::Removed => Step::stay(Reported::Gone),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::error::{Failure, judged};
+use crate::error::{Failure, of_io};
 
 /// What says that nothing left this machine (its network is down, its address not its own or taken, not
 /// permitted, out of descriptors, memory or buffers) is [`Fault::Local`](crate::Fault::Local); what came
@@ -25,7 +25,7 @@ impl From<&io::Error> for Failure {
         if let Some(failure) = crate::iroh::made_from_quic(error) {
             return failure;
         }
-        judged(error)
+        of_io(error)
     }
 }
 

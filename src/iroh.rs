@@ -67,7 +67,7 @@ use ::iroh::endpoint::{
 
 use crate::error::Fault::{self, Link, Local, Nobody, Peer};
 use crate::error::SyncError::{self, Network, PeerNotFound, Protocol, ResourceExhaustion, State};
-use crate::error::{Failure, judged};
+use crate::error::{Failure, of_io};
 
 /// The least wait after a peer refused a connection: 30 s, after which its idle connections have timed out
 /// by iroh's default and it has room again.
@@ -84,8 +84,6 @@ pub const REFUSED_RETRY_AFTER: Duration = Duration::from_secs(30);
 
 /// The TLS alert `unknown_ca`: in iroh, the key that answers is not the one that was called.
 const UNKNOWN_CA: u8 = 48;
-/// The TLS alert `no_application_protocol`: no ALPN in common.
-const NO_APPLICATION_PROTOCOL: u8 = 120;
 
 /// Returns one row of the table: the kind of error, whose fault it was, and the error itself.
 fn row(kind: fn(String) -> SyncError, fault: Fault, error: &dyn Error) -> Failure {
@@ -204,7 +202,7 @@ fn told_by_peer(code: Code, error: &ConnectionError) -> Failure {
             row(Network, Peer, error)
         }
         Code::NO_VIABLE_PATH => row(Network, Link, error),
-        alert if alert == Code::crypto(NO_APPLICATION_PROTOCOL) => row(Protocol, Peer, error),
+        // The peer speaks no protocol of ours, or breaks it.
         _ => row(Protocol, Peer, error),
     }
 }
@@ -317,7 +315,7 @@ impl From<&BindError> for Failure {
         use BindError as E;
         match error {
             E::Sockets { source, .. } | E::CreateQuicEndpoint { source, .. } => {
-                let judged = judged(source);
+                let judged = of_io(source);
                 let exhausted = matches!(judged.error(), ResourceExhaustion(_));
                 if exhausted { judged } else { row(State, Local, error) }
             }

@@ -37,9 +37,10 @@
 //! - [`RetryPolicy`] and [`Backoff`] tell when to try an operation again.
 //! - [`AsFailure`] is met by one impl for an error type of the program, and every method then takes it.
 //! - [`sync_errors`] has the API of peat-mesh's module of that name, for programs that use it.
+//! - [`HealthRegistry::export`] and [`RegistryBuilder::restore`] carry what is known of peers across a restart.
 //! - [`Clock`] injects the time, which tests move by hand.
 //! - [The guide](crate::_guide) shows all of it, [the rules](crate::_rules) say exactly what it does
-//!   (`R2` in these pages is [a rule there](crate::_rules#r2)), [the page for whom runs a node](crate::_running)
+//!   (`R2` in these pages is [a rule there](crate::_rules#r2)), [running it](crate::_running)
 //!   what to watch and to set, and [the migration](crate::_migrate) leads here from `sync_errors`.
 //!
 //! # Features
@@ -50,7 +51,7 @@
 //! | `tokio` | no | `SyncCoordinator`: deadlines, retries, limits, and a driver that honours the registry; `HealthMonitor`: events as a stream, waiting for a peer, the state of all, whom to call; `Clock::tokio`, a clock that `tokio::time::pause` stops |
 //! | `endpoint-id` | no | `SyncErrorHandler`, and fast comparison of iroh's `EndpointId`; 61 packages, most of them cryptography |
 //! | `iroh` | no | includes `endpoint-id` and `tokio`: iroh's errors as [`Failure`]s: whose fault each of them is; hooks for its endpoints, dials with a deadline |
-//! | `serde` | no | configuration read from files and written to them, with durations such as `"5s"`; snapshots, summaries, events and counts written as JSON and the like |
+//! | `serde` | no | configuration read from files and written to them, with durations such as `"5s"`; snapshots, summaries, events and counts written as JSON and the like; [`Saved`] read and written |
 //!
 //! # Limitations
 //!
@@ -84,6 +85,7 @@ mod peer;
 mod permit;
 mod registry;
 mod retry_policy;
+mod saved;
 #[cfg(feature = "serde")]
 mod serde;
 mod snapshot;
@@ -115,6 +117,7 @@ pub use outcome::{NextAdmission, Reason, Recorded, Refused, Status, TableFull, W
 pub use permit::{OwnedPermit, Permit};
 pub use registry::{CallError, HealthRegistry, Listening, PeerHandle, PeerKey, RegistryBuilder};
 pub use retry_policy::{Jitter, RetryPolicy};
+pub use saved::{Saved, SavedState};
 pub use snapshot::{PeerTotals, Refusals, Snapshot, Totals};
 #[cfg(feature = "endpoint-id")]
 pub use sync_errors::SyncErrorHandler;
@@ -138,6 +141,8 @@ pub mod _rules {}
 
 /// Shows how to do what a node needs, from one guarded call to a driver for a thousand peers.
 ///
+/// [running]: crate::_running
+///
 #[cfg(doc)]
 #[doc = include_str!("../doc/guide.md")]
 pub mod _guide {}
@@ -147,6 +152,7 @@ pub mod _guide {}
 /// [guide]: crate::_guide
 /// [permit]: crate::_guide#a-permit-for-each-call
 /// [file]: crate::_guide#settings-from-a-file
+/// [restart]: crate::_guide#across-a-restart
 /// [rules]: crate::_rules#the-whole
 ///
 #[cfg(doc)]

@@ -160,6 +160,7 @@ impl<K> PeerEntry<K> {
         }
     }
 
+    /// Tells of each event once, by the thread that made the step, right after it (R29).
     #[cold]
     fn tell_all(&self, emitted: &Emitted) {
         let context = &self.shared.context;
@@ -248,6 +249,9 @@ impl<K> PeerEntry<K> {
         // The end of a call is a use, however long it took: a count that this outcome starts sees it.
         self.record_use_now();
         let (recorded, emitted) = self.tracker.settle(context, ticket, outcome, failure, latency);
+        if outcome == Outcome::Success && recorded != Recorded::Late {
+            context.date();
+        }
         self.tell(&emitted);
         if recorded == Recorded::Late && self.tracker.circuit().is_removed() {
             // No view shows this tracker any more, so its counts go to the ledger.

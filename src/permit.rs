@@ -91,8 +91,8 @@ impl<'h, K> Permit<'h, K> {
     /// ```
     #[inline(always)]
     pub fn success(mut self) -> Recorded {
-        // A permit whose address nobody takes stays in registers; what is left of it after this
-        // needs no drop.
+        // The permit is taken apart, so that the compiler may keep it in registers: it takes the address of a
+        // value that it may have to drop.
         let (hold, latency) = (self.hold.take(), self.latency);
         let Ticket { generation, start, probe } = self.ticket;
         mem::forget(self);

@@ -15,6 +15,7 @@ mod names;
 mod outage;
 mod query;
 mod ring;
+mod saved;
 mod subscribers;
 mod table;
 mod timing;
@@ -32,9 +33,10 @@ use crate::outcome::{Recorded, Refused};
 use crate::peer::{PeerEntry, RegistryShared};
 use crate::permit::OwnedPermit;
 use crate::snapshot::PeerTotals;
-use crate::sync::{Arc, AtomicU8, Ordering};
+use crate::sync::{Arc, AtomicU8, Mutex, Ordering};
 use hook::Hooks;
 use listeners::Listeners;
+use saved::SuccessMark;
 use table::Table;
 use timing::Timing;
 
@@ -47,6 +49,8 @@ pub(crate) use key::short;
 pub use listeners::Listening;
 #[cfg(feature = "tokio")]
 pub(crate) use names::{Name, Names};
+#[cfg(feature = "tokio")]
+pub(crate) use saved::SPREAD;
 #[cfg(feature = "tokio")]
 pub(crate) use timing::CallTiming;
 
@@ -97,6 +101,7 @@ struct RegistryInner<K> {
     listeners: Arc<Listeners<K>>,
     hooks: Arc<Hooks<K>>,
     timing: Timing,
+    exported: Mutex<SuccessMark>,
     /// The [doubts](HealthConfig::doubts) that were logged, by their bits.
     doubted: AtomicU8,
     #[cfg(feature = "tokio")]
@@ -191,16 +196,16 @@ impl<K: PeerKey> HealthRegistry<K> {
     #[inline]
     pub fn acquire(&self, peer: &K) -> Result<OwnedPermit<K>, Refused> {
         // The healthy case first: it is small enough to become a part of the caller.
-        let Some(entry) = self.entry(peer) else { return self.acquire_noted(None, peer) };
+        let Some(entry) = self.entry(peer) else { return self.acquire_in_trouble(None, peer) };
         match entry.admit_at_rest() {
             Some(ticket) => Ok(OwnedPermit::owned(entry, ticket)),
-            None => self.acquire_noted(Some(entry), peer),
+            None => self.acquire_in_trouble(Some(entry), peer),
         }
     }
 
     /// Asks to be admitted where that takes more than a look.
     #[inline(never)]
-    fn acquire_noted(
+    fn acquire_in_trouble(
         &self,
         mut entry: Option<Arc<PeerEntry<K>>>,
         peer: &K,
@@ -236,6 +241,9 @@ impl<K: PeerKey> HealthRegistry<K> {
         let shared = self.shared();
         while let Some(entry) = self.entry(peer) {
             let (reply, attempt, emitted) = entry.tracker.report(&shared.context, outcome, failure);
+            if outcome == Outcome::Success {
+                shared.context.date();
+            }
             entry.tell(&emitted);
             if !matches!(reply, Reported::Gone) {
                 return (reply, attempt);

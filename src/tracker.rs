@@ -25,15 +25,15 @@ mod counts;
 mod feed;
 mod latency;
 mod latest;
+mod next_admission;
 mod outage;
-mod query;
 mod quiet;
 mod take;
 mod totals;
 
 pub(crate) use context::Context;
 use latency::Latency;
-use outage::{grant, opened};
+use outage::{grant, step_made};
 use take::{Call, CallFailure};
 pub(crate) use totals::Errors;
 use totals::Record;
@@ -42,8 +42,8 @@ use totals::Record;
 ///
 /// The order of the fields is that of memory. What calls write comes first, with the reference
 /// count of the entry that lies before it; what they only read comes last, with the entry's key. The
-/// word lies 48 bytes after the count of successes: of four places that an allocator may choose, in
-/// three that is another line of cache.
+/// word lies 48 bytes after the count of successes. An allocator places an entry at one of four offsets
+/// within a line of cache; at three of them the word and the count lie in different lines.
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct Tracker {
@@ -106,14 +106,14 @@ impl Tracker {
     /// Returns the circuit as it is now.
     #[inline]
     pub(crate) fn circuit(&self) -> View {
-        let Found { value, about, .. } = self.look(self.circuit.load());
-        let copy = value.counted(about);
+        let Found { value, about, .. } = self.value_and_word(self.circuit.load());
+        let copy = value.with_run(about);
         View { value, copy }
     }
 
     /// Returns a value that was loaded, or a later one, and what the word said while it was in place.
     #[inline]
-    fn look(&self, mut value: Loaded<Circuit>) -> Found {
+    fn value_and_word(&self, mut value: Loaded<Circuit>) -> Found {
         loop {
             // Of a circuit that is not Closed the word says nothing.
             let word = value.public().map(|_| self.word.read());
@@ -137,15 +137,18 @@ impl Tracker {
     ) -> (R, Emitted) {
         let mut loaded = self.circuit.load();
         loop {
-            let found = self.look(loaded);
-            let copy = found.value.counted(found.about);
+            let found = self.value_and_word(loaded);
+            let copy = found.value.with_run(found.about);
             let seen = copy.as_ref().unwrap_or(&found.value);
             let rules = context.rules();
             let at = StepContext { rules: &rules, now, salt: self.salt, held: false };
             let mut made = step(seen, at);
             let trips = rules.outage_limit.is_some() && seen.trips_by(&made.emitted);
-            let grant =
-                if trips { grant(context, self.successes() > 0, seen, at) } else { Grant::Free };
+            let grant = if trips {
+                grant(context, self.successes() > 0 || seen.health.answered, seen, at)
+            } else {
+                Grant::Free
+            };
             if grant == Grant::None {
                 made = step(seen, StepContext { held: true, ..at });
             }
@@ -153,7 +156,11 @@ impl Tracker {
             match self.replace(&found, seen.health.run, next) {
                 Ok(()) => {
                     self.count_openings(&made.emitted);
-                    return (made.reply, opened(context, at, grant, made.emitted));
+                    let emitted = match rules.outage_limit {
+                        None => made.emitted,
+                        Some(_) => step_made(context, at, grant, made.emitted),
+                    };
+                    return (made.reply, emitted);
                 }
                 Err(other) => {
                     context.outage.give_back(grant);
@@ -203,7 +210,7 @@ impl Tracker {
         context: &Context,
         value: Loaded<Circuit>,
     ) -> (Admission, Emitted) {
-        let Found { value: found, about, .. } = self.look(value);
+        let Found { value: found, about, .. } = self.value_and_word(value);
         let streak = found.run(about).streak;
         if streak == 0 && found.is_spotless() && context.rules().slow_call.is_none() {
             return (Admission::Admitted(Ticket::quiet(found.generation)), Emitted::default());
@@ -257,7 +264,7 @@ impl Tracker {
         if self.rests().is_some() {
             return false;
         }
-        let Found { value: found, about, .. } = self.look(self.circuit.load());
+        let Found { value: found, about, .. } = self.value_and_word(self.circuit.load());
         let streak = found.run(about).streak;
         if streak == 0 && found.says_no_quietly() {
             return false;

@@ -24,13 +24,15 @@
 //! 3. No thread waits. A thread that finds the word frozen makes a step of its own from the value and the
 //!    frozen run; the first thread that replaces the value has made the step. A thread loses a
 //!    compare-and-swap only because another thread has won one.
-//! 4. No thread publishes a value whose numbers do not fit or that is not Closed: it decides alone.
+//! 4. No thread publishes a value whose numbers do not fit or that is not Closed. While such a value is in
+//!    place, the value decides alone, and the word says nothing.
 //!
 //! An epoch has 30 bits. A thread can take one value for another by its epoch only if other threads replace
 //! that one circuit 2^29 times, for a minute without a pause, while it stands between two loads; a permit
 //! names the generation, which never wraps. A note of the word at rest is taken for that of another value
 //! only if 2^30 replacements lie between, and no call was counted in the last of them.
 
+use crate::config::rules::Rules;
 use crate::sync::{AtomicU64, Ordering, prefetch};
 
 /// The counts of a closed circuit from call to call.
@@ -39,7 +41,24 @@ pub(crate) struct FailureRun {
     /// The failures in a row.
     pub(crate) streak: u32,
     /// The errors since the last success, neutral ones too.
-    pub(crate) attempts: u32,
+    pub(crate) errors: u32,
+}
+
+impl FailureRun {
+    /// Returns whether this streak opens a circuit (R14).
+    pub(crate) fn reaches(self, rules: &Rules) -> bool {
+        rules.streak.is_some_and(|threshold| self.streak >= threshold)
+    }
+
+    /// Returns the run after an outcome that is no counted failure and carries an error if `errs`.
+    pub(crate) fn erring(self, errs: bool) -> Self {
+        Self { errors: self.errors.saturating_add(errs.into()), ..self }
+    }
+
+    /// Returns the run after one more failure in a row.
+    pub(crate) fn failed(self, errs: bool) -> Self {
+        Self { streak: self.streak.saturating_add(1), ..self.erring(errs) }
+    }
 }
 
 #[derive(Debug)]
@@ -90,14 +109,14 @@ fn with(state: u64, epoch: u32, low: u32) -> u64 {
 }
 
 fn pack(run: FailureRun) -> Option<u32> {
-    let (streak, attempts) = (u16::try_from(run.streak).ok()?, u16::try_from(run.attempts).ok()?);
-    Some(u32::from(streak) << 16 | u32::from(attempts))
+    let (streak, errors) = (u16::try_from(run.streak).ok()?, u16::try_from(run.errors).ok()?);
+    Some(u32::from(streak) << 16 | u32::from(errors))
 }
 
 #[allow(clippy::cast_possible_truncation, reason = "two times 16 bits")]
 fn unpack(low: u64) -> FailureRun {
     let half = u64::from(u16::MAX);
-    FailureRun { streak: (low >> 16 & half) as u32, attempts: (low & half) as u32 }
+    FailureRun { streak: (low >> 16 & half) as u32, errors: (low & half) as u32 }
 }
 
 impl Published {

@@ -33,6 +33,7 @@ mod production {
     pub(crate) mod outcome;
     pub(crate) mod peer;
     pub(crate) mod permit;
+    pub(crate) mod saved;
     pub(crate) mod snapshot;
     pub(crate) mod time;
     pub(crate) mod tracker;
@@ -41,8 +42,8 @@ mod production {
 }
 
 pub(crate) use production::{
-    circuit, config, error, event, foreign, outage, outcome, peer, permit, snapshot, time, tracker,
-    window, word,
+    circuit, config, error, event, foreign, outage, outcome, peer, permit, saved, snapshot, time,
+    tracker, window, word,
 };
 
 #[path = "linear/checker.rs"]

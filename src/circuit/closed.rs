@@ -98,25 +98,10 @@ impl Report<'_> {
 }
 
 impl FailureRun {
-    /// Returns whether this streak opens a circuit (R14).
-    pub(crate) fn reaches(self, rules: &Rules) -> bool {
-        rules.streak.is_some_and(|threshold| self.streak >= threshold)
-    }
-
-    /// Returns the run after an outcome that is no counted failure and carries an error if `errs`.
-    pub(crate) fn erring(self, errs: bool) -> Self {
-        Self { attempts: self.attempts.saturating_add(errs.into()), ..self }
-    }
-
-    /// Returns the run after one more failure in a row.
-    pub(crate) fn failed(self, errs: bool) -> Self {
-        Self { streak: self.streak.saturating_add(1), ..self.erring(errs) }
-    }
-
     /// Counts the report's error, or clears the errors that a success ends.
     pub(super) fn noting(self, report: Report<'_>) -> Self {
         match report.outcome {
-            Outcome::Success => Self { attempts: 0, ..self },
+            Outcome::Success => Self { errors: 0, ..self },
             _ => self.erring(report.failure.is_some()),
         }
     }

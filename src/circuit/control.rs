@@ -37,6 +37,11 @@ pub(crate) struct Ban {
 }
 
 impl Ban {
+    /// Returns a ban that ends then, of a peer without a success before.
+    pub(super) fn until(ends: Tick) -> Self {
+        Self { ends, successes: 0 }
+    }
+
     pub(super) fn is_over(self, now: Tick) -> bool {
         now >= self.ends
     }
@@ -67,7 +72,8 @@ impl Circuit {
     /// Returns the circuit Closed and with a clean record; the all-time totals stay.
     fn reset(&self, successes: u64) -> Self {
         let era = self.health.era.wrapping_add(1);
-        let health = Health { era, successes_before: successes, ..Health::default() };
+        let answered = self.health.answered;
+        let health = Health { era, answered, successes_before: successes, ..Health::default() };
         Self { health, ..self.turned(Phase::Closed(None)) }
     }
 

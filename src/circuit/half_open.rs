@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use super::{
-    Admission, Circuit, Health, Open, Outcome, Phase, Report, Reported, Settled, Step, StepContext,
-    Ticket,
+    Admission, Circuit, Health, Open, Outcome, Phase, Report, Settled, Step, StepContext, Ticket,
 };
 use crate::config::HalfOpenMode;
 use crate::config::rules::Rules;
@@ -145,7 +144,7 @@ impl Circuit {
             slow: 0,
         };
         let mut next = self.turned(Phase::HalfOpen(Box::new(half_open)));
-        next.health.run.attempts = 0;
+        next.health.run.errors = 0;
         next
     }
 
@@ -202,24 +201,8 @@ impl Circuit {
         step.freed().map(Settled::from)
     }
 
-    /// Takes a report: an outcome without a permit needs no slot (R24), and an error reopens (R23).
-    pub(super) fn report_half_open(
-        &self,
-        half_open: &HalfOpen,
-        report: Report<'_>,
-        at: StepContext<'_>,
-    ) -> Step<Reported<Settled>> {
-        if report.outcome == Outcome::Failure {
-            let health = self.health.noting(report);
-            let opened = self.reopen(health, half_open, report.asked_wait(), at);
-            return opened.map(|_| Reported::Refused);
-        }
-        let step = self.judged(half_open.clone(), false, report, at);
-        step.map(|recorded| Reported::Recorded(recorded.into()))
-    }
-
     /// Adds the outcome, and decides where the outcomes suffice.
-    fn judged(
+    pub(super) fn judged(
         &self,
         mut half_open: HalfOpen,
         slow: bool,
@@ -233,6 +216,7 @@ impl Circuit {
             Outcome::Success if slow && slow_fails => half_open.failed += 1,
             Outcome::Success => half_open.passed = half_open.passed.saturating_add(1),
             Outcome::Failure => half_open.failed += 1,
+            // A probe that decides nothing gives its slot back (R12).
             Outcome::Neutral | Outcome::Dropped => {
                 return Step::to(self.with_half_open(health, half_open), Recorded::Neutral);
             }
@@ -250,7 +234,7 @@ impl Circuit {
     }
 
     /// Opens the circuit again, after one more failed half-open phase (R16).
-    fn reopen(
+    pub(super) fn reopen(
         &self,
         health: Health,
         half_open: &HalfOpen,

@@ -36,7 +36,7 @@ impl News {
     fn heeded_at(&self, at: StepContext<'_>) -> Tick {
         match self.failed {
             0 => at.now,
-            n => self.began.plus(at.rules.grown(n)),
+            n => self.began.plus(at.rules.open_wait_after(n)),
         }
     }
 }

@@ -2,16 +2,18 @@
 
 use std::time::Duration;
 
-use super::{Circuit, Health, News, Phase, Step, StepContext};
+use super::{Admission, Circuit, Health, News, Phase, Step, StepContext};
 use crate::config::rules::whole;
 use crate::event::EventKind;
+use crate::outcome::Refused;
 use crate::time::Tick;
 
 impl StepContext<'_> {
     /// Returns min(max(open_timeout * multiplier^n, what the peer asked), open_max), less jitter (R16).
     pub(super) fn wait(&self, failed_half_opens: u32, asked: Option<u64>, generation: u64) -> u64 {
         let rules = self.rules;
-        let wait = rules.grown(failed_half_opens).max(asked.unwrap_or(0)).min(rules.open_max);
+        let wait =
+            rules.open_wait_after(failed_half_opens).max(asked.unwrap_or(0)).min(rules.open_max);
         let cut = wait as f64 * rules.jitter * unit(self.salt, generation);
         wait.saturating_sub(whole(cut))
     }
@@ -19,7 +21,7 @@ impl StepContext<'_> {
 
 /// Returns a number in [0, 1) that depends on both arguments in every bit: the finalizer of SplitMix64
 /// (Steele, Lea and Flood, "Fast Splittable Pseudorandom Number Generators", 2014).
-fn unit(salt: u64, generation: u64) -> f64 {
+pub(super) fn unit(salt: u64, generation: u64) -> f64 {
     let mut x = salt.wrapping_add(generation.wrapping_mul(0x9E37_79B9_7F4A_7C15));
     x = (x ^ (x >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     x = (x ^ (x >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
@@ -55,6 +57,18 @@ impl Circuit {
         let Phase::Open(open) = &self.phase else { return None };
         let now = now();
         (!open.is_over(now)).then(|| open.ends().since(now))
+    }
+
+    /// Refuses a call while the wait lasts; the first call after it begins half-open, and is admitted or refused
+    /// by that, in one step (R2, R4).
+    pub(super) fn admit_open(&self, open: &Open, at: StepContext<'_>) -> Step<Admission> {
+        match self.rest_of_wait(|| at.now) {
+            Some(rest) => Step::stay(Admission::Refused(Refused::in_wait(rest))),
+            None => {
+                let begun = self.begin_half_open(*open, at);
+                begun.admit(at).after(begun)
+            }
+        }
     }
 
     /// Opens the circuit now and replies with the wait. `failed_half_opens` (R16) and `news` (D6) are what

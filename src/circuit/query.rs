@@ -31,7 +31,7 @@ impl Circuit {
     }
 
     /// Returns a copy with the word's run, if that differs from its own.
-    pub(crate) fn counted(&self, about: About) -> Option<Self> {
+    pub(crate) fn with_run(&self, about: About) -> Option<Self> {
         let run = self.run(about);
         let copy = || Self { health: Health { run, ..self.health }, ..self.clone() };
         (run != self.health.run).then(copy)
@@ -112,12 +112,6 @@ impl Circuit {
             }
             _ => false,
         }
-    }
-
-    /// Returns whether `is_circuit_open` returns false whatever the time is (R22).
-    #[inline]
-    pub(crate) fn says_no_quietly(&self) -> bool {
-        !matches!(self.phase, Phase::Open(_) | Phase::ForcedOpen(_) | Phase::Removed)
     }
 
     #[inline]

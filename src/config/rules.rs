@@ -234,7 +234,7 @@ impl Rules {
     }
 
     /// min(open_timeout * multiplier^n, open_max) (R16, D5, D6).
-    pub(crate) fn grown(&self, n: u32) -> u64 {
+    pub(crate) fn open_wait_after(&self, n: u32) -> u64 {
         let exponent = i32::try_from(n).unwrap_or(i32::MAX);
         let grown = match self.multiplier {
             1.0 => self.open,

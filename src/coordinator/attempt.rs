@@ -137,7 +137,7 @@ impl<K: PeerKey> CoordinatorShared<K> {
             }
             Err(elapsed) => (None, <Failure as From<Elapsed>>::from(elapsed)),
         };
-        let recorded = permit.failure(&failure);
+        let recorded = permit.failed(|| failure.clone());
         let standing = self.standing(&peer);
         let class = self.limits.class(&peer, &standing);
         slots.class_now = Some(class);

@@ -278,6 +278,9 @@ impl<K: PeerKey> CoordinatorBuilder<K> {
         let budget_per_peer = self.budget_per_peer.ok().flatten();
         let budget_per_peer = budget_per_peer.map(|budget| budget.with_clock(clock.clone()));
         let limits = Limits::new(self.max_concurrent, self.max_per_peer, budget_per_peer);
+        if self.registry.was_answered_before() {
+            limits.note_answer();
+        }
         let shared = Arc::new(CoordinatorShared {
             registry: self.registry,
             retry: self.retry,

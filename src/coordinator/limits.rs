@@ -31,7 +31,7 @@ mod tests;
 const REMEMBERED: usize = 65_536;
 
 /// When a request is due, and its number among those of one time.
-type Due = (Tick, u64);
+type QueuedAt = (Tick, u64);
 
 /// Takes the slots that a caller has requested, while no lock is held.
 type Give<K> = Box<dyn FnOnce(HeldSlots<K>) + Send>;
@@ -51,7 +51,7 @@ struct LimitsData<K: PeerKey> {
     idle: usize,
     slots: ConcurrencySlots,
     /// Requests that have their peer slot and wait for a concurrency slot, by class.
-    queues: [BTreeMap<Due, QueuedRequest<K>>; 4],
+    queues: [BTreeMap<QueuedAt, QueuedRequest<K>>; 4],
     answered: Answered<K>,
     requests: u64,
     gone: Vec<K>,
@@ -61,7 +61,7 @@ struct Share<K: PeerKey> {
     /// Peer slots that are held, with or without a concurrency slot.
     used: usize,
     /// Requests that wait for a peer slot, in the order of asking.
-    queue: BTreeMap<u64, (PeerClass, Due, QueuedRequest<K>)>,
+    queue: BTreeMap<u64, (PeerClass, QueuedAt, QueuedRequest<K>)>,
     /// The budget reads a clock, so it is asked while nothing is locked (R25).
     budget: Option<Arc<RetryBudget>>,
 }
@@ -74,7 +74,7 @@ struct QueuedRequest<K: PeerKey> {
 /// Identifies a request, for [`Limits::withdraw`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct SlotRequest {
-    due: Due,
+    due: QueuedAt,
 }
 
 /// The right to make one attempt: a peer slot and a concurrency slot, which are free again when this
@@ -242,6 +242,11 @@ impl<K: PeerKey> Limits<K> {
             data.slots.note_answer();
             if standing.troubled { PeerClass::Troubled } else { PeerClass::Healthy }
         })
+    }
+
+    /// Notes that some peer has answered, whichever it is.
+    pub(super) fn note_answer(&self) {
+        self.with(|data| data.slots.note_answer());
     }
 
     /// Remembers that the peer answered, of at most `most` peers that did.

@@ -75,7 +75,7 @@ impl<K: PeerKey> CoordinatorShared<K> {
     pub(super) fn session_lost(&self, peer: &Name<K>) {
         let (now, rules) = (self.registry.now(), self.registry.rules());
         let stable = nanos(self.stable_after);
-        let wait = |short| rules.grown(short);
+        let wait = |short| rules.open_wait_after(short);
         self.limits.answered(|answered| answered.session_lost(peer, now, stable, wait));
     }
 

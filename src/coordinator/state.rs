@@ -16,7 +16,7 @@ use super::local_outage::{KINDS, LocalOutage};
 use super::schedule::{Attempt, Requested, Schedule};
 use super::slots::PeerClass;
 use super::stats::{DriverStats, WaitReason, Waiting};
-use crate::registry::{Name, PeerKey};
+use crate::registry::{Name, PeerKey, SPREAD};
 use crate::sync::Arc;
 use crate::time::Tick;
 
@@ -24,10 +24,6 @@ mod begin;
 mod end;
 
 pub(super) use end::AttemptEnd;
-
-/// After a [`kick_all`](super::SyncDriver::kick_all) all peers that wait are called within the first of
-/// these times, and one after the other at intervals of the second if that is shorter.
-const SPREAD: (u64, u64) = (5_000_000_000, 20_000_000);
 
 pub(super) struct DriverState<K: PeerKey> {
     pub(super) shared: Arc<CoordinatorShared<K>>,

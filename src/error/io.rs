@@ -17,7 +17,7 @@ use super::Fault::{self, Link, Local, Peer};
 use super::SyncError::{self, Network, Protocol, ResourceExhaustion, State};
 
 /// The failure that an error of the system stands for.
-pub(crate) fn judged(error: &io::Error) -> Failure {
+pub(crate) fn of_io(error: &io::Error) -> Failure {
     let (sync_error, fault) = row(error);
     Failure::from(sync_error(error.to_string())).with_fault(fault).with_sources_of(error)
 }

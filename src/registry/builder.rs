@@ -1,6 +1,7 @@
 //! How a registry is made.
 
 use std::fmt;
+use std::time::Duration;
 
 use super::hook::{HookNotice, Hooks};
 use super::key::PeerKey;
@@ -12,8 +13,9 @@ use super::timing::Timing;
 use super::{HealthRegistry, RegistryInner};
 use crate::config::rules::Rules;
 use crate::config::{ConfigError, HealthConfig};
-use crate::event::Event;
+use crate::event::{Event, EventKind};
 use crate::peer::{Announce, Announcement, RegistryShared};
+use crate::saved::Saved;
 use crate::sync::{Arc, AtomicU8};
 use crate::time::Clock;
 use crate::tracker::Context;
@@ -42,12 +44,16 @@ pub struct RegistryBuilder<K> {
     clock: Clock,
     listeners: Vec<Listener<K>>,
     seed: Option<u64>,
+    pub(super) saved: Option<SavedPeers<K>>,
 }
+
+/// What was saved of peers, and how long ago.
+pub(super) type SavedPeers<K> = (Vec<Saved<K>>, Option<Duration>);
 
 impl<K> Default for RegistryBuilder<K> {
     fn default() -> Self {
         let (config, clock) = (HealthConfig::default(), Clock::default());
-        Self { config, clock, listeners: Vec::new(), seed: None }
+        Self { config, clock, listeners: Vec::new(), seed: None, saved: None }
     }
 }
 
@@ -167,11 +173,15 @@ impl<K: PeerKey> RegistryBuilder<K> {
                 listeners,
                 hooks,
                 timing,
+                exported: Default::default(),
                 doubted: AtomicU8::new(0),
                 #[cfg(feature = "tokio")]
                 waiting: Default::default(),
             }
         });
+        if let Some((saved, downtime)) = self.saved {
+            inner.restore(saved, downtime);
+        }
         HealthRegistry { inner }
     }
 }
@@ -180,6 +190,9 @@ impl<K: PeerKey> RegistryBuilder<K> {
 fn sink<K: PeerKey>(listeners: Arc<Listeners<K>>, hooks: Arc<Hooks<K>>) -> Announce<K> {
     Box::new(move |entry, said| match said {
         Announcement::Event(generation, kind) => {
+            if let EventKind::Opened { .. } = kind {
+                entry.shared.context.date_next();
+            }
             if !listeners.tell(&entry.key, generation, kind) {
                 hooks.tell(HookNotice::Unheard(&entry.key));
             }

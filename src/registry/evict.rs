@@ -311,7 +311,7 @@ fn tell<'a, K>(
     });
     for (entry, generation) in told.collect::<Vec<_>>() {
         (shared.sink)(&entry, Announcement::Event(generation, EventKind::Evicted));
-        (shared.sink)(&entry, Announcement::Gone { answered: entry.tracker.successes() > 0 });
+        (shared.sink)(&entry, Announcement::Gone { answered: entry.tracker.has_answered() });
     }
     kept
 }

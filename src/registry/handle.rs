@@ -76,14 +76,14 @@ impl<K: PeerKey> PeerHandle<K> {
         // Decided first, the permit built last: it borrows the handle for as long as it lives.
         match self.handle_ref.entry().admit_at_rest() {
             Some(ticket) => Ok(Permit::borrowed(self.handle_ref.entry(), ticket)),
-            None => self.acquire_noted(),
+            None => self.acquire_in_trouble(),
         }
     }
 
     /// Asks to be admitted where that takes more than a look. Looks the peer up again if it was
     /// removed, or if there was no room.
     #[inline(never)]
-    fn acquire_noted(&mut self) -> Result<Permit<'_, K>, Refused> {
+    fn acquire_in_trouble(&mut self) -> Result<Permit<'_, K>, Refused> {
         loop {
             let entry = self.handle_ref.entry();
             if let Some(ticket) = entry.admit_in_streak() {

@@ -63,7 +63,7 @@ pub(crate) struct Hooked {
 /// The state of a peer for the coordinator, at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Standing {
-    /// Whether its tracker recorded a success, by a permit or a report.
+    /// Whether its tracker recorded a success, by a permit or a report, or was restored as one that did.
     pub(crate) answered: bool,
     /// Whether a streak is running, or the circuit is open or half-open; false under an override.
     pub(crate) troubled: bool,
@@ -105,7 +105,7 @@ impl<K: PeerKey> HealthRegistry<K> {
             phase => matches!(phase, Phase::Open(_) | Phase::HalfOpen(_)),
         };
         Standing {
-            answered: entry.tracker.successes() > 0,
+            answered: entry.tracker.has_answered(),
             troubled,
             refused,
             look_again: look_again.map(|at| Duration::from_nanos(at.since(now))),

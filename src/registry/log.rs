@@ -26,7 +26,7 @@ fn write<K: PeerKey>(entry: &PeerEntry<K>, generation: u64, kind: EventKind) {
     use tracing::{debug, info, trace, warn};
     let peer = || short(&*entry.key);
     match kind {
-        Kind::Opened { retry_after, reopened: false } if entry.tracker.successes() > 0 => {
+        Kind::Opened { retry_after, reopened: false } if entry.tracker.has_answered() => {
             let last = entry.tracker.errors(&entry.tracker.circuit()).last;
             let error = last.as_ref().map(|last| last.failure.error());
             let error = error.map(tracing::field::display);
@@ -88,6 +88,26 @@ pub(super) fn lost_by_hook() {}
 pub(super) fn doubtful(doubt: &ConfigError) {
     quietly(|| tracing::warn!(target: "peer_health", %doubt, "configuration is doubtful"));
 }
+
+/// Logs that saved peers are ignored, since they have another version than this library's.
+#[cfg(feature = "tracing")]
+pub(super) fn unknown_version(version: u32, peers: usize) {
+    quietly(|| {
+        tracing::warn!(target: "peer_health", version, peers, "saved peers of an unknown version ignored");
+    });
+}
+
+#[cfg(not(feature = "tracing"))]
+pub(super) fn unknown_version(_: u32, _: usize) {}
+
+/// Logs that the table has no room for all saved peers, or that a key panicked.
+#[cfg(feature = "tracing")]
+pub(super) fn not_restored(peers: usize, overrides: usize) {
+    quietly(|| tracing::warn!(target: "peer_health", peers, overrides, "saved peers not restored"));
+}
+
+#[cfg(not(feature = "tracing"))]
+pub(super) fn not_restored(_: usize, _: usize) {}
 
 #[cfg(not(feature = "tracing"))]
 pub(super) fn doubtful(_: &ConfigError) {}

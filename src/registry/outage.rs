@@ -139,10 +139,13 @@ impl Count {
         // Handles are read before the use: see `PeerEntry::has_handles`.
         let used =
             entry.has_handles() || idle_before.is_none_or(|idle| entry.tracker.last_use() >= idle);
-        if successes == 0 || !used {
+        if !used {
             return;
         }
         let circuit = entry.tracker.circuit();
+        if successes == 0 && !circuit.health.answered {
+            return;
+        }
         self.used += 1;
         self.open += u64::from(circuit.is_tripped());
         self.held += u64::from(circuit.is_held_back(rules, now));

@@ -117,7 +117,7 @@ impl<K: PeerKey> HealthRegistry<K> {
     /// Each snapshot is one state of its peer; together they are no single moment. A peer that is
     /// added or removed meanwhile may be shown or not; none is shown twice. No lock is held while
     /// `show` runs: it may call any method. To be shown is no use of a peer. The work is proportional to
-    /// the table; it holds up others for as long as the peers of one shard are counted up.
+    /// the table; it holds up others for as long as a list of one shard's peers takes (R28).
     ///
     /// ```
     /// let registry = peer_health::HealthRegistry::<u32>::new();
@@ -127,13 +127,7 @@ impl<K: PeerKey> HealthRegistry<K> {
     /// assert_eq!(seen, [(7, peer_health::Status::Closed)]);
     /// ```
     pub fn for_each(&self, mut show: impl FnMut(&K, Snapshot)) {
-        for group in self.inner.table.entries().chunks(GROUP) {
-            let group: Vec<_> = group.iter().filter_map(Weak::upgrade).collect();
-            ahead(group.iter().map(|entry| &**entry));
-            for entry in group {
-                show(&entry.key, self.inner.snapshot(&entry));
-            }
-        }
+        self.inner.each(|entry| show(&entry.key, self.inner.snapshot(entry)));
     }
 
     /// What was ever counted, over all peers. The work is proportional to the table.
@@ -184,6 +178,19 @@ impl<K: PeerKey> HealthRegistry<K> {
     }
 }
 
+impl<K: PeerKey> RegistryInner<K> {
+    /// Shows all entries to `see`, some at a time, while no lock is held.
+    pub(super) fn each(&self, mut see: impl FnMut(&PeerEntry<K>)) {
+        for group in self.table.entries().chunks(GROUP) {
+            let group: Vec<_> = group.iter().filter_map(Weak::upgrade).collect();
+            ahead(group.iter().map(|entry| &**entry));
+            for entry in group {
+                see(&entry);
+            }
+        }
+    }
+}
+
 impl<K> RegistryInner<K> {
     fn snapshot(&self, entry: &PeerEntry<K>) -> Snapshot {
         let context = &self.shared.context;
@@ -208,7 +215,7 @@ impl<K> RegistryInner<K> {
             last_error_at: last.map(|last| shown(last.at)),
             opened_at: circuit.opened_at().map(shown),
             errors: errors.count,
-            retry_attempt: circuit.health.run.attempts,
+            retry_attempt: circuit.health.run.errors,
             consecutive_successes: tracker.successes_since(&circuit, &errors),
             latency: tracker.latency(|| context.clock.now()).map(Duration::from_nanos),
             totals: tracker.totals(),

@@ -173,6 +173,32 @@ impl<K: PeerKey> Table<K> {
         Some(entry)
     }
 
+    /// Adds a peer that was saved, if less than `max` capacity is taken. Returns its entry, and `None` if there
+    /// is no room. A peer that is there already stays as it is. For a registry that nobody else has yet.
+    pub(super) fn restore(
+        &self,
+        shared: &Arc<RegistryShared<K>>,
+        key: K,
+        max: usize,
+        circuit: impl FnOnce(&Circuit, u64) -> Arc<Circuit>,
+    ) -> Option<Arc<PeerEntry<K>>> {
+        let (hash, salt) = (self.hasher.hash_one(&key), self.salt(&key));
+        // A second value of a peer needs no room.
+        if let Some(entry) = self.find(&KeyRef(&key, hash)) {
+            return Some(entry);
+        }
+        let reserved = self.reserve(max)?;
+        let tracker = Tracker::new(circuit(&self.fresh_circuit(), salt), salt, shared.next_use());
+        let entry = Arc::new(PeerEntry::new(tracker, Arc::clone(shared), key).hashed(hash));
+        match self.map.entry(Keyed(Arc::clone(&entry))) {
+            Entry::Occupied(there) => return Some(Arc::clone(&there.key().0)),
+            Entry::Vacant(place) => drop(place.insert(())),
+        }
+        reserved.keep();
+        self.ring.add(&entry);
+        Some(entry)
+    }
+
     /// Returns the first circuit of a new tracker, with a generation that no earlier tracker of the peer has
     /// reached if the caller holds the lock of the peer's shard.
     fn fresh_circuit(&self) -> Arc<Circuit> {
@@ -202,9 +228,10 @@ impl<K: PeerKey> Table<K> {
     /// Removes the peer (R27): its tracker's last phase begins under the lock of the shard, so that no
     /// thread can find the old tracker afterwards, nor a new one before.
     pub(crate) fn remove(&self, shared: &RegistryShared<K>, key: &K) -> bool {
-        let mut ended = (None, Emitted::default());
+        let (mut ended, mut answered) = ((None, Emitted::default()), false);
         let key = KeyRef(key, self.hasher.hash_one(key));
         let removed = self.map.remove_if(&key as &dyn AsKey<K>, |Keyed(entry), ()| {
+            answered = entry.tracker.has_answered();
             ended = entry.remove();
             self.retire(entry.tracker.circuit().generation);
             true
@@ -218,7 +245,7 @@ impl<K: PeerKey> Table<K> {
         // Relaxed: pairs with nothing; a total.
         shared.ledger.removed.fetch_add(1, Ordering::Relaxed);
         entry.tell(&emitted);
-        let answered = totals.succeeded > 0 || totals.reported_successes > 0;
+        let answered = answered || totals.succeeded > 0 || totals.reported_successes > 0;
         (shared.sink)(&entry, Announcement::Gone { answered });
         true
     }

@@ -1,4 +1,4 @@
-//! Waiting until a peer admits a call (feature `tokio`).
+//! Waiting until a peer admits a call (R7, feature `tokio`).
 //!
 //! Invariants:
 //!

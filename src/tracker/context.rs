@@ -2,18 +2,27 @@
 
 use crate::config::rules::Rules;
 use crate::outage::{OutageLimiter, PeerSource};
-use crate::sync::{Arc, AtomicU8, Loaded, Ordering, Swap};
-use crate::time::Clock;
+use crate::sync::{Arc, AtomicU8, Loaded, Ordering, Swap, Total};
+use crate::time::{Clock, Tick};
+
+/// The bit of `looking` that asks for the time of the next success.
+const DATING: u8 = 2;
+/// A second: a circuit that refuses asks for no success's time while a younger one is known.
+const FRESH: u64 = 1_000_000_000;
 
 /// The clock, the configuration, and the limiter of an outage of our own.
 #[derive(Debug)]
 pub(crate) struct Context {
     pub(crate) clock: Clock,
     rules: Swap<Rules>,
-    /// 1 from the first configuration on that looked at healthy calls: see [`Rules::looks_at_successes`].
+    /// 1 from the first configuration on that looked at healthy calls: see [`Rules::looks_at_successes`];
+    /// beside it [`DATING`].
     looking: AtomicU8,
     /// 1 from the first configuration on that asked when a call began: see [`Rules::asks_for_starts`].
     timing: AtomicU8,
+    /// The time of the latest success that was asked for its time; zero, which is that of the beginning,
+    /// before the first.
+    succeeded_at: Total,
     /// 1 from the first configuration on that has an outage limit.
     limiting: AtomicU8,
     /// The outage limiter (R30).
@@ -26,7 +35,8 @@ impl Context {
         let timing = AtomicU8::new(rules.asks_for_starts().into());
         let limiting = AtomicU8::new(rules.outage_limit.is_some().into());
         let (rules, outage) = (Swap::new(rules), OutageLimiter::new(None));
-        Self { clock, rules, looking, timing, limiting, outage }
+        let succeeded_at = Total::new(0);
+        Self { clock, rules, looking, timing, succeeded_at, limiting, outage }
     }
 
     /// Returns this context with the peers that the outage limiter counts.
@@ -43,7 +53,7 @@ impl Context {
         let limited = rules.outage_limit.is_some();
         if rules.looks_at_successes() {
             // Relaxed: pairs with `looks_at_successes`. A thread that has seen the new configuration has
-            // acquired what came before it, and sees this too.
+            // acquired what came before it, and sees this too. A bit of `DATING` may be lost: see `date_next`.
             self.looking.store(1, Ordering::Relaxed);
         }
         if rules.asks_for_starts() {
@@ -60,12 +70,46 @@ impl Context {
         }
     }
 
-    /// Returns whether the configuration may look at a call of a healthy peer. Once one did, this stays
-    /// true, which costs each healthy call a look at the configuration and changes nothing.
+    /// Returns whether the configuration may look at a call of a healthy peer, or its time is asked for. Once a
+    /// configuration did, this stays true, which costs each healthy call a look at the configuration and
+    /// changes nothing.
     #[inline]
     pub(crate) fn looks_at_successes(&self) -> bool {
         // Relaxed: pairs with `configure`, as explained there.
-        self.looking.load(Ordering::Relaxed) == 1
+        self.looking.load(Ordering::Relaxed) != 0
+    }
+
+    /// Asks for the time of the next success: a circuit has opened. So the registry knows in an export whether
+    /// this node was online when circuits opened, and no other success of a healthy peer reads the clock. If the
+    /// question is lost, the export knows less, and the next circuit that opens asks again.
+    pub(crate) fn date_next(&self) {
+        // Relaxed: pairs with `date`; no thread reads anything else by it.
+        self.looking.fetch_or(DATING, Ordering::Relaxed);
+    }
+
+    /// Asks the same for an open circuit that refuses a call, if the last answer is not fresh.
+    pub(crate) fn date_next_if_old(&self, now: Tick) {
+        // Relaxed: pairs with `date` and `date_next`, as above.
+        let is_asked = || self.looking.load(Ordering::Relaxed) & DATING != 0;
+        if now.since(self.succeeded_at()) >= FRESH && !is_asked() {
+            self.date_next();
+        }
+    }
+
+    /// Notes the time of a success, if one was asked for.
+    pub(crate) fn date(&self) {
+        // Relaxed, four times: pairs with `date_next` and with `succeeded_at`, as above.
+        let relaxed = Ordering::Relaxed;
+        if self.looking.load(relaxed) & DATING != 0 {
+            self.succeeded_at.fetch_max(self.clock.now().0, relaxed);
+            let _ = self.looking.fetch_update(relaxed, relaxed, |bits| Some(bits & !DATING));
+        }
+    }
+
+    /// Returns the latest success whose time was noted.
+    pub(crate) fn succeeded_at(&self) -> Tick {
+        // Relaxed: pairs with `date`.
+        Tick(self.succeeded_at.load(Ordering::Relaxed))
     }
 
     /// Returns whether the configuration may ask when a call began. Once one did, this stays true.

@@ -1,10 +1,11 @@
 //! The counts outside a peer's circuit, and the peer's last use.
 
+use super::take::Call;
 use super::totals::Record;
-use super::{Errors, Tracker};
-use crate::circuit::{Circuit, Emitted, Noted, Phase};
+use super::{Context, Errors, Tracker};
+use crate::circuit::{Circuit, Emitted, Noted, Outcome, Phase, Reported};
 use crate::event::EventKind;
-use crate::outcome::Reason;
+use crate::outcome::{Reason, Recorded};
 use crate::snapshot::PeerTotals;
 use crate::sync::{Ordering, Total, prefetch};
 use crate::time::Tick;
@@ -16,6 +17,12 @@ impl Tracker {
         self.succeeded.load(Ordering::Relaxed) + reported
     }
 
+    /// Returns whether the peer ever answered: in this process, or in an earlier one of which the registry was
+    /// restored.
+    pub(crate) fn has_answered(&self) -> bool {
+        self.successes() > 0 || self.circuit.load().health.answered
+    }
+
     /// Brings the words that calls read and write into the cache, ahead of a look at them.
     #[inline]
     pub(crate) fn prefetch(&self) {
@@ -23,6 +30,45 @@ impl Tracker {
         self.word.prefetch();
     }
 
+    /// Counts the call, and keeps its error, beside the circuit.
+    pub(super) fn note(
+        &self,
+        context: &Context,
+        call: Call<'_>,
+        reply: &Reported<Recorded>,
+        era: Option<u32>,
+        now: Option<Tick>,
+    ) {
+        let (late, counted) = match reply {
+            Reported::Recorded(recorded) => (
+                *recorded == Recorded::Late,
+                matches!(recorded, Recorded::Counted | Recorded::Opened { .. }),
+            ),
+            _ => (false, false),
+        };
+        if call.is_success() && !late && call.ticket.is_some() {
+            self.count_success();
+            let latency = now.map_or(call.latency, |now| call.latency(now));
+            if let (true, Some(latency)) = (counted, latency) {
+                self.latency.sample(latency, now.unwrap_or_else(|| context.clock.now()));
+            }
+            return;
+        }
+        let record = self.record.get_or_make();
+        // Relaxed: pairs with nothing; a total, counted once, in no order with the circuit.
+        record.counter(call.outcome, call.ticket.is_none(), late).fetch_add(1, Ordering::Relaxed);
+        let now = now.unwrap_or_default();
+        if call.outcome == Outcome::Failure && counted {
+            record.fail_at(now);
+        } else {
+            record.touch(now);
+        }
+        if let (Some(era), false) = (era, late)
+            && let Some(failure) = call.error.take()
+        {
+            record.note(era, failure, now, self.successes());
+        }
+    }
     /// Counts a success, for display.
     #[inline]
     pub(crate) fn count_success(&self) {
@@ -95,7 +141,18 @@ impl Tracker {
         self.latency.known(now)
     }
 
-    /// Notes the use of a peer in trouble; a peer without a record never was in trouble.
+    /// Begins with the average latency of an earlier process, in nanoseconds, which is this old.
+    pub(crate) fn restore_latency(&self, nanos: u64, age: u64, now: Tick) {
+        self.latency.restore(nanos, age, now);
+    }
+
+    /// Returns the time of the last success that was timed, if any was.
+    pub(crate) fn timed_at(&self) -> Option<Tick> {
+        self.latency.sampled_at()
+    }
+
+    /// Notes the use of a peer in trouble. A peer without a record never was in trouble, but for one that was
+    /// restored open: its wait ends after all that is known of its use.
     pub(crate) fn touch(&self, now: Tick) {
         if let Some(record) = self.record.get() {
             record.touch(now);

@@ -1,10 +1,11 @@
 //! The feeding of windows with outcomes (R15).
 
 use super::{Context, Tracker};
-use crate::circuit::{Emitted, Settled};
+use crate::circuit::Emitted;
 use crate::event::EventKind;
 use crate::outcome::Recorded;
 use crate::time::Tick;
+use crate::window::{Sample, Sliding};
 
 impl Tracker {
     /// Adds an outcome to the window of its phase, and opens the circuit if that reaches a rate (R15). A
@@ -15,14 +16,13 @@ impl Tracker {
         now: Option<Tick>,
         generation: u64,
         asked: Option<u64>,
-        settled: Settled,
-        emitted: Emitted,
+        (window, sample): (Sliding, Sample),
+        (recorded, emitted): (Recorded, Emitted),
     ) -> (Recorded, Emitted) {
-        let Some((window, sample)) = settled.feed else { return (settled.recorded, emitted) };
         let counts = window.add(sample, now.unwrap_or_default());
         if counts.failures == 0 && counts.slow == 0 {
             // Such a window reaches no rate.
-            return (settled.recorded, emitted);
+            return (recorded, emitted);
         }
         let now = now.unwrap_or_else(|| context.clock.now());
         // Of the steps that feed a window, one alone is a transition: that after a ban.
@@ -35,8 +35,8 @@ impl Tracker {
         {
             (Some(retry_after), told) => (Recorded::Opened { retry_after }, after(told)),
             // The limiter held the trip back, if the step told of that (R30).
-            (None, told) if emitted.is_empty() || lifted => (settled.recorded, after(told)),
-            (None, _) => (settled.recorded, emitted),
+            (None, told) if emitted.is_empty() || lifted => (recorded, after(told)),
+            (None, _) => (recorded, emitted),
         }
     }
 }

@@ -48,6 +48,21 @@ impl Latency {
         debug_assert!(folded.is_ok());
     }
 
+    /// Begins with the average of an earlier process, whose last sample is `age` nanoseconds old, as if that
+    /// were of now; an average that is unknown by its age stays unknown.
+    pub(super) fn restore(&self, nanos: u64, age: u64, now: Tick) {
+        if age / UNIT < UNKNOWN {
+            self.sample(nanos, now);
+        }
+    }
+
+    /// Returns the time of the last sample, as exact as the word holds it: never later than it was.
+    pub(super) fn sampled_at(&self) -> Option<Tick> {
+        // Relaxed: pairs with `sample`; no thread reads anything else by it.
+        let average = Average::unpack(self.0.load(Ordering::Relaxed))?;
+        Some(Tick(average.units * UNIT))
+    }
+
     /// Returns the average in nanoseconds, if one is known. Reads the clock only if there was a sample.
     pub(super) fn known(&self, now: impl FnOnce() -> Tick) -> Option<u64> {
         // Relaxed: pairs with `sample`; no thread reads anything else by it.
@@ -147,6 +162,17 @@ mod tests {
         assert_eq!(after(&[(u64::MAX, u64::MAX), (u64::MAX, 0)])(u64::MAX), Some(7 << 61));
         assert_eq!(after(&[(0, u64::MAX), (u64::MAX, 5)])(u64::MAX), Some(5));
         assert_eq!(after(&[(0, 5)])(u64::MAX), None);
+    }
+
+    #[test]
+    fn an_average_of_an_earlier_process_counts_as_of_now_unless_it_is_too_old() {
+        for (age, known) in [(0, Some(800)), (15 * MINUTE - 1, Some(800)), (15 * MINUTE, None)] {
+            let latency = Latency::unknown();
+            assert_eq!(latency.sampled_at(), None);
+            latency.restore(800, age, Tick(MINUTE));
+            assert_eq!(latency.known(|| Tick(MINUTE)), known, "{age}");
+            assert_eq!(latency.sampled_at(), known.map(|_| Tick(MINUTE)));
+        }
     }
 
     #[test]

@@ -7,9 +7,10 @@ use crate::sync::{Arc, Cell};
 /// The number of times a reader looks for a value that another reader has taken out.
 const TRIES: u32 = 64;
 
-/// A value that knows whether it is newer than another.
+/// A value with a number that says whether it is newer than another.
 pub(super) trait Dated {
-    fn is_newer(&self, other: &Self) -> bool;
+    fn number(&self) -> u64;
+    fn is_newer(one: u64, other: u64) -> bool;
 }
 
 pub(super) struct Latest<T>(Cell<T>);
@@ -29,11 +30,12 @@ impl<T> std::fmt::Debug for Latest<T> {
 impl<T: Dated> Latest<T> {
     /// Puts a value there, unless a newer one is there.
     pub(super) fn put(&self, mut value: Arc<T>) {
-        while let Some(found) = self.0.swap(Some(Arc::clone(&value))) {
-            if !found.is_newer(&value) {
-                return;
+        loop {
+            let number = value.number();
+            match self.0.swap(Some(value)) {
+                Some(found) if T::is_newer(found.number(), number) => value = found,
+                _ => return,
             }
-            value = found;
         }
     }
 

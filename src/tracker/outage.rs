@@ -22,17 +22,16 @@ pub(super) fn grant(
     context.outage.take(at.rules, at.now, seen.is_held_back(at.rules, at.now))
 }
 
-/// Tells the limiter of a step that was made: that a granted trip was made, and, if all held trips would
-/// have a grant again, that the outage is over. A begun count goes on, since trips may follow soon.
-pub(super) fn opened(
+/// Tells the limiter of a step that was made while there is a limit: that a granted trip was made, and, if all
+/// held trips would have a grant again, that the outage is over. Each such step also counts some more peers,
+/// where a count of a large table has begun: the next trip may need it.
+pub(super) fn step_made(
     context: &Context,
     at: StepContext<'_>,
     grant: Grant,
     emitted: Emitted,
 ) -> Emitted {
-    if at.rules.outage_limit.is_some() {
-        context.outage.count_on(at.rules, at.now);
-    }
+    context.outage.count_on(at.rules, at.now);
     let Grant::Taken { calm } = grant else { return emitted };
     context.outage.trip_made();
     let over = emitted.first().filter(|_| calm && context.outage.holds());
@@ -49,12 +48,11 @@ pub(super) fn answers(circuit: &Circuit, outcome: Outcome, rules: &Rules, now: T
 /// after the success was taken: an outage that begins later finds it.
 pub(super) fn relieved(
     context: &Context,
-    answers: bool,
     recorded: Recorded,
     generation: u64,
     emitted: Emitted,
 ) -> Emitted {
-    let ends = answers && recorded == Recorded::Counted && emitted.is_empty();
+    let ends = recorded == Recorded::Counted && emitted.is_empty();
     let relieved = ends && context.outage.goes_on();
     if relieved { Emitted::one(generation, EventKind::LocalRecovered) } else { emitted }
 }

@@ -5,6 +5,7 @@
 use super::{Context, Tracker};
 use crate::circuit::{Circuit, Ticket};
 use crate::sync::Loaded;
+use crate::time::Tick;
 use crate::word::Reading;
 
 impl Tracker {
@@ -20,7 +21,7 @@ impl Tracker {
     /// Counts a success that ends a streak, and changes nothing else. Returns whether it did.
     pub(super) fn end_streak(&self, context: &Context, generation: u64) -> bool {
         let Some((word, rest)) = self.counting() else { return false };
-        // The configuration is read after the word: as in `counted`.
+        // The configuration is read after the word: as in `run_after`.
         let ended = rest.generation() == Some(generation)
             && !context.looks_at_successes()
             && !context.limits_outages()
@@ -35,8 +36,14 @@ impl Tracker {
     /// that was found, for [`acquire`](Self::acquire).
     #[inline]
     pub(crate) fn rest_of_wait(&self, context: &Context) -> Result<u64, Loaded<Circuit>> {
-        let value = self.circuit.load();
-        value.rest_of_wait(|| context.clock.now()).ok_or(value)
+        let (value, mut now) = (self.circuit.load(), Tick::default());
+        let rest = value.rest_of_wait(|| {
+            now = context.clock.now();
+            now
+        });
+        let Some(rest) = rest else { return Err(value) };
+        context.date_next_if_old(now);
+        Ok(rest)
     }
 
     /// Returns the word and the word at rest of the same value, if the word counts and that is known.

@@ -9,7 +9,6 @@ use crate::circuit::{
 use crate::config::Window;
 use crate::error::Failure;
 use crate::outcome::Recorded;
-use crate::sync::Ordering;
 use crate::time::Tick;
 use crate::window::{Sample, Sliding};
 use crate::word::{About, FailureRun, Published};
@@ -39,7 +38,7 @@ impl CallFailure<'_> {
         }
     }
 
-    fn take(self) -> Option<Failure> {
+    pub(super) fn take(self) -> Option<Failure> {
         match self {
             Self::Given(failure) => failure.take(),
             Self::Lent(failure) => failure.cloned(),
@@ -53,7 +52,7 @@ struct Taken {
     reported: Reported<Settled>,
     generation: u64,
     /// The errors without a success between, before this one.
-    attempts: u32,
+    errors: u32,
     /// The era that counts the error; `None` if none does.
     era: Option<u32>,
     /// Whether it is a success of a peer whose trip was held back (R30).
@@ -61,11 +60,11 @@ struct Taken {
 }
 
 impl Call<'_> {
-    fn is_success(&self) -> bool {
+    pub(super) fn is_success(&self) -> bool {
         self.outcome == Outcome::Success
     }
 
-    fn latency(&self, now: Tick) -> Option<u64> {
+    pub(super) fn latency(&self, now: Tick) -> Option<u64> {
         let start = self.ticket.and_then(|ticket| ticket.start);
         self.latency.or(start.map(|start| now.since(start)))
     }
@@ -91,7 +90,7 @@ impl Tracker {
     ) -> (Reported<Recorded>, u32, Emitted) {
         // A success is tried without a look at the time (R1).
         let mut now = (!call.is_success()).then(|| context.clock.now());
-        // The two ways to take a call meet no more: a value that comes from both is copied.
+        // Each branch finishes the call by itself, or the compiler would copy `Taken` out of both.
         if let Some(taken) = self.count(context, &call, now) {
             return self.finish(context, call, now, taken, Emitted::default());
         }
@@ -109,14 +108,21 @@ impl Tracker {
         taken: Taken,
         emitted: Emitted,
     ) -> (Reported<Recorded>, u32, Emitted) {
-        let attempt = taken.attempts.saturating_add(1);
+        let attempt = taken.errors.saturating_add(1);
         let (reply, emitted) = match taken.reported {
             Reported::Recorded(settled) => {
-                let (generation, answers) = (taken.generation, taken.answers);
-                let asked = call.report(now).asked_wait();
-                let (recorded, emitted) =
-                    self.feed(context, now, generation, asked, settled, emitted);
-                let emitted = relieved(context, answers, recorded, generation, emitted);
+                let (generation, Settled { recorded, feed }) = (taken.generation, settled);
+                let (recorded, emitted) = match feed {
+                    None => (recorded, emitted),
+                    Some(feed) => {
+                        let asked = call.report(now).asked_wait();
+                        self.feed(context, now, generation, asked, feed, (recorded, emitted))
+                    }
+                };
+                let emitted = match taken.answers {
+                    false => emitted,
+                    true => relieved(context, recorded, generation, emitted),
+                };
                 (Reported::Recorded(recorded), emitted)
             }
             Reported::Refused => (Reported::Refused, emitted),
@@ -128,7 +134,7 @@ impl Tracker {
     }
 
     /// Reads the clock, and records a use at that time.
-    fn record_use_at(&self, context: &Context) -> Tick {
+    fn touch_now(&self, context: &Context) -> Tick {
         let now = context.clock.now();
         self.touch(now);
         now
@@ -148,7 +154,7 @@ impl Tracker {
             if let Some(decided) = self.decide(context, call.ticket, report, *now) {
                 return decided;
             }
-            *now = Some(self.record_use_at(context));
+            *now = Some(self.touch_now(context));
             if let Some(taken) = self.count(context, call, *now) {
                 return (taken, Emitted::default());
             }
@@ -175,17 +181,17 @@ impl Tracker {
     /// Counts a call that changes the run of a Closed circuit alone; `None` if it may change more.
     fn count(&self, context: &Context, call: &Call<'_>, now: Option<Tick>) -> Option<Taken> {
         loop {
-            let Found { value, word, about } = self.look(self.circuit.load());
+            let Found { value, word, about } = self.value_and_word(self.circuit.load());
             let (About::Counting(run), Some(word)) = (about, word) else { return None };
             let public = value.public()?;
-            if call.ticket.is_some_and(|ticket| ticket.generation != value.generation) {
+            if call.ticket.is_some_and(|ticket| value.is_late(ticket)) {
                 return None;
             }
             let (next, feed) = match value.window() {
                 None if call.is_success() && !context.looks_at_successes() => {
                     (FailureRun::default(), None)
                 }
-                window => self.counted(context, call, now, run, window)?,
+                window => self.run_after(context, call, now, run, window)?,
             };
             if next == run || self.word.count(word, Published { run: next, ..public })? {
                 if let (true, Some(rest)) = (next != FailureRun::default(), public.at_rest()) {
@@ -198,10 +204,10 @@ impl Tracker {
                 return Some(Taken {
                     reported: Reported::Recorded(Settled { recorded, feed }),
                     generation: value.generation,
-                    attempts: run.attempts,
+                    errors: run.errors,
                     era: Some(value.health.era),
                     answers: call.is_success() && context.limits_outages() && {
-                        let counted = value.counted(about);
+                        let counted = value.with_run(about);
                         let seen = counted.as_ref().unwrap_or(&value);
                         let now = now.unwrap_or_default();
                         answers(seen, call.outcome, &context.rules(), now)
@@ -214,7 +220,7 @@ impl Tracker {
     /// Returns the run after the call, and the window's sample; `None` if the call may change more. This
     /// reads the rules after the word: if the word is still the same at the compare-and-swap, the call is as
     /// if counted when the rules were read (R18).
-    fn counted(
+    fn run_after(
         &self,
         context: &Context,
         call: &Call<'_>,
@@ -245,53 +251,13 @@ impl Tracker {
         let feed = window.map(|window| (window.clone(), call.report(now).sample(&rules)));
         Some((next, feed))
     }
-
-    /// Counts the call, and keeps its error, beside the circuit.
-    fn note(
-        &self,
-        context: &Context,
-        call: Call<'_>,
-        reply: &Reported<Recorded>,
-        era: Option<u32>,
-        now: Option<Tick>,
-    ) {
-        let (late, counted) = match reply {
-            Reported::Recorded(recorded) => (
-                *recorded == Recorded::Late,
-                matches!(recorded, Recorded::Counted | Recorded::Opened { .. }),
-            ),
-            _ => (false, false),
-        };
-        if call.is_success() && !late && call.ticket.is_some() {
-            self.count_success();
-            let latency = now.map_or(call.latency, |now| call.latency(now));
-            if let (true, Some(latency)) = (counted, latency) {
-                self.latency.sample(latency, now.unwrap_or_else(|| context.clock.now()));
-            }
-            return;
-        }
-        let record = self.record.get_or_make();
-        // Relaxed: pairs with nothing; a total, counted once, in no order with the circuit.
-        record.counter(call.outcome, call.ticket.is_none(), late).fetch_add(1, Ordering::Relaxed);
-        let now = now.unwrap_or_default();
-        if call.outcome == Outcome::Failure && counted {
-            record.fail_at(now);
-        } else {
-            record.touch(now);
-        }
-        if let (Some(era), false) = (era, late)
-            && let Some(failure) = call.error.take()
-        {
-            record.note(era, failure, now, self.successes());
-        }
-    }
 }
 
 impl Taken {
     fn from(circuit: &Circuit, reported: Reported<Settled>, answers: bool) -> Self {
         let era = circuit.takes_notes().then_some(circuit.health.era);
-        let (generation, attempts) = (circuit.generation, circuit.health.run.attempts);
-        Self { reported, generation, attempts, era, answers }
+        let (generation, errors) = (circuit.generation, circuit.health.run.errors);
+        Self { reported, generation, errors, era, answers }
     }
 }
 

@@ -59,8 +59,12 @@ pub(crate) struct Last {
 }
 
 impl Dated for Last {
-    fn is_newer(&self, other: &Self) -> bool {
-        is_newer(self.number, other.number)
+    fn number(&self) -> u64 {
+        self.number
+    }
+
+    fn is_newer(one: u64, other: u64) -> bool {
+        is_newer(one, other)
     }
 }
 

@@ -7,6 +7,7 @@ mod calls;
 mod driving;
 mod keys;
 mod listeners;
+mod restart;
 #[cfg(feature = "tokio")]
 mod watching;
 

@@ -13,7 +13,7 @@ use crate::support::{self, log::logged_to};
 
 /// Keeps what is logged: the level, then message and fields as they come.
 #[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<(&'static str, String)>>>);
+pub(crate) struct Lines(Arc<Mutex<Vec<(&'static str, String)>>>);
 
 struct Text(String);
 
@@ -33,8 +33,12 @@ impl<S: tracing::Subscriber> Layer<S> for Lines {
 }
 
 impl Lines {
+    pub(crate) fn take(&self) -> Vec<(&'static str, String)> {
+        std::mem::take(&mut *self.0.lock().unwrap())
+    }
+
     fn levels(&self) -> Vec<&'static str> {
-        std::mem::take(&mut *self.0.lock().unwrap()).into_iter().map(|(level, _)| level).collect()
+        self.take().into_iter().map(|(level, _)| level).collect()
     }
 }
 

@@ -30,6 +30,7 @@ mod outage;
 mod permits;
 #[cfg(all(feature = "serde", feature = "tokio"))]
 mod reloading;
+mod saved;
 #[cfg(feature = "serde")]
 mod settings;
 #[cfg(feature = "serde")]

@@ -18,3 +18,4 @@ mod many;
 mod news;
 mod ours;
 mod places;
+mod restart;

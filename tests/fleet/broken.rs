@@ -5,7 +5,7 @@ use std::sync::Mutex;
 
 use peer_health::SyncError;
 
-use crate::sim::cell::{Cell, Cut, MINUTE, Rhythm, SECOND, Settings, Told};
+use crate::sim::cell::{Cell, Cut, Happening, MINUTE, Rhythm, SECOND, Settings, Told};
 use crate::sim::judge::{Broken, Rule, judge};
 use crate::sim::peer::{Behaviour, Failing};
 use crate::sim::plain::{Gate, Open, Plain};
@@ -103,4 +103,17 @@ fn w6_is_broken_where_strangers_are_called_in_their_turn() {
     let broken = plain(&cell);
     assert!(breaks(&broken, Rule::W6, "rounds served"), "{broken:?}");
     assert_eq!(plain(&Cell { strangers: 0, ..cell }), []);
+}
+
+#[test]
+fn w2_is_broken_where_a_restart_forgets_all() {
+    let dead = Behaviour::Dead(Failing::Refuses);
+    let cell = Cell::of(30, 300, dead, Rhythm::Burst(MINUTE)).hours(1);
+    let restart = |restored| Happening::Restart { lasts: 10 * MINUTE, restored };
+    let forgotten = cell.clone().at(30 * MINUTE, restart(false));
+    let broken = judge(&forgotten, &run(&forgotten));
+    assert!(breaks(&broken, Rule::W2, "circuit closed"), "{broken:?}");
+    assert!(breaks(&broken, Rule::W2, "in a second after a restart"), "{broken:?}");
+    let restored = cell.at(30 * MINUTE, restart(true));
+    assert_eq!(judge(&restored, &run(&restored)), []);
 }

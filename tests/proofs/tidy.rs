@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 /// The floor of each file or folder of `src`. Imports go down, or stay within a file's own folder.
 const FLOORS: [&[&str]; 6] = [
     &["foreign", "serde", "sync", "time"],
-    &["budget", "config", "error", "event", "outcome", "retry_policy", "window", "word"],
+    &["budget", "config", "error", "event", "outcome", "retry_policy", "saved", "window", "word"],
     &["circuit"],
     &["outage", "peer", "permit", "snapshot", "tracker"],
     &["registry", "wakers"],

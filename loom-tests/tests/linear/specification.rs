@@ -19,7 +19,7 @@ pub(crate) fn apply(
     rules: &Arc<Rules>,
 ) -> Option<(Circuit, Answer)> {
     let at = |now| StepContext { rules, now, salt: SALT, held: false };
-    let attempt = circuit.health.run.attempts.saturating_add(1);
+    let attempt = circuit.health.run.errors.saturating_add(1);
     let stays = |answer| Some((circuit.clone(), answer));
     match (&entry.act, entry.now) {
         (Act::Acquire, now) => {

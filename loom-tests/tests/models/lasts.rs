@@ -118,7 +118,7 @@ fn r14_of_two_announcements_the_later_one_counts() {
         first.fail(first.admitted());
         both(move || a.is_open(), || b.is_open());
         c.report(Outcome::Failure);
-        assert_eq!(peer.circuit().health.run, FailureRun { streak: 1, attempts: 2 });
+        assert_eq!(peer.circuit().health.run, FailureRun { streak: 1, errors: 2 });
         peer.finish();
     });
 }

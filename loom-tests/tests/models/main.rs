@@ -28,6 +28,7 @@ mod production {
     pub(crate) mod peer;
     pub(crate) mod permit;
     pub(crate) mod registry;
+    pub(crate) mod saved;
     pub(crate) mod snapshot;
     pub(crate) mod time;
     pub(crate) mod tracker;
@@ -35,7 +36,7 @@ mod production {
     pub(crate) mod word;
 }
 pub(crate) use production::{
-    budget, circuit, config, error, event, foreign, outage, outcome, peer, permit, registry,
+    budget, circuit, config, error, event, foreign, outage, outcome, peer, permit, registry, saved,
     snapshot, time, tracker, window, word,
 };
 

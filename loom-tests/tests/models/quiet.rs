@@ -10,8 +10,8 @@ use crate::sync::settings_change;
 use crate::time::Tick;
 use crate::word::FailureRun;
 
-fn run(streak: u32, attempts: u32) -> FailureRun {
-    FailureRun { streak, attempts }
+fn run(streak: u32, errors: u32) -> FailureRun {
+    FailureRun { streak, errors }
 }
 
 /// P8, P9: a success of an earlier phase ends no streak of the present one, though the word counts again, and

@@ -19,8 +19,8 @@ fn by_steps() -> HealthConfig {
     config(9, 1).with_streak_gap(Duration::from_secs(1))
 }
 
-fn run(streak: u32, attempts: u32) -> FailureRun {
-    FailureRun { streak, attempts }
+fn run(streak: u32, errors: u32) -> FailureRun {
+    FailureRun { streak, errors }
 }
 
 /// P11: a thread that looks while another replaces a value shows that value, with the streak that was

@@ -74,7 +74,7 @@ impl Attempt {
     }
 
     /// Notes that the attempt has failed.
-    pub(in crate::coordinator) fn failed(self) -> Self {
+    pub(in crate::coordinator) fn after_failure(self) -> Self {
         let attempts = self.operation.attempts.saturating_add(1);
         self.ended().with(|operation| Operation { attempts, probes: 0, ..operation })
     }
@@ -116,11 +116,11 @@ mod tests {
     fn attempts_and_probes_are_counted_from_the_last_that_was_of_the_other_kind() {
         let first = Attempt { number: 1, due: Tick(0), operation: Operation::default() };
         let counts = |attempt: Attempt| (attempt.operation.attempts, attempt.operation.probes);
-        assert_eq!(counts(first.failed().failed()), (2, 0));
-        assert_eq!(counts(first.failed().probed().probed()), (0, 2));
-        assert_eq!(counts(first.probed().probed().failed()), (1, 0));
+        assert_eq!(counts(first.after_failure().after_failure()), (2, 0));
+        assert_eq!(counts(first.after_failure().probed().probed()), (0, 2));
+        assert_eq!(counts(first.probed().probed().after_failure()), (1, 0));
         let kicked = |attempt: Attempt| attempt.with(|operation| operation.anew(Push::Kick));
-        assert_eq!(counts(kicked(first.failed())), (0, 0));
+        assert_eq!(counts(kicked(first.after_failure())), (0, 0));
         assert_eq!(counts(kicked(first.probed())), (0, 0));
     }
 }

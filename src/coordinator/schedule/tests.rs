@@ -60,7 +60,7 @@ fn requests_of_one_peer_become_one_call_and_one_more_while_it_runs() {
     assert_eq!(next(&mut schedule, 1), None, "it runs");
     assert_eq!(request(&mut schedule, 7, 2), Requested::New);
     assert_eq!(request(&mut schedule, 7, 2), Requested::Known);
-    schedule.done(&7, attempt.failed(), Tick(3));
+    schedule.done(&7, attempt.after_failure(), Tick(3));
     let (peer, attempt) = taken(&mut schedule, 3).unwrap();
     assert_eq!(attempt.operation.attempts, 0, "it is another operation");
     schedule.done(&peer, attempt, Tick(4));
@@ -76,11 +76,12 @@ fn who_was_kicked_begins_anew_and_goes_first() {
     }
     let (one, attempt) = taken(&mut schedule, 5).unwrap();
     assert!(one == 1 && !schedule.kick(&1) && !schedule.kick(&4), "it runs; it is unknown");
-    retry(&mut schedule, 1, attempt.failed().failed(), 1000);
+    retry(&mut schedule, 1, attempt.after_failure().after_failure(), 1000);
     assert!(schedule.kick(&1));
     let (peer, attempt) = taken(&mut schedule, 5).unwrap();
     assert_eq!((peer, attempt.operation.attempts, attempt.operation.push), (1, 0, Push::Kick));
-    let rest = [attempt.failed(), attempt.failed_locally(0), attempt.probed(), attempt.refused()];
+    let rest =
+        [attempt.after_failure(), attempt.failed_locally(0), attempt.probed(), attempt.refused()];
     assert!(rest.iter().all(|attempt| attempt.operation.push == Push::None));
     assert_eq!((next(&mut schedule, 5), next(&mut schedule, 5)), (Some(2), Some(3)));
     assert_eq!(schedule.count(), (0, 3));
@@ -102,7 +103,7 @@ fn good_news_passes_nobody_and_makes_nobody_later() {
 fn good_news_outlives_every_way_out_of_a_call_but_a_success() {
     let fails: [fn(&mut Calls, Attempt); 4] = [
         |schedule, attempt| {
-            schedule.wait_after_push(&1, attempt.failed(), Push::News, Tick(9));
+            schedule.wait_after_push(&1, attempt.after_failure(), Push::News, Tick(9));
         },
         |schedule, attempt| {
             schedule.wait_after_push(&1, attempt.failed_locally(3), Push::News, Tick(9));
@@ -208,7 +209,7 @@ fn what_is_told_of_an_earlier_attempt_is_not_taken_for_the_latest() {
     assert_eq!(request(&mut schedule, 1, 1), Requested::New);
     retry(&mut schedule, 1, old, 5);
     assert_eq!(next(&mut schedule, 5), None);
-    retry(&mut schedule, 1, new.failed(), 9);
+    retry(&mut schedule, 1, new.after_failure(), 9);
     assert_eq!((next(&mut schedule, 8), next(&mut schedule, 9)), (None, Some(1)));
 }
 
@@ -298,7 +299,7 @@ fn what_is_removed_is_gone_and_called_again_only_when_its_call_has_ended() {
     schedule.done(&1, old, Tick(4));
     retry(&mut schedule, 1, old, 4);
     assert_eq!(schedule.count(), (0, 1), "the end of the old call ends nothing else");
-    retry(&mut schedule, 1, new.failed(), 9);
+    retry(&mut schedule, 1, new.after_failure(), 9);
     assert_eq!((next(&mut schedule, 8), next(&mut schedule, 9)), (None, Some(1)));
 }
 
@@ -307,13 +308,16 @@ fn local_failures_are_counted_apart_and_only_in_a_row() {
     let mut schedule = Calls::new();
     request(&mut schedule, 1, 0);
     let (_, attempt) = taken(&mut schedule, 0).unwrap();
-    retry(&mut schedule, 1, attempt.failed().failed_locally(5).failed_locally(6), 1);
+    retry(&mut schedule, 1, attempt.after_failure().failed_locally(5).failed_locally(6), 1);
     assert!(schedule.next(0).is_none() && schedule.next(2).is_some(), "apart");
     let (_, attempt) = taken(&mut schedule, 1).unwrap();
     assert!((0..KINDS).all(|kind| schedule.next(kind).is_none()));
     let Operation { attempts, local, other_ends, .. } = attempt.operation;
     assert_eq!((attempts, local, other_ends), (1, 2, 6));
-    assert_eq!((attempt.failed().operation.attempts, attempt.failed().operation.local), (2, 0));
+    assert_eq!(
+        (attempt.after_failure().operation.attempts, attempt.after_failure().operation.local),
+        (2, 0)
+    );
     assert_eq!(attempt.ended().operation.local, 0);
 }
 
@@ -343,7 +347,7 @@ fn so_many_strangers_wait_and_requested_ones_displace_those_that_only_called() {
     for other in [8, 9] {
         assert_eq!(stranger(&mut schedule, other), Requested::New);
     }
-    let back = schedule.wait(&peer, attempt.failed(), Tick(9), WaitReason::Retry);
+    let back = schedule.wait(&peer, attempt.after_failure(), Tick(9), WaitReason::Retry);
     assert!(!back && schedule.strangers == 3, "there is no room to come back to");
 }
 
@@ -356,7 +360,7 @@ fn all_who_wait_for_a_time_are_called_one_after_the_other_those_that_answered_fi
     }
     for _ in 0..3 {
         let (peer, attempt) = taken(&mut schedule, 0).unwrap();
-        retry(&mut schedule, peer, attempt.failed(), 1000 - u64::from(peer));
+        retry(&mut schedule, peer, attempt.after_failure(), 1000 - u64::from(peer));
     }
     let (four, attempt) = taken(&mut schedule, 0).unwrap();
     // It answered before, and failed for a reason of our own.

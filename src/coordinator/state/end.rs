@@ -49,7 +49,7 @@ impl<K: PeerKey> DriverState<K> {
                     let delay = if push == Push::Kick { 0 } else { first_delay };
                     let attempt = match end {
                         AttemptEnd::Local => attempt.failed_locally(state.other_ends),
-                        _ => attempt.failed(),
+                        _ => attempt.after_failure(),
                     };
                     schedule.wait_after_push(peer, attempt, push, now.plus(delay));
                 }
@@ -62,7 +62,7 @@ impl<K: PeerKey> DriverState<K> {
                     }
                 }
                 AttemptEnd::Failed { terms, .. } => {
-                    let attempt = attempt.failed();
+                    let attempt = attempt.after_failure();
                     let next = terms.next(retry, attempt.operation.attempts, u);
                     let goes_on = match next {
                         NextAttempt::After(wait, reason) => {

@@ -66,6 +66,11 @@ pub(crate) enum Happening {
     Jump(i64),
     Replaced(Box<HealthConfig>),
     Kicked,
+    /// The process ends and is started again, so long after; what it knew is restored, or not.
+    Restart {
+        lasts: u64,
+        restored: bool,
+    },
 }
 
 /// What is set; none is the library's default.
@@ -156,6 +161,11 @@ impl Cell {
 
     pub(crate) fn outage(self, at: u64, lasts: u64, cut: Cut, told: Told) -> Self {
         self.at(at, Happening::Outage { lasts, cut, told })
+    }
+
+    /// A restart by which nothing is forgotten.
+    pub(crate) fn restart(self, at: u64, lasts: u64) -> Self {
+        self.at(at, Happening::Restart { lasts, restored: true })
     }
 
     pub(crate) fn with(self, settings: Settings) -> Self {

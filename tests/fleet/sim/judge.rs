@@ -47,6 +47,7 @@ pub(crate) fn judge(cell: &Cell, report: &Report) -> Vec<Broken> {
     judge.first_calls();
     judge.openings();
     judge.hours();
+    judge.restarts();
     judge.downs();
     judge.growth();
     judge.broken.sort_by_key(|broken| broken.rule);
@@ -169,6 +170,14 @@ impl Judge<'_> {
         self.most(Rule::W2, "failed calls an hour", &most);
     }
 
+    /// W2: after a restart not all dead peers are called at once.
+    fn restarts(&mut self) {
+        let limit = limits::calls_at_once(self.cell);
+        let seconds = self.report.restarts.iter().flatten();
+        let calls: Vec<_> = seconds.map(|calls| (u64::from(*calls), limit)).collect();
+        self.most(Rule::W2, "calls of dead peers in a second after a restart", &calls);
+    }
+
     /// W2: so many calls fail each time that a peer goes down.
     fn downs(&mut self) {
         let downs = self.each().filter_map(|(behaviour, peer)| {
@@ -185,6 +194,7 @@ impl Judge<'_> {
             (Why::Back, Rule::W3, "served again after"),
             (Why::News, Rule::W3, "served again, with good news, after"),
             (Why::Awake, Rule::W3, "served again, after a suspend, after"),
+            (Why::Restarted, Rule::W1, "served again, after a restart, after"),
             (Why::Recovered, Rule::W4, "served again, after our outage, after"),
             (Why::Kicked, Rule::W4, "served again, kicked, after"),
         ] {

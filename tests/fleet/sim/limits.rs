@@ -101,6 +101,12 @@ pub(crate) fn calls_when_down(cell: &Cell, down: u64) -> Option<u64> {
     Some(threshold + 1 + most(cell, |config| waits_within(config, down.min(cell.end()))))
 }
 
+/// W2: calls of dead peers in a second after a restart: those whose wait is over are spread over five.
+pub(crate) fn calls_at_once(cell: &Cell) -> u64 {
+    let dead = cell.peers().filter(|(peer, _)| peer.behaviour.is_dead()).count();
+    dead as u64 / 3 + cell.settings.places() as u64
+}
+
 /// W3, W4: when a peer that answered before is served, after it is back.
 pub(crate) fn served_again(cell: &Cell, why: Why, in_flight: bool) -> u64 {
     let unsteady = cell.peers().filter(|(peer, _)| peer.behaviour.is_unsteady()).count();
@@ -115,6 +121,8 @@ pub(crate) fn served_again(cell: &Cell, why: Why, in_flight: bool) -> u64 {
         Why::Kicked => 30 * SECOND + begun,
         // The driver looks at least once a minute; whoever waited is due.
         Why::Awake => MINUTE + queue(cell, unsteady),
+        // It is closed, and the dead leave half of the places.
+        Why::Restarted => SECOND,
     };
     limit + SLACK
 }

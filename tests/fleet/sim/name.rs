@@ -70,6 +70,8 @@ impl fmt::Display for Happening {
             Self::Jump(by) => write!(f, "suspend {}", Time(by.unsigned_abs())),
             Self::Replaced(_) => f.write_str("configuration replaced"),
             Self::Kicked => f.write_str("kick_all"),
+            Self::Restart { lasts, restored: true } => write!(f, "restart of {}", Time(*lasts)),
+            Self::Restart { lasts, .. } => write!(f, "restart of {}, all forgotten", Time(*lasts)),
         }
     }
 }

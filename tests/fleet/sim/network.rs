@@ -5,23 +5,23 @@
 
 use std::collections::BTreeMap;
 use std::future::pending;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use peer_health::{Event, EventKind, Failure, Fault, SyncError};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::{Instant, sleep};
 
-use super::cell::{Cell, Cut, HOUR};
+use super::cell::{Cell, Cut, HOUR, SECOND};
 use super::limits;
 use super::peer::{Answer, Behaviour, Failing, Peer, chance};
-use super::record::{Record, Report, Return, Why};
+use super::record::{Record, Report, Return, Why, count};
 
 /// No cell is as large: what calls more often than this has lost its way.
 const RUNAWAY: u64 = 6_000_000;
 
 /// Whether a peer's circuit is closed.
-type IsClosed = Box<dyn Fn(u32) -> bool + Send + Sync>;
+type IsClosed = Arc<dyn Fn(u32) -> bool + Send + Sync>;
 
 pub(crate) struct Network {
     pub(crate) began: Instant,
@@ -32,7 +32,7 @@ pub(crate) struct Network {
     /// When a peer is to be served again: by why, and by whether it was being called.
     again: BTreeMap<(Why, bool), u64>,
     state: Mutex<State>,
-    is_closed: OnceLock<IsClosed>,
+    is_closed: Mutex<Option<IsClosed>>,
     /// Is told of each session that a peer will drop.
     drops: UnboundedSender<u32>,
 }
@@ -43,6 +43,8 @@ struct State {
     cut: Option<Cut>,
     /// How many keys have been requested.
     requested: u32,
+    /// When the node was last started again.
+    restarted: Option<u64>,
 }
 
 /// What goes on with a peer.
@@ -69,7 +71,7 @@ impl Network {
     pub(crate) fn new(cell: &Cell, drops: UnboundedSender<u32>) -> Arc<Self> {
         let peers = cell.peers().map(|(peer, _)| (peer, Going::default())).collect::<Vec<_>>();
         let report = Report { peers: vec![Record::default(); peers.len()], ..Report::default() };
-        let all = [Why::Back, Why::News, Why::Recovered, Why::Kicked, Why::Awake];
+        let all = [Why::Back, Why::News, Why::Recovered, Why::Kicked, Why::Awake, Why::Restarted];
         let both = all.into_iter().flat_map(|why| [(why, false), (why, true)]);
         Arc::new(Self {
             began: Instant::now(),
@@ -78,15 +80,20 @@ impl Network {
             excused: limits::excused(cell),
             shortest_round: limits::shortest_round(cell),
             again: both.map(|(w, f)| ((w, f), limits::served_again(cell, w, f))).collect(),
-            state: Mutex::new(State { peers, report, cut: None, requested: 0 }),
-            is_closed: OnceLock::new(),
+            state: Mutex::new(State { peers, report, cut: None, requested: 0, restarted: None }),
+            is_closed: Mutex::new(None),
             drops,
         })
     }
 
     /// Asks this, from now on, whether a peer's circuit is closed.
     pub(crate) fn ask(&self, is_closed: impl Fn(u32) -> bool + Send + Sync + 'static) {
-        assert!(self.is_closed.set(Box::new(is_closed)).is_ok(), "asked once");
+        *self.is_closed.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(is_closed));
+    }
+
+    fn is_closed(&self, key: u32) -> bool {
+        let asked = self.is_closed.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        asked.is_some_and(|is_closed| is_closed(key))
     }
 
     pub(crate) fn now(&self) -> u64 {
@@ -116,10 +123,10 @@ impl Network {
     fn begin(&self, key: u32) -> (Call<'_>, Answer, Option<u64>) {
         let now = self.now();
         let streak = self.report(|report| report.peers.get(key as usize).map(|peer| peer.streak));
-        let beyond = self.threshold.is_some_and(|enough| streak >= Some(enough))
-            && self.is_closed.get().is_some_and(|is_closed| is_closed(key));
+        let beyond =
+            self.threshold.is_some_and(|enough| streak >= Some(enough)) && self.is_closed(key);
         let mut state = self.state();
-        let State { peers, report, cut, requested } = &mut *state;
+        let State { peers, report, cut, requested, restarted } = &mut *state;
         // Whom an outage of our own lets fail is not dead: the guard holds trips back for that.
         let up = peers.get(key as usize).is_some_and(|(peer, _)| peer.is_up(now));
         let beyond = beyond && !(self.cell.settings.health.outage_guard && up);
@@ -134,6 +141,12 @@ impl Network {
                 }
                 record.calls += 1;
                 record.beyond += u32::from(beyond);
+                if let (Some(at), true) = (*restarted, peer.behaviour.is_dead()) {
+                    let second = ((now - at) / SECOND) as usize;
+                    if let Some(calls) = report.restarts.last_mut().filter(|_| second < 60) {
+                        count(calls, second);
+                    }
+                }
                 going.in_flight = true;
                 (&*peer, record.calls, !std::mem::take(&mut going.kicked))
             }
@@ -283,6 +296,26 @@ impl Network {
         self.state().cut = cut;
     }
 
+    /// The node's process has ended: what it was about is over.
+    pub(crate) fn stopped(&self) {
+        for (_, going) in &mut self.state().peers {
+            (going.round, going.back) = (None, None);
+        }
+    }
+
+    /// The node was started again: who answered before is served as soon as it is requested.
+    pub(crate) fn started(&self) {
+        let now = self.now();
+        let mut state = self.state();
+        state.restarted = Some(now);
+        state.report.restarts.push(Vec::new());
+        let peers = state.peers.iter().map(|(peer, _)| peer.behaviour.is_healthy());
+        let healthy: Vec<u32> =
+            (0..).zip(peers).filter(|(_, is)| *is).map(|(key, _)| key).collect();
+        drop(state);
+        healthy.into_iter().for_each(|key| self.is_back(key, Why::Restarted, false));
+    }
+
     /// A transition of the registry's.
     pub(crate) fn heard(&self, event: &Event<u32>) {
         let now = self.now();
@@ -306,7 +339,7 @@ impl Network {
             let streak = report.peers[key as usize].streak;
             let enough = self.threshold.is_some_and(|enough| streak >= enough);
             let open = is_open(key);
-            let closed = self.is_closed.get().is_some_and(|is_closed| is_closed(key));
+            let closed = self.is_closed(key);
             report.dead_open += u32::from(peer.behaviour.is_dead() && open);
             report.dead_closed += u32::from(peer.behaviour.is_dead() && enough && closed);
             report.healthy_open +=

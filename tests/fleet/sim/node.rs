@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use peer_health::{
-    Clock, HealthConfig, HealthMonitor, HealthRegistry, Listening, Status, SyncCoordinator,
+    Clock, HealthConfig, HealthMonitor, HealthRegistry, Listening, Saved, Status, SyncCoordinator,
     SyncDriver, SyncError,
 };
 use tokio::time::Instant;
@@ -37,6 +37,37 @@ pub(crate) trait Node {
     fn allows_retry(&self) -> bool {
         true
     }
+    /// Ends the node, and keeps what it knows for the next one.
+    fn stop(&self) -> Box<dyn Node> {
+        Box::new(Stopped { saved: Vec::new() })
+    }
+    /// Starts a node with what an earlier one has kept, so long ago; with nothing if it was not kept.
+    fn start(&self, _: &Cell, _: &Arc<Network>, _: Option<Duration>) -> Option<Box<dyn Node>> {
+        None
+    }
+}
+
+/// A node whose process has ended: what is left of it is a file.
+struct Stopped {
+    saved: Vec<Saved<u32>>,
+}
+
+impl Node for Stopped {
+    fn request(&self, _: u32) {}
+
+    fn is_open(&self, _: u32) -> bool {
+        false
+    }
+
+    fn start(
+        &self,
+        cell: &Cell,
+        network: &Arc<Network>,
+        downtime: Option<Duration>,
+    ) -> Option<Box<dyn Node>> {
+        let saved = downtime.map(|_| self.saved.clone()).unwrap_or_default();
+        Some(Box::new(Ours::restored(cell, network, saved, downtime)))
+    }
 }
 
 /// This library.
@@ -55,6 +86,15 @@ const DAY: u64 = 24 * super::cell::HOUR;
 
 impl Ours {
     pub(crate) fn new(cell: &Cell, network: &Arc<Network>) -> Self {
+        Self::restored(cell, network, Vec::new(), None)
+    }
+
+    fn restored(
+        cell: &Cell,
+        network: &Arc<Network>,
+        saved: Vec<Saved<u32>>,
+        downtime: Option<Duration>,
+    ) -> Self {
         let (seed, settings) = (cell.seed, &cell.settings);
         let (start, ahead) = (Instant::now(), Arc::new(AtomicU64::new(DAY)));
         let offset = Arc::clone(&ahead);
@@ -66,7 +106,8 @@ impl Ours {
             }),
         };
         let registry = HealthRegistry::builder().config(settings.health.clone()).clock(clock);
-        let registry = registry.seed(seed).build().expect("a sound configuration");
+        let registry =
+            registry.seed(seed).restore(saved, downtime).build().expect("a sound configuration");
         let monitor = HealthMonitor::builder(registry.clone()).seed(seed).build();
         let coordinator = SyncCoordinator::builder(registry.clone()).seed(seed);
         let coordinator = coordinator.config(settings.coordinator.clone()).build();
@@ -135,5 +176,9 @@ impl Node for Ours {
 
     fn allows_retry(&self) -> bool {
         self.coordinator.budget().allows_retry()
+    }
+
+    fn stop(&self) -> Box<dyn Node> {
+        Box::new(Stopped { saved: self.registry.export() })
     }
 }

@@ -139,6 +139,8 @@ fn own_trouble() -> Vec<Cell> {
         few().outage(HOUR, 10 * MINUTE, Cut::Local, Told::Kicked),
         Cell::of(120, 0, Local, TEN_MINUTES).outage(HOUR, 30 * MINUTE, Cut::Silent, Told::Nothing),
         slept(10, 0, HALF_MINUTE),
+        Cell::of(30, 270, Dead(Silent), HALF_MINUTE).hours(2).restart(HOUR, 2 * MINUTE),
+        Cell::of(30, 270, Dead(Refuses), Burst(MINUTE)).hours(2).restart(HOUR, 10 * MINUTE),
         jumps(HOUR as i64),
     ]
 }

@@ -16,6 +16,8 @@ pub(crate) enum Why {
     Kicked,
     /// It was back, and then the registry's clock jumped past the longest wait: the machine slept.
     Awake,
+    /// The node was started again.
+    Restarted,
 }
 
 /// A peer is back, and not yet served.
@@ -86,7 +88,8 @@ impl Record {
     }
 }
 
-fn count(counts: &mut Vec<u32>, at: usize) {
+/// Counts one more at this index.
+pub(crate) fn count(counts: &mut Vec<u32>, at: usize) {
     if counts.len() <= at {
         counts.resize(at + 1, 0);
     }
@@ -113,6 +116,8 @@ pub(crate) struct Report {
     pub(crate) peak: Peak,
     /// Whether retries were allowed twenty minutes after each outage of the node's own.
     pub(crate) retries_back: Vec<bool>,
+    /// Calls of dead peers in each second of the minute after each restart.
+    pub(crate) restarts: Vec<Vec<u32>>,
     /// More calls were made than any rule can allow, and the node was stopped.
     pub(crate) runaway: bool,
     /// Circuits of dead peers that are open at the end, and of healthy ones.

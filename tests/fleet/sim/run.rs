@@ -30,6 +30,7 @@ const SESSION: Duration = Duration::from_millis(100);
 enum Due {
     Happening(usize),
     OutageOver(usize),
+    StartedAgain(usize),
     RetriesBack,
     /// The peer goes down or comes back.
     Turns(u32),
@@ -57,8 +58,8 @@ pub(crate) fn run_with(cell: &Cell, node: impl FnOnce(&Arc<Network>) -> Box<dyn 
             let network = Network::new(cell, drops);
             let node: Arc<dyn Node> = Arc::from(node(&network));
             let peers = cell.peers().collect();
-            let simulation =
-                Simulation { cell, peers, network, node, lines, due: BinaryHeap::new() };
+            let due = BinaryHeap::new();
+            let simulation = Simulation { cell, peers, network, node, lines, due, is_down: false };
             simulation.run(dropped).await
         })
     })
@@ -71,6 +72,8 @@ struct Simulation<'a> {
     node: Arc<dyn Node>,
     lines: Lines,
     due: BinaryHeap<Reverse<(u64, Due)>>,
+    /// Whether the node's process has ended: it requests nobody, and nobody reaches it.
+    is_down: bool,
 }
 
 impl Simulation<'_> {
@@ -125,6 +128,9 @@ impl Simulation<'_> {
                 due.push((at + lasts, Due::OutageOver(n)));
                 due.push((at + lasts + 20 * MINUTE, Due::RetriesBack));
             }
+            if let Happening::Restart { lasts, .. } = happening {
+                due.push((at + lasts, Due::StartedAgain(n)));
+            }
         }
         if self.cell.strangers > 0 {
             due.push((SECOND, Due::Stranger(self.cell.count())));
@@ -138,6 +144,9 @@ impl Simulation<'_> {
     }
 
     fn request(&self, key: u32) {
+        if self.is_down {
+            return;
+        }
         self.network.requested(key, true);
         self.node.request(key);
     }
@@ -163,13 +172,15 @@ impl Simulation<'_> {
                 self.again(at + each, Due::Together(group, n + 1));
             }
             Due::Calls(key) => {
-                self.network.requested(key, false);
-                self.node.note_reachable(key);
+                if !self.is_down {
+                    self.network.requested(key, false);
+                    self.node.note_reachable(key);
+                }
                 self.again(at + SECOND, due);
             }
             Due::Stranger(key) => {
                 self.network.requested(key, key.is_multiple_of(2));
-                if key.is_multiple_of(2) {
+                if key.is_multiple_of(2) || self.is_down {
                     self.node.request(key);
                 } else {
                     self.node.note_reachable(key);
@@ -181,6 +192,7 @@ impl Simulation<'_> {
             Due::Turns(key) => self.turns(key),
             Due::Happening(n) => self.happens(n),
             Due::OutageOver(n) => self.outage_over(n),
+            Due::StartedAgain(n) => self.started_again(n),
             Due::RetriesBack => {
                 let back = self.node.allows_retry();
                 self.network.report(|report| report.retries_back.push(back));
@@ -210,7 +222,8 @@ impl Simulation<'_> {
     }
 
     fn happens(&mut self, n: usize) {
-        match &self.cell.happenings[n].1 {
+        let cell = self.cell;
+        match &cell.happenings[n].1 {
             Happening::Outage { cut, told, .. } => {
                 self.network.cut(Some(*cut));
                 (0..self.cell.count()).for_each(|key| self.network.is_down(key));
@@ -228,7 +241,22 @@ impl Simulation<'_> {
             }
             Happening::Replaced(config) => self.node.set_config((**config).clone()),
             Happening::Kicked => self.kick_all(),
+            Happening::Restart { .. } => {
+                self.node = Arc::from(self.node.stop());
+                self.network.stopped();
+                self.is_down = true;
+            }
         }
+    }
+
+    fn started_again(&mut self, n: usize) {
+        let Happening::Restart { lasts, restored } = self.cell.happenings[n].1 else { return };
+        let downtime = restored.then(|| Duration::from_millis(lasts));
+        if let Some(node) = self.node.start(self.cell, &self.network, downtime) {
+            self.node = Arc::from(node);
+        }
+        self.is_down = false;
+        self.network.started();
     }
 
     fn kick_all(&self) {

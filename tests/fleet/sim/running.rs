@@ -89,7 +89,8 @@ fn many() -> Vec<Cell> {
     let rhythm = Every(10 * MINUTE);
     let away = Away { how: Refuses, from: 90 * MINUTE, to: 2 * HOUR, news: false };
     let cell = Cell::of(5000, 44_900, Dead(Silent), rhythm).and(100, away, rhythm);
-    vec![cell.clone(), cell.with(fifty_thousand())]
+    let set = cell.clone().with(fifty_thousand());
+    vec![cell, set.clone(), set.restart(150 * MINUTE, 2 * MINUTE)]
 }
 
 /// A phone.
@@ -106,6 +107,7 @@ fn mobile() -> Vec<Cell> {
         cut(Told::Nothing).with(phone()),
         cut(Told::Kicked).with(phone()),
         cut(Told::Paused).with(phone()),
+        few().restart(HOUR, 10 * MINUTE).with(phone()),
         slow().with(phone()),
         slow().deadline(2),
     ]

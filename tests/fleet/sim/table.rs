@@ -195,6 +195,9 @@ fn own_trouble() -> Vec<Cell> {
                 let cell = cell().map(|c| c.and(10, away, rhythm).at(70 * MINUTE, jump));
                 cells.extend(cell);
             }
+            for lasts in [1, 10, 50] {
+                cells.extend(cell().map(|c| c.restart(HOUR, lasts * MINUTE)));
+            }
             cells.push(quick::slept(healthy, dead, rhythm));
             cells.extend(cell().map(|c| c.at(HOUR, quick::replaced())));
             cells.extend(cell().map(|c| c.at(HOUR, Happening::Kicked)));

@@ -153,7 +153,7 @@ pub mod _guide {}
 /// [permit]: crate::_guide#a-permit-for-each-call
 /// [file]: crate::_guide#settings-from-a-file
 /// [restart]: crate::_guide#across-a-restart
-/// [rules]: crate::_rules#the-whole
+/// [rules]: crate::_rules
 ///
 #[cfg(doc)]
 #[doc = include_str!("../doc/running.md")]

@@ -43,9 +43,10 @@ fn the_settings_of_the_page_are_those_of_its_cells() {
         let (health, coordinator) = (settings.health, settings.coordinator);
         let mut name = settings.name.to_string();
         name[..1].make_ascii_uppercase();
-        let (_, section) = page.split_once(&format!("\n### {name}\n")).expect(&name);
-        let (_, toml) = section.split_once("\n```toml\n").expect(&name);
-        let (toml, _) = toml.split_once("```").expect(&name);
+        let heading = format!("\n### {name}\n");
+        let section = page.split_once(&heading).unwrap_or_else(|| panic!("no section {name}")).1;
+        let toml = section.split_once("\n```toml\n").unwrap().1;
+        let toml = toml.split_once("```").unwrap().0;
         assert_eq!(toml::from_str(toml), Ok(Settings { health, coordinator }), "{name}");
     }
 }

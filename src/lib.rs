@@ -41,8 +41,8 @@
 //! - [`HealthRegistry::export`] and [`RegistryBuilder::restore`] carry what is known of peers across a restart.
 //! - [`Clock`] injects the time, which tests move by hand.
 //! - [The guide](crate::_guide) shows all of it, [the rules](crate::_rules) say exactly what it does
-//!   (`R2` in these pages is [a rule there](crate::_rules#r2)), and [the migration](crate::_migrate)
-//!   leads here from `sync_errors`.
+//!   (`R2` in these pages is [a rule there](crate::_rules#r2)), [running it](crate::_running)
+//!   what to watch and to set, and [the migration](crate::_migrate) leads here from `sync_errors`.
 //!
 //! # Features
 //!
@@ -147,9 +147,23 @@ pub mod _rules {}
 
 /// Shows how to do what a node needs, from one guarded call to a driver for a thousand peers.
 ///
+/// [running]: crate::_running
+///
 #[cfg(doc)]
 #[doc = include_str!("../doc/guide.md")]
 pub mod _guide {}
+
+/// Says what to watch when a node runs, what an alert means, how to ban a peer, and what to set.
+///
+/// [guide]: crate::_guide
+/// [permit]: crate::_guide#a-permit-for-each-call
+/// [file]: crate::_guide#settings-from-a-file
+/// [restart]: crate::_guide#across-a-restart
+/// [rules]: crate::_rules
+///
+#[cfg(doc)]
+#[doc = include_str!("../doc/running.md")]
+pub mod _running {}
 
 /// Leads from peat-mesh's `sync_errors` to this crate, one call at a time.
 ///

@@ -158,6 +158,8 @@ pub mod _guide {}
 /// [guide]: crate::_guide
 /// [permit]: crate::_guide#a-permit-for-each-call
 /// [file]: crate::_guide#settings-from-a-file
+/// [metrics]: crate::_guide#metrics
+/// [view]: crate::_guide#a-live-view
 /// [restart]: crate::_guide#across-a-restart
 /// [rules]: crate::_rules
 ///

@@ -12,18 +12,6 @@ fn the_page_shows_each_of_its_cells_once_and_no_other() {
     assert_eq!(shown, cells.collect::<Vec<_>>());
 }
 
-#[test]
-fn the_page_says_of_each_alert_what_to_do() {
-    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/doc/alerts.yml");
-    // The feature `metrics` brings it.
-    let Ok(alerts) = std::fs::read_to_string(file) else { return };
-    let page = page::text();
-    let alerts = alerts.lines().filter_map(|line| line.trim().strip_prefix("- alert: "));
-    let unknown: Vec<_> =
-        alerts.filter(|alert| !page.contains(&format!("| `{alert}` |"))).collect();
-    assert!(unknown.is_empty(), "{unknown:?}");
-}
-
 /// The settings of a section are the first TOML below its heading.
 #[cfg(feature = "serde")]
 #[test]

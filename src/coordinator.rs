@@ -255,7 +255,10 @@ impl<K: PeerKey> SyncCoordinator<K> {
                     sleep(wait).await;
                 }
                 NextAttempt::GiveUp => return Err(failed.gave_up(attempts)),
-                NextAttempt::BudgetSpent => return Err(failed.budget_spent(attempts)),
+                NextAttempt::BudgetSpent => {
+                    shared.registry.count_refused_retry();
+                    return Err(failed.budget_spent(attempts));
+                }
             }
         }
     }

@@ -31,6 +31,7 @@
 //! - `SyncCoordinator` and `SyncDriver` (feature `tokio`) make the calls themselves, with deadlines, retries
 //!   and limits.
 //! - `HealthMonitor` (feature `tokio`) follows the peers, waits for one, and chooses among several.
+//! - `HealthMetrics` (feature `metrics`) shows all of it to Prometheus and iroh-services.
 //! - [`HealthConfig`] sets what opens a circuit, for how long, and what closes it again.
 //! - [`Failure`] and [`Fault`] name whose fault an error was; a fault of this node never counts against a
 //!   peer.
@@ -40,8 +41,8 @@
 //! - [`HealthRegistry::export`] and [`RegistryBuilder::restore`] carry what is known of peers across a restart.
 //! - [`Clock`] injects the time, which tests move by hand.
 //! - [The guide](crate::_guide) shows all of it, [the rules](crate::_rules) say exactly what it does
-//!   (`R2` in these pages is [a rule there](crate::_rules#r2)), and [the migration](crate::_migrate)
-//!   leads here from `sync_errors`.
+//!   (`R2` in these pages is [a rule there](crate::_rules#r2)), [running it](crate::_running)
+//!   what to watch and to set, and [the migration](crate::_migrate) leads here from `sync_errors`.
 //!
 //! # Features
 //!
@@ -49,6 +50,7 @@
 //! |---|---|---|
 //! | `tracing` | yes | transitions and misconfiguration as log events, target `peer_health` |
 //! | `tokio` | no | `SyncCoordinator`: deadlines, retries, limits, and a driver that honours the registry; `HealthMonitor`: events as a stream, waiting for a peer, the state of all, whom to call; `Clock::tokio`, a clock that `tokio::time::pause` stops |
+//! | `metrics` | no | `HealthMetrics`: the group `peer_health` for a registry of iroh-metrics, read when it is scraped; 16 packages, which iroh has too |
 //! | `endpoint-id` | no | `SyncErrorHandler`, and fast comparison of iroh's `EndpointId`; 61 packages, most of them cryptography |
 //! | `iroh` | no | includes `endpoint-id` and `tokio`: iroh's errors as [`Failure`]s: whose fault each of them is; hooks for its endpoints, dials with a deadline |
 //! | `serde` | no | configuration read from files and written to them, with durations such as `"5s"`; snapshots, summaries, events and counts written as JSON and the like; [`Saved`] read and written |
@@ -77,6 +79,8 @@ mod foreign;
 mod io_error;
 #[cfg(feature = "iroh")]
 pub mod iroh;
+#[cfg(feature = "metrics")]
+mod metrics;
 #[cfg(feature = "tokio")]
 mod monitor;
 mod outage;
@@ -111,6 +115,8 @@ pub use coordinator::{
 };
 pub use error::{AsFailure, ErrorSeverity, Failure, Fault, IntoFailure, SyncError};
 pub use event::{Event, EventKind};
+#[cfg(feature = "metrics")]
+pub use metrics::HealthMetrics;
 #[cfg(feature = "tokio")]
 pub use monitor::{Events, HealthMonitor, MonitorBuilder, Notice, Offender, PeerWatch, Summary};
 pub use outcome::{NextAdmission, Reason, Recorded, Refused, Status, TableFull, WindowCounts};
@@ -141,9 +147,23 @@ pub mod _rules {}
 
 /// Shows how to do what a node needs, from one guarded call to a driver for a thousand peers.
 ///
+/// [running]: crate::_running
+///
 #[cfg(doc)]
 #[doc = include_str!("../doc/guide.md")]
 pub mod _guide {}
+
+/// Says what to watch when a node runs, what an alert means, how to ban a peer, and what to set.
+///
+/// [guide]: crate::_guide
+/// [permit]: crate::_guide#a-permit-for-each-call
+/// [file]: crate::_guide#settings-from-a-file
+/// [restart]: crate::_guide#across-a-restart
+/// [rules]: crate::_rules
+///
+#[cfg(doc)]
+#[doc = include_str!("../doc/running.md")]
+pub mod _running {}
 
 /// Leads from peat-mesh's `sync_errors` to this crate, one call at a time.
 ///

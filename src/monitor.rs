@@ -25,6 +25,8 @@ use crate::sync::{Arc, AtomicU64, Weak};
 
 mod builder;
 mod candidate;
+#[cfg(feature = "tracing")]
+mod log_summary;
 mod ready;
 mod select;
 mod stream;

@@ -43,6 +43,9 @@ pub(crate) struct Ledger {
     pub(crate) untracked: AtomicU64,
     pub(crate) evicted: AtomicU64,
     pub(crate) removed: AtomicU64,
+    /// Coordinators, of which the registry knows nothing else, count these two.
+    pub(crate) retries: AtomicU64,
+    pub(crate) retries_refused: AtomicU64,
 }
 
 impl Ledger {
@@ -61,6 +64,8 @@ impl Ledger {
             untracked: read(&self.untracked),
             evicted: read(&self.evicted),
             removed: read(&self.removed),
+            retries: read(&self.retries),
+            retries_refused: read(&self.retries_refused),
         }
     }
 

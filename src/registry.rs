@@ -17,6 +17,8 @@ mod query;
 mod ring;
 mod saved;
 mod subscribers;
+#[cfg(feature = "metrics")]
+mod survey;
 mod table;
 mod timing;
 #[cfg(feature = "tokio")]
@@ -44,13 +46,15 @@ pub use builder::RegistryBuilder;
 pub use call::CallError;
 pub use handle::PeerHandle;
 pub use key::PeerKey;
-#[cfg(feature = "tracing")]
+#[cfg(any(feature = "tokio", feature = "tracing"))]
 pub(crate) use key::short;
 pub use listeners::Listening;
 #[cfg(feature = "tokio")]
 pub(crate) use names::{Name, Names};
 #[cfg(feature = "tokio")]
 pub(crate) use saved::SPREAD;
+#[cfg(feature = "metrics")]
+pub(crate) use survey::PeerSurvey;
 #[cfg(feature = "tokio")]
 pub(crate) use timing::CallTiming;
 

@@ -215,4 +215,9 @@ pub struct Totals {
     pub evicted: u64,
     /// The peers removed by a call.
     pub removed: u64,
+    /// The attempts after the first of an operation, which coordinators and their drivers made (feature
+    /// `tokio`).
+    pub retries: u64,
+    /// The attempts that these would have made if a budget had allowed another.
+    pub retries_refused: u64,
 }

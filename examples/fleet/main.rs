@@ -4,6 +4,7 @@
 //! ```text
 //! cargo run --release --features endpoint-id,tokio --example fleet
 //! cargo run --release --features endpoint-id,tokio --example fleet -- --third 2 --only "own outage"
+//! cargo run --release --features endpoint-id,tokio --example fleet -- --page
 //! cargo run --release --features endpoint-id,tokio --example fleet -- --draw
 //! cargo run --release --features endpoint-id,tokio --example fleet -- --figure
 //! ```
@@ -11,7 +12,8 @@
 //! Registry, coordinator, driver and monitor are real, the network is made up: see
 //! `tests/fleet/sim`. Each cell of the table is one node that runs for hours of paused time, which
 //! take a second or two. The example ends with an error if a cell breaks a rule that is not
-//! expected to, or keeps all of them though it is expected not to.
+//! expected to, or keeps all of them though it is expected not to, or if doc/running.md shows other figures
+//! for it.
 
 #![allow(
     clippy::cast_possible_truncation,
@@ -49,6 +51,8 @@ struct Row {
     glance: Glance,
     broken: Vec<Broken>,
     marks: String,
+    /// What doc/running.md shows of the cell, if it is there.
+    line: String,
     took: Duration,
 }
 
@@ -69,6 +73,7 @@ fn main() -> ExitCode {
             }
             Ok(())
         }
+        Wanted::Page => page(&options),
         Wanted::Draw => draw::all(&options),
         Wanted::Figure => {
             figure::print();
@@ -96,7 +101,8 @@ fn row(number: usize, cell: &Cell) -> Row {
     };
     let marks = RULES.map(|rule| format!("{:<5}", mark(rule))).concat();
     let (glance, calls) = (Glance::of(cell, &report), report.calls);
-    Row { number, name: cell.name(), calls, glance, broken, marks, took: began.elapsed() }
+    let (line, took) = (sim::page::line(cell, &report, &broken), began.elapsed());
+    Row { number, name: cell.name(), calls, glance, broken, marks, line, took }
 }
 
 /// Runs each of these on as many threads as there are processors; `done` is told of each.
@@ -149,29 +155,40 @@ fn cells(options: &Options) -> ExitCode {
     if wrong == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
+/// Puts the figures of its cells into doc/running.md.
+fn page(options: &Options) -> Result<(), Trouble> {
+    let cells = options.only(sim::running::cells());
+    let told = |row: &Row| eprintln!("{}", row.line);
+    let rows = on_all_processors(cells.len(), options.threads, |n| row(n, &cells[n]), told);
+    sim::page::rewrite(&rows.into_iter().map(|row| row.line).collect::<Vec<_>>())?;
+    Ok(())
+}
+
 impl Row {
     fn is_expected_to_fail(&self) -> bool {
         expected::FAILING.contains(&self.name.as_str())
     }
 
     fn is_unexpected(&self) -> bool {
-        self.is_expected_to_fail() == self.broken.is_empty()
+        self.is_expected_to_fail() == self.broken.is_empty() || sim::page::differs(&self.line)
     }
 }
 
 fn print(rows: &[Row]) {
     let width = rows.iter().map(|row| row.name.chars().count()).max().unwrap_or_default();
     println!(
-        "\n{:<width$} {:>8} {:>6} {:>7} {:>6} W1   W2   W3   W4   W5   W6",
-        "", "calls", "served", "an hour", "open"
+        "\n{:<width$} {:>8} {:>6} {:>7} {:>6} {:>6} {:>6} W1   W2   W3   W4   W5   W6",
+        "", "calls", "served", "an hour", "first", "open", "back"
     );
     for row in rows {
-        let Glance { served, an_hour, last_open } = row.glance;
+        let Glance { served, an_hour, last_open, back, first } = row.glance;
         let served = served.map_or(String::new(), |served| format!("{:.1} %", 100.0 * served));
         let an_hour = an_hour.map_or(String::new(), |calls| format!("{calls:.1}"));
-        let open = last_open.map_or(String::new(), |minutes| format!("{minutes:.0} m"));
+        let minutes = |time: Option<f64>| time.map_or(String::new(), |m| format!("{m:.0} m"));
+        let (first, open) = (minutes(first), minutes(last_open));
+        let back = back.map_or(String::new(), |seconds| format!("{seconds:.0} s"));
         println!(
-            "{:<width$} {:>8} {served:>6} {an_hour:>7} {open:>6} {}",
+            "{:<width$} {:>8} {served:>6} {an_hour:>7} {first:>6} {open:>6} {back:>6} {}",
             row.name, row.calls, row.marks
         );
     }
@@ -179,18 +196,29 @@ fn print(rows: &[Row]) {
     for row in rows.iter().filter(|row| row.is_unexpected()) {
         println!("{}", row.name);
         row.broken.iter().for_each(|broken| println!("    {broken}"));
-        if row.broken.is_empty() {
+        if row.is_expected_to_fail() && row.broken.is_empty() {
             println!("    keeps all rules, and is expected to fail");
+        }
+        if sim::page::differs(&row.line) {
+            println!(
+                "    doc/running.md shows other figures; with --page it would show\n    {}",
+                row.line
+            );
         }
     }
 }
 
 impl Options {
     fn cells(&self) -> Vec<Cell> {
-        let wanted = |(n, cell): &(usize, Cell)| {
-            let third = self.third.is_none_or(|third| n % 3 + 1 == third);
-            third && self.only.as_ref().is_none_or(|only| cell.name().contains(only.as_str()))
-        };
-        table::cells().into_iter().enumerate().filter(wanted).map(|(_, cell)| cell).collect()
+        let cells = table::cells().into_iter().enumerate();
+        let third = |n| self.third.is_none_or(|third| n % 3 + 1 == third);
+        self.only(cells.filter(|(n, _)| third(*n)).map(|(_, cell)| cell).collect())
+    }
+
+    fn only(&self, mut cells: Vec<Cell>) -> Vec<Cell> {
+        cells.retain(|cell| {
+            self.only.as_ref().is_none_or(|only| cell.name().contains(only.as_str()))
+        });
+        cells
     }
 }

@@ -6,12 +6,14 @@ fleet [OPTIONS]
   --only TEXT      run the cells whose name contains this
   --threads N      on so many threads; default: one for each processor
   --list           print the names of the cells
+  --page           run the cells of doc/running.md, and put their figures there
   --draw           run what doc/fleet.svg shows, and draw it
   --figure         compare with a plain loop and with the design that this library replaces";
 
 pub(crate) enum Wanted {
     Cells,
     List,
+    Page,
     Draw,
     Figure,
 }
@@ -34,6 +36,7 @@ pub(crate) fn read(mut args: impl Iterator<Item = String>) -> Result<Option<Opti
             "--threads" => options.threads = number(&name, &value()?, 1024)?,
             "--only" => options.only = Some(value()?),
             "--list" => options.wanted = Wanted::List,
+            "--page" => options.wanted = Wanted::Page,
             "--draw" => options.wanted = Wanted::Draw,
             "--figure" => options.wanted = Wanted::Figure,
             "--help" | "-h" => {

@@ -29,17 +29,21 @@ pub(crate) struct Way {
     state: State,
 }
 
-/// What calls the neighbours of a node, until its last handle is dropped.
+/// A coordinator and its driver.
+pub(crate) type Driver = (SyncCoordinator<EndpointId>, SyncDriver<EndpointId>);
+
+/// What calls the neighbours of a node, until its last handle is dropped, and the coordinator of it.
 pub(crate) fn driver(
     node: &Arc<Node>,
     registry: &HealthRegistry<EndpointId>,
-) -> Result<SyncDriver<EndpointId>, Error> {
+) -> Result<Driver, Error> {
     let coordinator = SyncCoordinator::builder(registry.clone())
         .attempt_deadline(DEADLINE)
         .retry(RetryPolicy { max_delay: Duration::from_secs(1), ..RetryPolicy::default() })
         .build()?;
     let node = Arc::clone(node);
-    Ok(coordinator.drive(move |peer| sync(Arc::clone(&node), peer))?)
+    let driver = coordinator.drive(move |peer| sync(Arc::clone(&node), peer))?;
+    Ok((coordinator, driver))
 }
 
 async fn pause(rng: &mut StdRng) {

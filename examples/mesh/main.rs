@@ -5,13 +5,15 @@
 //! ```text
 //! cargo run --release --features iroh --example mesh
 //! cargo run --release --features iroh --example mesh -- --gate sync-errors
+//! cargo run --release --features iroh --example mesh -- --serve 127.0.0.1:8080 --hold
 //! ```
 //!
 //! A node asks a driver for a sync with its neighbours, now and then (`calls.rs`): whom to call, and
 //! when, is what the driver and its registry make of it. The mesh has converged when every healthy
 //! node holds what every healthy node wrote, every circuit between them is closed, and every node
 //! that stays bad is kept out by all of its neighbours. With `--gate sync-errors` the same nodes run
-//! on the design that this library replaces, with a loop of their own, and do not get there.
+//! on the design that this library replaces, with a loop of their own, and do not get there. With
+//! `--serve` each node has a live view in a browser (`serve.rs`).
 
 mod calls;
 #[path = "../common/mod.rs"]
@@ -23,6 +25,7 @@ mod mesh;
 mod node;
 mod options;
 mod picture;
+mod serve;
 mod view;
 
 use std::io::Write;
@@ -74,14 +77,20 @@ fn complain(code: u8, problem: &str) -> ExitCode {
     ExitCode::from(code)
 }
 
-/// Runs the mesh until it has converged, the limit is reached, or Ctrl-C; whether it converged.
+/// Runs the mesh until it has converged, the limit is reached, or Ctrl-C; with `--hold` until Ctrl-C
+/// whatever comes before. Returns whether it converged.
 async fn run(options: &Options, layout: Layout, rng: &mut StdRng) -> Result<bool, Error> {
     let mut mesh = Mesh::start(options, layout, rng).await?;
-    let mut screen = Screen::new(options.plain);
+    let served = match options.serve {
+        Some(at) => Some(serve::serve(at, &mesh).await?),
+        None => None,
+    };
+    let note = served.map(|url| format!("watch it at {url}")).unwrap_or_default();
+    let mut screen = Screen::new(options.plain, note);
     let mut ticks = interval(LOOK_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut interrupted = std::pin::pin!(ctrl_c());
-    let mut right = 0;
+    let (mut right, mut verdict) = (0, None);
     let (mut picture, verdict) = loop {
         let stop = tokio::select! {
             _ = ticks.tick() => false,
@@ -94,9 +103,12 @@ async fn run(options: &Options, layout: Layout, rng: &mut StdRng) -> Result<bool
         screen.show(&picture);
         right = if picture.missing.is_empty() { right + 1 } else { 0 };
         if picture.at >= options.limit {
-            break (picture, "not converged within the limit");
+            verdict = verdict.or(Some("not converged within the limit"));
         } else if right == LOOKS {
-            break (picture, "converged");
+            verdict = verdict.or(Some("converged"));
+        }
+        if let Some(verdict) = verdict.filter(|_| stop || !options.hold) {
+            break (picture, verdict);
         } else if stop {
             break (picture, "interrupted");
         }

@@ -1,6 +1,6 @@
 //! All nodes together, and the tasks that keep them going.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,6 +34,8 @@ pub(crate) struct Mesh {
     pub(crate) settles: Duration,
     pub(crate) began: Instant,
     pub(crate) news: UnboundedReceiver<News>,
+    /// By place in the mesh.
+    pub(crate) drivers: BTreeMap<usize, calls::Driver>,
     tasks: JoinSet<Result<(), Error>>,
 }
 
@@ -69,18 +71,20 @@ impl Mesh {
             .collect();
         let turns = |fault: &Fault| fault.begins().max(fault.ends().unwrap_or_default());
         let settles = options.faults.iter().map(turns).max().unwrap_or_default();
-        let mut mesh = Self { nodes, keys, settles, began, news, tasks: JoinSet::new() };
+        let (drivers, tasks) = (BTreeMap::new(), JoinSet::new());
+        let mut mesh = Self { nodes, keys, settles, began, news, drivers, tasks };
         mesh.spawn(rng)?;
         Ok(mesh)
     }
 
     fn spawn(&mut self, rng: &mut StdRng) -> Result<(), Error> {
-        for node in &self.nodes {
+        for (n, node) in self.nodes.iter().enumerate() {
             let peers = node.neighbours.iter().map(|n| self.nodes[*n].id);
             let driver = match &node.judge {
                 _ if node.endpoint().is_none() => None,
                 Judge::Ours(monitor) => {
-                    let driver = calls::driver(node, monitor.registry())?;
+                    let (coordinator, driver) = calls::driver(node, monitor.registry())?;
+                    self.drivers.insert(n, (coordinator, driver.clone()));
                     let rng = StdRng::from_rng(rng);
                     self.tasks.spawn(calls::request(driver.clone(), peers.collect(), rng));
                     Some(driver)
@@ -117,6 +121,7 @@ impl Mesh {
 
     /// Stops everything. The calls that are out are abandoned; the endpoints say goodbye.
     pub(crate) async fn stop(mut self) {
+        drop(self.drivers);
         self.tasks.shutdown().await;
         let mut closing = JoinSet::new();
         for node in self.nodes {

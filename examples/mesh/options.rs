@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::common::args::Args;
@@ -17,6 +18,8 @@ Real iroh nodes on loopback keep an Automerge document in sync while some of the
   --plain        lines instead of a live table, as in a pipe
   --gate NAME    ours: this library (the default)
                  sync-errors: the design it replaces, as its caller uses it
+  --serve ADDR   a live view of each node in a browser, on loopback (127.0.0.1:8080)
+  --hold         go on after the end, until Ctrl-C
 
 Exit code: 0 if the mesh converged within the limit, 1 if not, 2 for a bad option.";
 
@@ -36,6 +39,8 @@ pub(crate) struct Options {
     pub(crate) faults: Vec<Fault>,
     pub(crate) plain: bool,
     pub(crate) gate: Design,
+    pub(crate) serve: Option<SocketAddr>,
+    pub(crate) hold: bool,
 }
 
 impl Options {
@@ -49,6 +54,8 @@ impl Options {
             faults: Fault::ALL.to_vec(),
             plain: false,
             gate: Design::Ours,
+            serve: None,
+            hold: false,
         };
         while let Some(name) = args.next()? {
             match name.as_str() {
@@ -58,6 +65,8 @@ impl Options {
                 "--seed" => options.seed = args.number(0..=u64::MAX)?,
                 "--faults" => options.faults = faults::parse(&name, &args.value()?)?,
                 "--gate" => options.gate = design(&name, &args.value()?)?,
+                "--serve" => options.serve = Some(loopback(&name, &args.value()?)?),
+                "--hold" => options.hold = true,
                 "--plain" => options.plain = true,
                 "--help" | "-h" => return Ok(None),
                 _ => return Err(args.unknown()),
@@ -69,8 +78,16 @@ impl Options {
                 "--degree {degree}: must be less than the {nodes} nodes of --nodes"
             ));
         }
+        if options.serve.is_some() && options.gate != Design::Ours {
+            return Err("--serve: there is a view of --gate ours alone".into());
+        }
         Ok(Some(options))
     }
+}
+
+fn loopback(name: &str, text: &str) -> Result<SocketAddr, String> {
+    let at = text.parse().ok().filter(|at: &SocketAddr| at.ip().is_loopback());
+    at.ok_or_else(|| format!("{name} {text}: must be an address of loopback with a port"))
 }
 
 fn design(name: &str, text: &str) -> Result<Design, String> {

@@ -21,29 +21,33 @@ const EVENTS: usize = 40;
 
 pub(crate) enum Screen {
     /// The terminal's other page: what was on the first one is back at the end. The latest events.
-    Live(Stdout, VecDeque<String>),
+    /// And what stands above the table.
+    Live(Stdout, VecDeque<String>, String),
     /// The last second that was told.
     Lines(u64),
 }
 
 impl Screen {
-    pub(crate) fn new(plain: bool) -> Self {
+    pub(crate) fn new(plain: bool, note: String) -> Self {
         let mut out = io::stdout();
         if plain || !out.is_terminal() {
+            if !note.is_empty() {
+                say(note);
+            }
             return Self::Lines(0);
         }
         let _ = execute!(out, terminal::EnterAlternateScreen, cursor::Hide);
-        Self::Live(out, VecDeque::new())
+        Self::Live(out, VecDeque::new(), note)
     }
 
     pub(crate) fn show(&mut self, picture: &Picture) {
         let events = picture.events.iter();
         let events = events.map(|(at, what)| format!("{:5.1} s  {what}", at.as_secs_f64()));
         match self {
-            Self::Live(out, latest) => {
+            Self::Live(out, latest, note) => {
                 events.for_each(|event| latest.push_front(event));
                 latest.truncate(EVENTS);
-                drop(draw(out, picture, latest));
+                drop(draw(out, picture, latest, note));
             }
             Self::Lines(second) => {
                 events.for_each(say);
@@ -58,7 +62,7 @@ impl Screen {
 
 impl Drop for Screen {
     fn drop(&mut self) {
-        if let Self::Live(out, _) = self {
+        if let Self::Live(out, ..) = self {
             let _ = execute!(out, cursor::Show, terminal::LeaveAlternateScreen);
         }
     }
@@ -121,7 +125,12 @@ fn shortened(error: &str) -> String {
     }
 }
 
-fn draw(out: &mut Stdout, picture: &Picture, events: &VecDeque<String>) -> io::Result<()> {
+fn draw(
+    out: &mut Stdout,
+    picture: &Picture,
+    events: &VecDeque<String>,
+    note: &str,
+) -> io::Result<()> {
     let (columns, lines) = terminal::size()?;
     // One column is left free, so that no terminal begins a new line by itself.
     let cut = |line: &str| line.chars().take(usize::from(columns).saturating_sub(1)).collect();
@@ -131,7 +140,7 @@ fn draw(out: &mut Stdout, picture: &Picture, events: &VecDeque<String>) -> io::R
         _ => Color::Red,
     });
     let colors = [Color::Reset; 3].into_iter().chain(colors).chain(repeat(Color::Reset));
-    let table = [summary(picture), String::new()].into_iter().chain(table(picture));
+    let table = [summary(picture), note.to_owned()].into_iter().chain(table(picture));
     let table = table.chain([String::new()]).chain(events.iter().cloned());
     queue!(out, cursor::MoveTo(0, 0))?;
     // What does not fit is cut off: the table at the end has it all.

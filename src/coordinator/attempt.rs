@@ -119,6 +119,9 @@ impl<K: PeerKey> CoordinatorShared<K> {
         E: AsFailure,
     {
         let (peer, is_probe) = (slots.peer().clone(), permit.is_probe());
+        if is_retry {
+            self.registry.count_retry();
+        }
         let began = Instant::now();
         let ended = timeout(self.deadline(is_probe), op((*peer).clone())).await;
         let permit = permit.with_latency(began.elapsed());

@@ -99,6 +99,14 @@ impl<K: PeerKey> CoordinatorShared<K> {
             // A driver looks each second at a circuit that other calls probe, and another notice
             // tells of the step.
             HookNotice::Configured | HookNotice::Unheard(_) => {}
+            #[cfg(feature = "metrics")]
+            HookNotice::Count(counts) => self.each_driver(|driver| {
+                let (stats, mut sum) = (driver.stats(), counts.get());
+                sum.waiting += stats.waiting;
+                sum.running += stats.running;
+                sum.in_trouble += usize::from(stats.local_outage);
+                counts.set(sum);
+            }),
         }
     }
 

@@ -11,13 +11,14 @@
 //! peers anew.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fmt;
 use std::mem;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::HealthMonitor;
 use crate::foreign::guarded;
 use crate::outcome::Status;
-use crate::registry::{HealthRegistry, Name, Names, PeerKey};
+use crate::registry::{HealthRegistry, Name, Names, PeerKey, short};
 
 /// How many peers are in which state, and which opened most often: see [`HealthMonitor::summary`].
 ///
@@ -74,6 +75,48 @@ pub struct Offender<K> {
     pub openings: u64,
     /// The status of its circuit.
     pub status: Status,
+}
+
+/// In one line: the peers by state, and the three that opened most often.
+///
+/// ```
+/// use peer_health::{HealthConfig, HealthMonitor, HealthRegistry, SyncError};
+///
+/// let config = HealthConfig::default().with_failure_threshold(1);
+/// let registry = HealthRegistry::<&str>::builder().config(config).build()?;
+/// let monitor = HealthMonitor::new(registry.clone());
+/// registry.acquire(&"alice").unwrap().success();
+/// registry.acquire(&"bob").unwrap().failure(SyncError::Network("reset".into()));
+/// assert_eq!(
+///     monitor.summary().to_string(),
+///     "2 known: 1 closed, 1 open, 0 half-open, 0 overridden; worst: \"bob\" (open, opened once)"
+/// );
+/// # Ok::<(), peer_health::ConfigError>(())
+/// ```
+impl<K: PeerKey> fmt::Display for Summary<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { known, closed, open, half_open, overridden, worst } = self;
+        write!(f, "{known} known: {closed} closed, {open} open, {half_open} half-open, ")?;
+        write!(f, "{overridden} overridden")?;
+        if worst.is_empty() { Ok(()) } else { write!(f, "; worst: {}", Worst(worst)) }
+    }
+}
+
+/// Prints the first three of these, by their short names.
+pub(super) struct Worst<'a, K>(pub(super) &'a [Offender<K>]);
+
+impl<K: PeerKey> fmt::Display for Worst<'_, K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (n, Offender { peer, openings, status }) in self.0.iter().take(3).enumerate() {
+            let comma = if n > 0 { ", " } else { "" };
+            write!(f, "{comma}{} ({status}, opened ", short(peer))?;
+            match openings {
+                1 => f.write_str("once)")?,
+                _ => write!(f, "{openings} times)")?,
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Whether the cache holds a peer with this status and this number of openings.

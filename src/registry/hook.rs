@@ -11,7 +11,7 @@ use super::subscribers::{Subscribers, Unsubscribe, tell_each};
 use super::{HealthRegistry, PeerKey, log};
 use crate::circuit::Phase;
 use crate::outcome::Refused;
-use crate::sync::Arc;
+use crate::sync::{Arc, Ordering};
 use crate::time::{Clock, Tick};
 
 /// The news for a hook.
@@ -24,6 +24,21 @@ pub(crate) enum HookNotice<'a, K> {
     Unheard(&'a K),
     /// The registry has a new configuration.
     Configured,
+    /// No step: those that drive calls add what they do now.
+    #[cfg(feature = "metrics")]
+    Count(&'a std::cell::Cell<DriverCounts>),
+}
+
+/// What the drivers on a registry do at one moment.
+#[cfg(feature = "metrics")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct DriverCounts {
+    /// The peers that wait to be called.
+    pub(crate) waiting: usize,
+    /// The peers that are being called.
+    pub(crate) running: usize,
+    /// The drivers whose calls fail for a reason of this node.
+    pub(crate) in_trouble: usize,
 }
 
 impl<K> Clone for HookNotice<'_, K> {
@@ -120,6 +135,26 @@ impl<K: PeerKey> HealthRegistry<K> {
         let refused = refused.filter(|_| look_again != Some(Duration::ZERO))?;
         self.known(peer)?.tracker.count_refusal(refused.reason);
         Some(refused)
+    }
+
+    /// Counts an attempt after the first of an operation.
+    pub(crate) fn count_retry(&self) {
+        // Relaxed: pairs with nothing; a total.
+        self.shared().ledger.retries.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts an attempt that no budget allowed.
+    pub(crate) fn count_refused_retry(&self) {
+        // Relaxed: pairs with nothing; a total.
+        self.shared().ledger.retries_refused.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Asks all drivers on this registry what they do now.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn driver_counts(&self) -> DriverCounts {
+        let counts = std::cell::Cell::default();
+        self.inner.hooks.tell(HookNotice::Count(&counts));
+        counts.get()
     }
 
     /// Returns the registry's clock.

@@ -192,7 +192,7 @@ fn endpoint_id<K: 'static>(key: &K) -> Option<&iroh_base::EndpointId> {
 }
 
 /// Returns a key as a log shows it; a `Debug` that fails or panics yields "(unprintable)".
-#[cfg(feature = "tracing")]
+#[cfg(any(feature = "tokio", feature = "tracing"))]
 pub(crate) fn short<K: PeerKey>(key: &K) -> String {
     #[cfg(feature = "endpoint-id")]
     if let Some(id) = endpoint_id(key) {

@@ -8,9 +8,16 @@ use crate::config::HealthConfig;
 use crate::config::rules::Rules;
 use crate::outcome::{NextAdmission, Status};
 use crate::peer::PeerEntry;
-use crate::snapshot::{Snapshot, Totals};
+use crate::snapshot::{PeerTotals, Snapshot, Totals};
 use crate::sync::{Arc, Loaded, Weak};
 use crate::time::{Tick, ago};
+
+/// Shows those of these entries that are still there. No lock is held.
+pub(super) fn visit<K>(group: &[Weak<PeerEntry<K>>], see: impl FnMut(&PeerEntry<K>)) {
+    let group: Vec<_> = group.iter().filter_map(Weak::upgrade).collect();
+    ahead(group.iter().map(|entry| &**entry));
+    group.iter().map(|entry| &**entry).for_each(see);
+}
 
 impl<K: PeerKey> HealthRegistry<K> {
     /// Where the peer's circuit stands; closed if it is unknown.
@@ -143,11 +150,24 @@ impl<K: PeerKey> HealthRegistry<K> {
     /// assert_eq!(registry.totals().all.succeeded, 1);
     /// ```
     pub fn totals(&self) -> Totals {
-        let mut totals = self.inner.shared.ledger.totals();
-        for entry in self.inner.table.entries().iter().filter_map(Weak::upgrade) {
-            totals.all.add(entry.tracker.totals());
-        }
+        let (mut totals, pieces) = self.totals_in_pieces();
+        pieces.for_each(|piece| totals.all.add(piece));
         totals
+    }
+
+    /// Returns the totals without those of the peers that are known now, and an iterator that reads these, a
+    /// few peers at each step: a task gives others their turn between two steps.
+    pub(crate) fn totals_in_pieces(&self) -> (Totals, impl Iterator<Item = PeerTotals> + use<K>) {
+        // The ledger is read first: a peer that leaves meanwhile counts once or not at all, and never twice.
+        let rest = self.inner.shared.ledger.totals();
+        let mut left = self.inner.table.entries();
+        let pieces = std::iter::from_fn(move || {
+            let piece = left.split_off(left.len().saturating_sub(GROUP));
+            let mut sum = (!piece.is_empty()).then(PeerTotals::default)?;
+            visit(&piece, |entry| sum.add(entry.tracker.totals()));
+            Some(sum)
+        });
+        (rest, pieces)
     }
 
     /// How many peers are known; one that is being added at this moment may count already.
@@ -182,11 +202,7 @@ impl<K: PeerKey> RegistryInner<K> {
     /// Shows all entries to `see`, some at a time, while no lock is held.
     pub(super) fn each(&self, mut see: impl FnMut(&PeerEntry<K>)) {
         for group in self.table.entries().chunks(GROUP) {
-            let group: Vec<_> = group.iter().filter_map(Weak::upgrade).collect();
-            ahead(group.iter().map(|entry| &**entry));
-            for entry in group {
-                see(&entry);
-            }
+            visit(group, &mut see);
         }
     }
 }

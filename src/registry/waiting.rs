@@ -52,10 +52,12 @@ impl<K: PeerKey> WaitingRoom<K> {
     }
 
     fn hear(&self, told: HookNotice<'_, K>) {
-        let (HookNotice::Peer(peer) | HookNotice::Gone { peer, .. } | HookNotice::Unheard(peer)) =
-            told
-        else {
-            return self.ring_all();
+        let peer = match told {
+            HookNotice::Peer(peer) | HookNotice::Gone { peer, .. } => peer,
+            HookNotice::Unheard(peer) => peer,
+            HookNotice::Configured => return self.ring_all(),
+            #[cfg(feature = "metrics")]
+            HookNotice::Count(_) => return,
         };
         match guarded(|| self.names.known(peer)) {
             Some(Some(name)) => self.ring(&name),

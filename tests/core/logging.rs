@@ -1,46 +1,15 @@
 //! What is logged, and at which level (R31), as a subscriber sees it.
 
-use std::fmt::{self, Write as _};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 #[cfg(feature = "tokio")]
 use peer_health::Clock;
 use peer_health::{HealthConfig, HealthRegistry, ManualClock, SyncError, Window};
-use tracing_subscriber::layer::{Context, Layer};
 
-use crate::support::{self, log::logged_to};
-
-/// Keeps what is logged: the level, then message and fields as they come.
-#[derive(Clone, Default)]
-pub(crate) struct Lines(Arc<Mutex<Vec<(&'static str, String)>>>);
-
-struct Text(String);
-
-impl tracing::field::Visit for Text {
-    fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn fmt::Debug) {
-        write!(self.0, "{field}={value:?} ").unwrap();
-    }
-}
-
-impl<S: tracing::Subscriber> Layer<S> for Lines {
-    fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
-        let mut text = Text(String::new());
-        event.record(&mut text);
-        assert_eq!(event.metadata().target(), "peer_health");
-        self.0.lock().unwrap().push((event.metadata().level().as_str(), text.0));
-    }
-}
-
-impl Lines {
-    pub(crate) fn take(&self) -> Vec<(&'static str, String)> {
-        std::mem::take(&mut *self.0.lock().unwrap())
-    }
-
-    fn levels(&self) -> Vec<&'static str> {
-        self.take().into_iter().map(|(level, _)| level).collect()
-    }
-}
+use crate::support::{
+    self,
+    log::{Lines, logged_to},
+};
 
 /// A registry in which one failure opens for a second, and one success closes.
 fn registry(config: HealthConfig) -> (HealthRegistry<u32>, ManualClock) {
@@ -141,7 +110,7 @@ fn refusals_are_not_logged() {
 fn logged_on_paused_time(run: impl Future<Output = ()>) -> Vec<(&'static str, String)> {
     let lines = Lines::default();
     logged_to(lines.clone(), || support::on_paused_time(run));
-    std::mem::take(&mut *lines.0.lock().unwrap())
+    lines.take()
 }
 
 #[cfg(feature = "tokio")]
@@ -204,7 +173,7 @@ fn what_can_hardly_be_meant_is_warned_of_once_for_each_registry() {
     logged(|lines| {
         let build = |config| HealthRegistry::<u32>::builder().config(config).build().unwrap();
         let registry = build(doubtful.clone());
-        let told = std::mem::take(&mut *lines.0.lock().unwrap());
+        let told = lines.take();
         let wanted = [
             "failure_rate is not set: the window decides nothing without it or slow_rate",
             "open_timeout is 0ns: an open circuit is probed at once",
@@ -216,7 +185,7 @@ fn what_can_hardly_be_meant_is_warned_of_once_for_each_registry() {
         registry.set_config(doubtful.clone()).unwrap();
         assert!(lines.levels().is_empty(), "it was said");
         registry.set_config(over).unwrap();
-        let told = std::mem::take(&mut *lines.0.lock().unwrap());
+        let told = lines.take();
         let wanted = "open_timeout is 2s: acts as open_max, which is 1s";
         assert!(told.len() == 1 && told[0].1.contains(wanted), "{told:?}");
         build(doubtful);

@@ -13,6 +13,8 @@ use tokio::time::timeout;
 mod choosing;
 mod counting;
 mod foreign;
+#[cfg(feature = "tracing")]
+mod summaries;
 #[path = "../support/mod.rs"]
 mod support;
 mod waiting;

@@ -12,7 +12,16 @@ const FLOORS: [&[&str]; 6] = [
     &["circuit"],
     &["outage", "peer", "permit", "snapshot", "tracker"],
     &["registry", "wakers"],
-    &["backoff", "coordinator", "io_error", "iroh", "monitor", "sync_errors", "tokio_time"],
+    &[
+        "backoff",
+        "coordinator",
+        "io_error",
+        "iroh",
+        "metrics",
+        "monitor",
+        "sync_errors",
+        "tokio_time",
+    ],
 ];
 /// Modules on one floor that may look at each other: each list is in order, later at earlier.
 const ORDER: [&[&str]; 5] = [

@@ -1,6 +1,7 @@
 //! Log subscribers for tests that share a process with tests that have none.
 
-use std::sync::Once;
+use std::fmt::{self, Write as _};
+use std::sync::{Arc, Mutex, Once};
 
 use tracing::{Event, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
@@ -45,5 +46,37 @@ impl Layer<Registry> for Printing {
         let mut text = Text(String::new());
         event.record(&mut text);
         assert!(!text.0.is_empty());
+    }
+}
+
+/// Keeps what is logged: the level, then message and fields as they come.
+#[derive(Clone, Default)]
+pub(crate) struct Lines(pub(crate) Arc<Mutex<Vec<(&'static str, String)>>>);
+
+struct Text(String);
+
+impl tracing::field::Visit for Text {
+    fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn fmt::Debug) {
+        write!(self.0, "{field}={value:?} ").unwrap();
+    }
+}
+
+impl<S: tracing::Subscriber> Layer<S> for Lines {
+    fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
+        let mut text = Text(String::new());
+        event.record(&mut text);
+        assert_eq!(event.metadata().target(), "peer_health");
+        self.0.lock().unwrap().push((event.metadata().level().as_str(), text.0));
+    }
+}
+
+impl Lines {
+    /// Returns the lines since the last call.
+    pub(crate) fn take(&self) -> Vec<(&'static str, String)> {
+        std::mem::take(&mut *self.0.lock().unwrap())
+    }
+
+    pub(crate) fn levels(&self) -> Vec<&'static str> {
+        self.take().into_iter().map(|(level, _)| level).collect()
     }
 }

@@ -74,7 +74,10 @@ impl<K: PeerKey> DriverState<K> {
                         }
                     };
                     stats.given_up += u64::from(!goes_on);
-                    stats.retries_refused += u64::from(next == NextAttempt::BudgetSpent);
+                    if next == NextAttempt::BudgetSpent {
+                        stats.retries_refused += 1;
+                        self.shared.registry.count_refused_retry();
+                    }
                 }
             }
         });

@@ -33,6 +33,8 @@ impl Scene {
                 HookNotice::Gone { peer, answered } => format!("{peer} gone, answered: {answered}"),
                 HookNotice::Configured => "configured".into(),
                 HookNotice::Unheard(_) => unreachable!("a number is cloned"),
+                #[cfg(feature = "metrics")]
+                HookNotice::Count(_) => unreachable!("nobody asks"),
             });
         });
         Self { registry, hand, told, _hooked: hooked }

@@ -164,7 +164,7 @@ fn unknown_versions_are_ignored() {
 #[cfg(feature = "tracing")]
 #[test]
 fn unknown_versions_are_logged_once_and_so_are_peers_without_room() {
-    let lines = crate::logging::Lines::default();
+    let lines = crate::support::log::Lines::default();
     crate::support::log::logged_to(lines.clone(), || {
         restored(of_other_versions(), Some(Duration::ZERO));
         let [(level, line)] = &lines.take()[..] else { panic!("one line") };

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use peer_health::{HealthConfig, RetryBudget, RetryPolicy};
+use peer_health::{CoordinatorConfig, HealthConfig};
 
 use super::peer::{Behaviour, Failing, Peer, chance};
 
@@ -78,10 +78,7 @@ pub(crate) enum Happening {
 pub(crate) struct Settings {
     pub(crate) name: &'static str,
     pub(crate) health: HealthConfig,
-    places: Option<usize>,
-    deadline: Option<u64>,
-    pub(crate) retry: Option<RetryPolicy>,
-    tokens: Option<u32>,
+    pub(crate) coordinator: CoordinatorConfig,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -106,14 +103,13 @@ impl Settings {
             .with_open_multiplier(2.0)
             .with_open_max(Duration::from_secs(60))
             .with_success_threshold(1);
-        Self {
-            name: "guide",
-            health,
-            places: Some(128),
-            deadline: Some(2 * SECOND),
-            retry: Some(RetryPolicy { max_attempts: 3, ..RetryPolicy::default() }),
-            tokens: Some(500),
-        }
+        let mut coordinator = CoordinatorConfig::default();
+        coordinator.max_concurrent = 128;
+        coordinator.attempt_deadline = Some(Duration::from_secs(2));
+        coordinator.retry.max_attempts = 3;
+        coordinator.budget.max_tokens = 500;
+        coordinator.budget.per_second = 0.0;
+        Self { name: "guide", health, coordinator }
     }
 
     /// A streak that a pause of five seconds breaks, and waits that do not grow.
@@ -130,21 +126,14 @@ impl Settings {
     }
 
     pub(crate) fn places(&self) -> usize {
-        self.places.unwrap_or(64)
+        self.coordinator.max_concurrent
     }
 
     /// The deadline of an attempt, in milliseconds.
     pub(crate) fn deadline(&self) -> u64 {
-        self.deadline.unwrap_or(10 * SECOND)
-    }
-
-    pub(crate) fn budget(&self) -> Option<RetryBudget> {
-        self.tokens.map(|tokens| RetryBudget::new(tokens, 0.1).expect("a sound budget"))
-    }
-
-    /// The places and the deadline, where they are not the defaults.
-    pub(crate) fn limits(&self) -> (Option<usize>, Option<u64>) {
-        (self.places, self.deadline)
+        self.coordinator
+            .attempt_deadline
+            .map_or(10 * SECOND, |deadline| deadline.as_millis() as u64)
     }
 }
 
@@ -184,13 +173,13 @@ impl Cell {
     }
 
     pub(crate) fn places(mut self, places: usize) -> Self {
-        self.settings.places = Some(places);
+        self.settings.coordinator.max_concurrent = places;
         self
     }
 
     /// The deadline of an attempt, in seconds.
     pub(crate) fn deadline(mut self, seconds: u64) -> Self {
-        self.settings.deadline = Some(seconds * SECOND);
+        self.settings.coordinator.attempt_deadline = Some(Duration::from_secs(seconds));
         self
     }
 

@@ -253,6 +253,11 @@ pub(crate) struct Glance {
     pub(crate) an_hour: Option<f64>,
     /// When the last dead peer's circuit opened, in minutes; none if one never did.
     pub(crate) last_open: Option<f64>,
+    /// The longest time in which a peer that answered before, and was back, was served, in seconds.
+    pub(crate) back: Option<f64>,
+    /// The longest time from a peer's first request to its first call, in minutes; one that was never
+    /// called has waited until the end.
+    pub(crate) first: Option<f64>,
 }
 
 impl Glance {
@@ -271,12 +276,17 @@ impl Glance {
         };
         let calls: Vec<_> = dead().filter_map(|(_, peer)| hours(peer)).collect();
         let last_open = dead().map(|(_, peer)| peer.opened).collect::<Option<Vec<_>>>();
+        let minutes = |ms: u64| ms as f64 / 60_000.0;
+        let returns = peers().flat_map(|(_, peer)| peer.returns.values());
+        let first = peers().filter_map(|(_, peer)| {
+            Some(peer.first_call.unwrap_or(cell.end()) - peer.first_request?)
+        });
         Self {
             served: (rounds > 0).then(|| f64::from(served) / f64::from(rounds)),
             an_hour: (!calls.is_empty()).then(|| calls.iter().sum::<f64>() / calls.len() as f64),
-            last_open: last_open
-                .and_then(|all| all.into_iter().max())
-                .map(|ms| ms as f64 / 60_000.0),
+            last_open: last_open.and_then(|all| all.into_iter().max()).map(minutes),
+            back: returns.filter_map(|returns| Some(seconds(returns.worst?.0))).reduce(f64::max),
+            first: first.max().map(minutes),
         }
     }
 }

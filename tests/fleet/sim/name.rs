@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::cell::{Cell, Cut, Group, HOUR, Happening, MINUTE, Rhythm, SECOND, Told};
+use super::cell::{Cell, Cut, Group, HOUR, Happening, MINUTE, Rhythm, SECOND, Settings, Told};
 use super::peer::Behaviour;
 
 /// A time in its largest whole unit: "10 min".
@@ -92,10 +92,14 @@ impl Cell {
         if !self.settings.name.is_empty() {
             parts.push(self.settings.name.to_string());
         }
-        let (places, deadline) = self.settings.limits();
-        if self.settings.name != "guide" {
-            parts.extend(places.map(|places| format!("{places} places")));
-            parts.extend(deadline.map(|deadline| format!("deadline {}", Time(deadline))));
+        if self.settings.name.is_empty() {
+            let (settings, usual) = (&self.settings, Settings::default());
+            if settings.places() != usual.places() {
+                parts.push(format!("{} places", settings.places()));
+            }
+            if settings.deadline() != usual.deadline() {
+                parts.push(format!("deadline {}", Time(settings.deadline())));
+            }
         }
         if self.hours != 3 {
             parts.push(format!("{} h", self.hours));

@@ -1,6 +1,7 @@
 //! The node: this library's registry, coordinator, driver and monitor, as a program uses them; and
 //! what the simulation asks of any design in its place.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -20,9 +21,9 @@ pub(crate) trait Node {
     fn is_open(&self, peer: u32) -> bool;
     fn note_reachable(&self, _peer: u32) {}
     fn note_lost(&self, _peer: u32, _error: SyncError) {}
-    /// Whether its driver waits for the peer.
-    fn waits(&self, _peer: u32) -> bool {
-        false
+    /// The peers for which its driver waits.
+    fn waiting(&self) -> HashSet<u32> {
+        HashSet::new()
     }
     fn kick_all(&self) {}
     fn pause(&self) {}
@@ -108,20 +109,9 @@ impl Ours {
         let registry =
             registry.seed(seed).restore(saved, downtime).build().expect("a sound configuration");
         let monitor = HealthMonitor::builder(registry.clone()).seed(seed).build();
-        let mut coordinator = SyncCoordinator::builder(registry.clone()).seed(seed);
-        if let (Some(places), _) = settings.limits() {
-            coordinator = coordinator.max_concurrent(places);
-        }
-        if let (_, Some(deadline)) = settings.limits() {
-            coordinator = coordinator.attempt_deadline(Duration::from_millis(deadline));
-        }
-        if let Some(retry) = &settings.retry {
-            coordinator = coordinator.retry(retry.clone());
-        }
-        if let Some(budget) = settings.budget() {
-            coordinator = coordinator.budget(budget);
-        }
-        let coordinator = coordinator.build().expect("sound settings");
+        let coordinator = SyncCoordinator::builder(registry.clone()).seed(seed);
+        let coordinator = coordinator.config(settings.coordinator.clone()).build();
+        let coordinator = coordinator.expect("sound settings");
         let (op, asked, told) = (Arc::clone(network), registry.clone(), Arc::clone(network));
         network.ask(move |peer| asked.status(&peer) == Status::Closed);
         let listening = registry.listen(move |event| told.heard(event));
@@ -154,8 +144,8 @@ impl Node for Ours {
         self.driver.note_lost(&peer, error);
     }
 
-    fn waits(&self, peer: u32) -> bool {
-        self.driver.waiting().iter().any(|waiting| waiting.peer == peer)
+    fn waiting(&self) -> HashSet<u32> {
+        self.driver.waiting().iter().map(|waiting| waiting.peer).collect()
     }
 
     fn kick_all(&self) {

@@ -6,6 +6,7 @@ use peer_health::HealthConfig;
 
 use super::cell::{Cell, Cut, HOUR, Happening, MINUTE, Rhythm, SECOND, Settings, Told};
 use super::peer::{Behaviour, Failing};
+use super::running;
 
 use Behaviour::{Away, Calls, Corrupt, Dead, Drops, Flaky, Flaps, Local, Slow};
 use Failing::{Garbage, Refuses, Silent};
@@ -43,6 +44,8 @@ pub(crate) fn cells() -> Vec<Cell> {
     cells.extend(returning());
     cells.extend(own_trouble());
     cells.extend(guarded());
+    let small = |cell: &Cell| cell.requests() <= 100_000;
+    cells.extend(running::cells().into_iter().filter(small));
     cells
 }
 

@@ -217,7 +217,7 @@ impl Simulation<'_> {
             self.network.is_back(key, Why::News, true);
             self.node.note_reachable(key);
         } else {
-            self.network.is_back(key, Why::Back, self.node.waits(key));
+            self.network.is_back(key, Why::Back, self.node.waiting().contains(&key));
         }
     }
 
@@ -235,7 +235,8 @@ impl Simulation<'_> {
                 self.network.all_kicked();
                 self.node.jump(*by);
                 if *by >= limits::longest_wait(self.cell) as i64 {
-                    self.network.awake(|key| self.node.waits(key));
+                    let waiting = self.node.waiting();
+                    self.network.awake(|key| waiting.contains(&key));
                 }
             }
             Happening::Replaced(config) => self.node.set_config((**config).clone()),
@@ -267,9 +268,10 @@ impl Simulation<'_> {
         let Happening::Outage { told, .. } = self.cell.happenings[n].1 else { return };
         self.network.cut(None);
         let why = limits::after_outage(self.cell, told);
+        let waiting = self.node.waiting();
         for key in 0..self.cell.count() {
             if self.peers[key as usize].0.behaviour.is_healthy() {
-                self.network.is_back(key, why, self.node.waits(key));
+                self.network.is_back(key, why, waiting.contains(&key));
             }
         }
         match told {

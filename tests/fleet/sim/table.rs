@@ -3,7 +3,7 @@
 
 use super::cell::{Cell, Cut, HOUR, Happening, MINUTE, Rhythm, SECOND, Settings, Told};
 use super::peer::{Behaviour, Failing};
-use super::quick;
+use super::{quick, running};
 
 use Behaviour::{Away, Calls, Corrupt, Dead, Drops, Flaky, Flaps, Local, Slow};
 use Failing::{Garbage, Refuses, Silent};
@@ -33,6 +33,7 @@ pub(crate) fn cells() -> Vec<Cell> {
         own_trouble(),
         guarded(),
         strangers(),
+        running::cells(),
     ];
     let all = std::iter::once(quick::cells()).chain(more).flatten();
     let mut names = std::collections::HashSet::new();

@@ -56,6 +56,8 @@ mod histories;
 mod interleavings;
 #[path = "linear/program.rs"]
 mod program;
+#[path = "linear/scene.rs"]
+mod scene;
 #[path = "linear/specification.rs"]
 mod specification;
 #[path = "linear/subject.rs"]

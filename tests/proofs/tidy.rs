@@ -1,6 +1,7 @@
-//! The shape of the source: floors, one door to shared memory, reasons for every ordering.
+//! The shape of the source: short files, floors, one door to shared memory, reasons for every ordering.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -32,26 +33,34 @@ const ORDER: [&[&str]; 5] = [
 ];
 const FLOOR_OF_THE_MODELS: usize = 3;
 
-fn sources() -> Vec<(String, PathBuf, String)> {
+/// The Rust files in a folder and those below it, but for what was built.
+fn rust_files(folder: &Path) -> Vec<PathBuf> {
     fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
-        for entry in fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                walk(&path, found);
+        for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
+            let (path, name) = (entry.path(), entry.file_name());
+            if entry.file_type().unwrap().is_dir() {
+                if name != "target" && name != ".git" {
+                    walk(&path, found);
+                }
             } else if path.extension().is_some_and(|e| e == "rs") {
                 found.push(path);
             }
         }
     }
-    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut paths = Vec::new();
-    walk(&src, &mut paths);
+    walk(folder, &mut paths);
     paths.sort();
+    paths
+}
+
+fn sources() -> Vec<(String, PathBuf, String)> {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let module = |path: &Path| {
         let first = path.strip_prefix(&src).unwrap().components().next().unwrap();
         first.as_os_str().to_string_lossy().trim_end_matches(".rs").to_string()
     };
-    paths.into_iter().map(|p| (module(&p), p.clone(), fs::read_to_string(p).unwrap())).collect()
+    let with_text = |p: PathBuf| (module(&p), p.clone(), fs::read_to_string(p).unwrap());
+    rust_files(&src).into_iter().map(with_text).collect()
 }
 
 fn floors() -> BTreeMap<&'static str, usize> {
@@ -147,10 +156,19 @@ fn every_ordering_says_what_it_pairs_with() {
 
 #[test]
 fn no_file_is_too_long_and_none_is_unsafe() {
-    for (_, path, text) in sources() {
+    let mut tops = BTreeSet::new();
+    let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for path in rust_files(repository) {
+        tops.extend(path.strip_prefix(repository).unwrap().iter().next().map(OsString::from));
+        let text = fs::read_to_string(&path).unwrap();
         let lines = text.lines().count();
         assert!(lines <= 400, "{path:?} has {lines} lines");
         assert!(text.starts_with("//! "), "{path:?} does not say what it is for");
+    }
+    for top in ["src", "tests", "loom-tests", "benches", "examples", "view", ".ci"] {
+        assert!(tops.contains(OsStr::new(top)), "the files of {top} were not found");
+    }
+    for (_, path, text) in sources() {
         for (n, line) in code(&text) {
             let fine = !line.contains("unsafe ") && !line.contains("SeqCst");
             assert!(fine, "{path:?}:{}: {line}", n + 1);

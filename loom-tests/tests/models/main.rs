@@ -43,10 +43,12 @@ pub(crate) use production::{
 mod map;
 mod stage;
 mod sync;
+mod town;
 
 mod bans;
 mod budgets;
 mod clocks;
+mod evictions;
 mod lasts;
 mod late;
 mod leases;

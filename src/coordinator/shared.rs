@@ -104,7 +104,7 @@ impl<K: PeerKey> CoordinatorShared<K> {
                 let (stats, mut sum) = (driver.stats(), counts.get());
                 sum.waiting += stats.waiting;
                 sum.running += stats.running;
-                sum.in_trouble += usize::from(stats.local_outage);
+                sum.in_trouble += usize::from(stats.local_trouble);
                 counts.set(sum);
             }),
         }

@@ -164,8 +164,8 @@ impl<K: PeerKey> DriverState<K> {
     pub(super) fn stats(&self) -> DriverStats {
         self.with(|state| {
             let (waiting, running) = state.schedule.count();
-            let local_outage = state.outage.is_some();
-            DriverStats { waiting, running, local_outage, ..state.stats }
+            let local_trouble = state.outage.is_some();
+            DriverStats { waiting, running, local_trouble, ..state.stats }
         })
     }
 

@@ -41,7 +41,7 @@ pub struct DriverStats {
     /// Whether the driver is [paused](crate::SyncDriver::pause).
     pub paused: bool,
     /// Whether calls fail for a reason of this node, so that the driver makes only one now and then.
-    pub local_outage: bool,
+    pub local_trouble: bool,
     /// Whether the driver has ended, so that it calls no peer any more.
     pub finished: bool,
 }

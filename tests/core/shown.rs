@@ -212,7 +212,7 @@ mod with_tokio {
         driver.request(&"bob");
         let expected = json!({
             "waiting": 1, "running": 0, "started": 0, "succeeded": 0, "failed": 0, "given_up": 0,
-            "retries_refused": 0, "strangers_refused": 0, "paused": true, "local_outage": false,
+            "retries_refused": 0, "strangers_refused": 0, "paused": true, "local_trouble": false,
             "finished": false,
         });
         assert_eq!(to_value(driver.stats()).unwrap(), expected);

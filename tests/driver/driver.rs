@@ -106,7 +106,7 @@ async fn trouble_of_our_own_pauses_the_driver_and_trips_nobody() {
     peers.tell_all(Answer::Fails(ours()));
     request(&driver, 0..100);
     pass(Duration::from_secs(10)).await;
-    assert!(driver.stats().local_outage);
+    assert!(driver.stats().local_trouble);
     // Eight at first; then 0.1, 0.2, 0.4, 0.8, 1.6, 3.2 seconds apart, and a tenth.
     let calls = peers.calls();
     assert!((8 + 5..=8 + 6).contains(&calls.len()), "{calls:?}");
@@ -119,7 +119,7 @@ async fn trouble_of_our_own_pauses_the_driver_and_trips_nobody() {
     pass(Duration::from_secs(40)).await;
     let stats = driver.stats();
     assert_eq!((stats.succeeded, stats.waiting, stats.given_up), (100, 0, 0));
-    assert!(!stats.local_outage);
+    assert!(!stats.local_trouble);
 }
 
 #[tokio::test(start_paused = true)]
@@ -144,7 +144,7 @@ async fn what_is_refused_by_a_circuit_is_no_trouble_of_our_own() {
     peers.tell(7, [Answer::Fails(hook)]);
     driver.request(&7);
     pass(ms(50)).await;
-    assert!(!driver.stats().local_outage && driver.stats().failed == 1);
+    assert!(!driver.stats().local_trouble && driver.stats().failed == 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -158,7 +158,7 @@ async fn what_a_peer_may_cause_is_no_trouble_of_our_own() {
         peers.tell(peer, [Answer::Fails(failure)]);
         driver.request(&peer);
         pass(ms(50)).await;
-        assert!(!driver.stats().local_outage && peers.times(peer).len() == 1);
+        assert!(!driver.stats().local_trouble && peers.times(peer).len() == 1);
         pass(ms(500)).await;
         assert_eq!(peers.times(peer).len(), 2, "it is called again");
     }
@@ -178,7 +178,7 @@ async fn a_silent_peer_does_not_keep_others_from_finding_out() {
     let times = [2, 3, 4].map(|peer| peers.times(peer)[0]);
     assert!((1000..=1005).contains(&(times[1] - times[0])), "{times:?}");
     assert!(
-        !driver.stats().local_outage && times[2] - times[1] < 5,
+        !driver.stats().local_trouble && times[2] - times[1] < 5,
         "the third found out: {times:?}"
     );
 }
@@ -214,10 +214,10 @@ async fn good_news_lets_one_call_find_out_and_resume_all() {
     driver.note_reachable(&8);
     pass(ms(10)).await;
     assert_eq!(peers.calls().len(), calls + 1, "one of them");
-    assert!(driver.stats().local_outage, "it found out that it is not over");
+    assert!(driver.stats().local_trouble, "it found out that it is not over");
     peers.tell_all(Answer::Well);
     driver.resume();
-    assert!(!driver.stats().local_outage);
+    assert!(!driver.stats().local_trouble);
     driver.kick(&7);
     pass(ms(10)).await;
     assert_eq!(driver.stats().succeeded, 11, "the one that found out waits for its time");

@@ -87,13 +87,13 @@ async fn a_peer_that_was_removed_while_it_found_out_leaves_that_to_another() {
     peers.tell(1, [Answer::Fails(ours()), Answer::Hangs]);
     driver.request(&1);
     pass(ms(150)).await;
-    assert!(driver.stats().local_outage && driver.stats().running == 1);
+    assert!(driver.stats().local_trouble && driver.stats().running == 1);
     driver.request(&2);
     pass(ms(10)).await;
     assert_eq!(peers.times(2).len(), 0, "one call finds out");
     driver.forget(&1);
     pass(ms(10)).await;
-    assert_eq!((peers.times(2).len(), driver.stats().local_outage), (1, false));
+    assert_eq!((peers.times(2).len(), driver.stats().local_trouble), (1, false));
 }
 
 #[tokio::test(start_paused = true)]
@@ -154,7 +154,7 @@ async fn a_shutdown_ends_a_driver_that_is_paused_or_in_trouble() {
     let troubled = peers.drive(&coordinator);
     troubled.request(&1);
     pass(ms(10)).await;
-    assert!(troubled.stats().local_outage && troubled.stats().waiting == 1);
+    assert!(troubled.stats().local_trouble && troubled.stats().waiting == 1);
     troubled.shutdown().await;
     assert_eq!((troubled.stats().waiting, peers.calls().len()), (0, 1));
 }

@@ -160,7 +160,7 @@ async fn good_news_of_a_peer_that_always_fails_locally_makes_its_failures_no_tro
         driver.note_reachable(&7);
         driver.request(&8);
         pass(ms(10)).await;
-        trouble += usize::from(driver.stats().local_outage);
+        trouble += usize::from(driver.stats().local_trouble);
     }
     assert!(driver.stats().failed > 10 && trouble < 50, "{trouble} of 500: {:?}", driver.stats());
 }

@@ -22,7 +22,7 @@ async fn trouble_is_over_with_the_first_call_begun_since_that_ends_well_however_
         peers.tell_all(Answer::Takes(takes));
         request(&driver, 0..200);
         pass(ms(150) + 2 * takes).await;
-        assert!(!driver.stats().local_outage, "{takes:?}");
+        assert!(!driver.stats().local_trouble, "{takes:?}");
         pass(16 * takes).await;
         let stats = driver.stats();
         assert_eq!((stats.succeeded, stats.waiting), (200, 0), "{takes:?}");
@@ -80,7 +80,7 @@ async fn peers_that_are_open_cost_the_others_nothing_in_trouble_of_our_own() {
     request(&driver, 0..50);
     request(&driver, [100, 101]);
     pass(ms(200)).await;
-    assert_eq!((driver.stats().succeeded, driver.stats().local_outage), (3, false));
+    assert_eq!((driver.stats().succeeded, driver.stats().local_trouble), (3, false));
 }
 
 #[tokio::test(start_paused = true)]
@@ -348,10 +348,10 @@ async fn a_new_peer_that_fails_locally_just_after_trouble_that_others_ended_star
         peers.tell(peer, [Answer::Fails(ours())]);
         driver.request(&peer);
         pass(ms(10)).await;
-        assert_eq!(driver.stats().local_outage, trouble, "{peer}");
+        assert_eq!(driver.stats().local_trouble, trouble, "{peer}");
         driver.request(&100);
         pass(wait).await;
-        assert!(!driver.stats().local_outage, "{peer}");
+        assert!(!driver.stats().local_trouble, "{peer}");
     }
 }
 
@@ -368,7 +368,7 @@ async fn new_peers_that_fail_locally_do_not_lengthen_a_trouble_amid_which_others
         driver.request(&peer);
         pass(SECOND).await;
     }
-    assert!(driver.stats().local_outage, "one that answered before fails now");
+    assert!(driver.stats().local_trouble, "one that answered before fails now");
     request(&driver, 2..21);
     pass(Duration::from_secs(10)).await;
     assert_eq!(peers.times(20).len(), 1, "the only one of them that can be called");

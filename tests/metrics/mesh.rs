@@ -155,7 +155,7 @@ impl Mesh {
         let offline =
             coordinator.drive(async |_| Err::<(), _>(Failure::local("no endpoint"))).unwrap();
         offline.request(&stranger());
-        until("its calls fail locally", || offline.stats().local_outage).await;
+        until("its calls fail locally", || offline.stats().local_trouble).await;
         offline.pause();
         until("it rests", || offline.stats().running == 0).await;
 
@@ -225,7 +225,7 @@ impl Mesh {
         let stats = self.drivers.each_ref().map(SyncDriver::stats);
         row("driver_waiting", stats.iter().map(|stats| stats.waiting as u64).sum());
         row("driver_running", stats.iter().map(|stats| stats.running as u64).sum());
-        row("driver_local_trouble", stats.iter().map(|stats| u64::from(stats.local_outage)).sum());
+        row("driver_local_trouble", stats.iter().map(|stats| u64::from(stats.local_trouble)).sum());
         expected
     }
 }

@@ -35,7 +35,7 @@ impl<K: PeerKey> SyncDriver<K> {
     /// let coordinator = SyncCoordinator::new(HealthRegistry::<u32>::new());
     /// let driver = coordinator.drive(async |_| Ok::<_, SyncError>(()))?;
     /// driver.resume();
-    /// assert!(!driver.stats().local_outage);
+    /// assert!(!driver.stats().local_trouble);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// # }).unwrap();
     /// # Ok::<(), std::io::Error>(())

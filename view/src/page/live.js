@@ -80,7 +80,7 @@ function showBanners() {
     const { driver } = sum;
     if (sum.local_outage) told.push(["bad", "This node itself seems to be cut off.", " So many peers fail at once that circuits are kept from opening. The first answers end this."]);
     if (driver?.finished) told.push(["bad", "The driver has ended.", " It calls no peer any more."]);
-    else if (driver?.local_outage) told.push(["bad", "Calls fail for a reason of this node.", " The driver tries one now and then, and blames no peer."]);
+    else if (driver?.local_trouble) told.push(["bad", "Calls fail for a reason of this node.", " The driver tries one now and then, and blames no peer."]);
     else if (driver?.paused) told.push(["", "The driver is paused.", ""]);
   }
   if (live.missed) told.push(["", `${count(live.missed)} events were missed.`, " They came faster than this page reads. The list is true again."]);

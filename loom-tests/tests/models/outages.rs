@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::circuit::Control;
 use crate::config::rules::Rules;
 use crate::config::{HealthConfig, Window};
-use crate::error::SyncError;
+use crate::error::{Failure, Fault, SyncError};
 use crate::event::EventKind;
 use crate::outage::{Count, Looked, OutageLimiter, PeerSource};
 use crate::outcome::{Recorded, Status};
@@ -227,6 +227,28 @@ fn r30_a_success_after_a_trip_that_was_held_back_ends_the_outage() {
             drop(listening);
         });
     }
+}
+
+/// R30: so it does where the word has counted an error since the trip was held back, so that a success finds
+/// the note beside the word.
+#[test]
+fn r30_a_success_in_a_streak_whose_trip_was_held_back_ends_the_outage() {
+    two_bounded([49, 3105], || {
+        let (town, [x, y]) = Town::new(guarded(50));
+        let [success, other] = [(); 2].map(|()| town.registry.acquire(&2).unwrap());
+        let ended = std::sync::Arc::new(AtomicUsize::new(0));
+        let log = ended.clone();
+        let listening = town.registry.listen(move |event| {
+            let over = event.kind == EventKind::LocalRecovered;
+            log.fetch_add(over.into(), Ordering::Relaxed);
+        });
+        assert!(opened(&fail(x)) && !opened(&fail(y)));
+        let ours = || Failure::from(SyncError::State(String::new())).with_fault(Fault::Local);
+        town.registry.acquire(&2).unwrap().failure(ours());
+        both(move || success.success(), move || other.neutral());
+        assert_eq!(ended.load(Ordering::Relaxed), 1);
+        drop(listening);
+    });
 }
 
 /// R30, R29: of two who are about to tell that an outage began one does; and of two who are about to

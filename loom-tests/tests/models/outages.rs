@@ -233,7 +233,7 @@ fn r30_a_success_after_a_trip_that_was_held_back_ends_the_outage() {
 /// the note beside the word.
 #[test]
 fn r30_a_success_in_a_streak_whose_trip_was_held_back_ends_the_outage() {
-    two_bounded([49, 3105], || {
+    two_bounded([6, 2257], || {
         let (town, [x, y]) = Town::new(guarded(50));
         let [success, other] = [(); 2].map(|()| town.registry.acquire(&2).unwrap());
         let ended = std::sync::Arc::new(AtomicUsize::new(0));

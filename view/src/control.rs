@@ -74,7 +74,7 @@ pub(crate) async fn peer<K: PeerKey>(
     let sample = board.sample().await?;
     // A ban looks at all peers for room, if there is none.
     spawn_blocking(move || {
-        let key = board.key(&id, &sample).ok_or_else(|| Problem::unknown(&id))?;
+        let key = board.key(&id, &sample)?;
         let registry = board.registry();
         let driver = board.source.driver.as_ref();
         let done = match (control.as_str(), seconds) {

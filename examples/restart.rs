@@ -74,8 +74,10 @@ pub(crate) async fn run(
         tokio::select! {
             () = &mut end => break,
             _ = saves.tick() => {
-                let (registry, path) = (registry.clone(), path.to_path_buf());
-                tokio::task::spawn_blocking(move || save(&registry, &path)).await??;
+                let (registry, to) = (registry.clone(), path.to_path_buf());
+                let saved = tokio::task::spawn_blocking(move || save(&registry, &to)).await?;
+                // A full disk is no reason to end a node: the next save may find room.
+                saved.unwrap_or_else(|error| eprintln!("{} is not written: {error}", path.display()));
             }
             _ = rounds.tick() => {
                 let mut ended = BTreeMap::new();

@@ -49,7 +49,6 @@ impl<T> Own<T> {
     }
 
     /// Returns the value to a caller that guards its destructor.
-    #[allow(dead_code, reason = "for the monitor, which is a feature")]
     pub(crate) fn take(mut self) -> Option<T> {
         self.0.take()
     }

@@ -16,6 +16,7 @@ use super::local_outage::{KINDS, LocalOutage};
 use super::schedule::{Attempt, Requested, Schedule};
 use super::slots::PeerClass;
 use super::stats::{DriverStats, WaitReason, Waiting};
+use crate::foreign::guarded;
 use crate::registry::{Name, PeerKey, SPREAD};
 use crate::sync::Arc;
 use crate::time::Tick;
@@ -175,12 +176,12 @@ impl<K: PeerKey> DriverState<K> {
             let waiting = state.schedule.waiting();
             waiting.map(|(peer, at, reason)| (peer.clone(), at, reason)).collect()
         });
-        let show = |(peer, at, reason): (Name<K>, Tick, WaitReason)| Waiting {
-            peer: (*peer).clone(),
-            until: Duration::from_nanos(at.since(now)),
-            reason,
+        let show = |(peer, at, reason): (Name<K>, Tick, WaitReason)| {
+            // A key that panics costs its own line.
+            let peer = guarded(|| (*peer).clone())?;
+            Some(Waiting { peer, until: Duration::from_nanos(at.since(now)), reason })
         };
-        waiting.into_iter().map(show).collect()
+        waiting.into_iter().filter_map(show).collect()
     }
 
     pub(super) fn end(&self) -> watch::Receiver<()> {

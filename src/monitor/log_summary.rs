@@ -90,9 +90,12 @@ async fn log_each<K: PeerKey>(shared: Weak<MonitorShared<K>>, period: Duration) 
             refused: now.refused.saturating_sub(before.refused),
             retries: now.retries.saturating_sub(before.retries),
         };
-        before = now;
-        // A log subscriber is foreign, and so is the destructor of the keys that the summary names.
-        quietly(move || write(&summary, grown, period));
+        // What left during the count counts nowhere in it, and is no growth when the next finds it again.
+        before = Grown { refused: now.refused.max(before.refused), ..now };
+        // A log subscriber is foreign, and so is the destructor of each key that the summary names: a second
+        // one that panics while the first unwinds would end the process.
+        quietly(|| write(&summary, grown, period));
+        summary.worst.into_iter().for_each(|worst| quietly(move || drop(worst)));
     }
 }
 

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use super::{HealthRegistry, PeerKey, RegistryBuilder, RegistryInner, log};
 use crate::circuit::{Circuit, StepContext};
-use crate::foreign::{guarded, quietly};
+use crate::foreign::{Own, guarded, quietly};
 use crate::peer::PeerEntry;
 use crate::saved::{Saved, SavedState};
 use crate::sync::Arc;
@@ -211,6 +211,10 @@ impl<K: PeerKey> RegistryInner<K> {
         closed: &mut Option<Arc<Circuit>>,
     ) -> bool {
         let Saved { peer, state, answered, latency, .. } = saved;
+        let peer = Own::new(peer);
+        if self.table.get(&peer).is_some() {
+            return true; // by a value that came first
+        }
         let context = &self.shared.context;
         let (now, rules) = (context.clock.now(), context.rules());
         let circuit = |fresh: &Circuit, salt| {

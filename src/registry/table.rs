@@ -17,6 +17,7 @@ use super::key::{AsKey, KeyRef, Keyed, PeerKey, StoredHash};
 use super::outage::Rounds;
 use super::ring::EntryRing;
 use crate::circuit::{Circuit, Emitted};
+use crate::foreign::Own;
 use crate::peer::{Announcement, PeerEntry, RegistryShared};
 use crate::sync::{Arc, AtomicU64, AtomicUsize, KeyHasher, Mutex, Ordering, Swap, Weak};
 use crate::tracker::Tracker;
@@ -143,8 +144,8 @@ impl<K: PeerKey> Table<K> {
         &KeyRef(key, hash): &KeyRef<'_, K>,
         patient: bool,
     ) -> Option<Arc<PeerEntry<K>>> {
-        // Code that may panic runs before anything changes (R25).
-        let (own, salt) = (key.clone(), self.salt(key));
+        // Code that may panic runs before anything changes (R25), and before there is a key to drop.
+        let (salt, own) = (self.salt(key), key.clone());
         let last_use = shared.next_use();
         // The clock is read after the number in the order of uses was taken: see `Uses`.
         let now = shared.context.clock.now();
@@ -174,24 +175,21 @@ impl<K: PeerKey> Table<K> {
     }
 
     /// Adds a peer that was saved, if less than `max` capacity is taken. Returns its entry, and `None` if there
-    /// is no room. A peer that is there already stays as it is. For a registry that nobody else has yet.
+    /// is no room. For a registry that nobody else has yet, and that does not know the peer.
     pub(super) fn restore(
         &self,
         shared: &Arc<RegistryShared<K>>,
-        key: K,
+        key: Own<K>,
         max: usize,
         circuit: impl FnOnce(&Circuit, u64) -> Arc<Circuit>,
     ) -> Option<Arc<PeerEntry<K>>> {
-        let (hash, salt) = (self.hasher.hash_one(&key), self.salt(&key));
-        // A second value of a peer needs no room.
-        if let Some(entry) = self.find(&KeyRef(&key, hash)) {
-            return Some(entry);
-        }
+        let (hash, salt) = (self.hasher.hash_one(&*key), self.salt(&key));
         let reserved = self.reserve(max)?;
         let tracker = Tracker::new(circuit(&self.fresh_circuit(), salt), salt, shared.next_use());
-        let entry = Arc::new(PeerEntry::new(tracker, Arc::clone(shared), key).hashed(hash));
+        let entry = PeerEntry::new(tracker, Arc::clone(shared), key.take()?).hashed(hash);
+        let entry = Arc::new(entry);
         match self.map.entry(Keyed(Arc::clone(&entry))) {
-            Entry::Occupied(there) => return Some(Arc::clone(&there.key().0)),
+            Entry::Occupied(_) => return None,
             Entry::Vacant(place) => drop(place.insert(())),
         }
         reserved.keep();

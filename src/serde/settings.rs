@@ -43,9 +43,19 @@ impl Scalar for Duration {
     const EXPECTED: &'static str = r#"a duration with its unit, such as "5s" or "1m 30s""#;
 
     fn of_text(text: &str) -> Option<Self> {
-        // humantime takes "0", which no form of a number without a unit may mean here.
-        let unit = text.contains(char::is_alphabetic);
-        unit.then(|| humantime::parse_duration(text).ok()).flatten()
+        // humantime takes "0", which no form of a number without a unit may mean here. It panics where terms
+        // add up to the first second that does not fit, so it reads each term by itself.
+        let (mut sum, mut rest) = (Self::ZERO, text);
+        loop {
+            let unit = rest.find(char::is_alphabetic)?;
+            let next = rest[unit..].find(|c: char| c.is_ascii_digit()).map(|at| unit + at);
+            let (term, later) = rest.split_at(next.unwrap_or(rest.len()));
+            sum = sum.checked_add(humantime::parse_duration(term).ok()?)?;
+            if later.is_empty() {
+                return Some(sum);
+            }
+            rest = later;
+        }
     }
 
     fn write<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {

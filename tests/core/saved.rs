@@ -113,6 +113,20 @@ fn a_wait_is_at_most_the_longest_that_the_next_process_allows() {
 }
 
 #[test]
+fn of_several_values_of_one_peer_the_first_alone_counts() {
+    let (registry, _) = registry();
+    registry.acquire(&7).unwrap().with_latency(SECOND).success();
+    let mut slow = registry.export();
+    fail(&registry, 7);
+    let mut both = registry.export();
+    slow[0].latency = Some(9 * SECOND);
+    both.append(&mut slow);
+    let (registry, _) = restored(both, Some(Duration::ZERO));
+    assert_eq!((registry.len(), registry.status(&7)), (1, Status::Open));
+    assert_eq!(registry.snapshot(&7).unwrap().latency, Some(SECOND));
+}
+
+#[test]
 fn a_half_open_circuit_is_restored_as_due_and_no_probe_is_out() {
     let (registry, hand) = registry();
     fail(&registry, 7);

@@ -60,6 +60,22 @@ fn a_file_has_words_for_times_and_for_what_is_off() {
 }
 
 #[test]
+fn the_terms_of_a_time_are_added_up() {
+    for (text, nanos) in [
+        ("1m30s", 90_000_000_000),
+        ("1s 5s", 6_000_000_000),
+        ("1.5s 2 ms3us", 1_502_003_000),
+        (" 1000000000ns 7ns ", 1_000_000_007),
+        ("1h\u{a0}1µs", 3_600_000_001_000),
+    ] {
+        let read = read(&format!("open_timeout = '{text}'")).open_timeout;
+        assert_eq!(read, Duration::from_nanos(nanos), "{text}");
+    }
+    let longest = "18446744073709551615s 999999999ns";
+    assert_eq!(read(&format!("open_max = '{longest}'")).open_max, Duration::MAX);
+}
+
+#[test]
 fn what_a_file_leaves_out_keeps_its_default() {
     assert_eq!(read(""), HealthConfig::default());
     let one = HealthConfig::default().with_window(Window::count(100));
@@ -121,6 +137,12 @@ fn what_has_no_meaning_is_refused_with_what_would_have() {
     let table = [
         ("open_timeout = 5", format!("invalid value: integer `5`, {time}")),
         ("open_timeout = 0", format!("invalid value: integer `0`, {time}")),
+        (
+            "open_timeout = '18446744073709551615s 1000ms'",
+            format!("invalid value: string \"18446744073709551615s 1000ms\", {time}"),
+        ),
+        ("open_timeout = '5s 5'", format!("invalid value: string \"5s 5\", {time}")),
+        ("open_timeout = '5s -3s'", format!("invalid value: string \"5s -3s\", {time}")),
         ("open_timeout = 1.5", format!("invalid value: floating point `1.5`, {time}")),
         ("open_timeout = '0'", format!("invalid value: string \"0\", {time}")),
         ("open_timeout = '5'", format!("invalid value: string \"5\", {time}")),

@@ -1,5 +1,6 @@
 //! The line of the log that sums all peers up, once in a period.
 
+use std::cell::Cell;
 use std::fmt;
 use std::future::poll_fn;
 use std::pin::pin;
@@ -9,7 +10,7 @@ use std::time::Duration;
 use peer_health::{
     Clock, HealthMonitor, HealthRegistry, PeerKey, RetryPolicy, SyncCoordinator, SyncDriver,
 };
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::support::log::{Lines, logged_to};
 use crate::support::{SECOND, network, on_paused_time, panics, touchy};
@@ -172,9 +173,47 @@ fn a_summary_reads_well() {
     );
 }
 
-/// A key whose `Debug` panics, and whose destructor does once it was named.
+/// A peer that leaves while the peers are counted counts nowhere in that count, and its refusals are no
+/// new ones in the next.
+#[test]
+fn peers_that_leave_during_a_count_are_not_counted_twice() {
+    let lines = told(async {
+        let monitor = monitor::<u32>();
+        let registry = monitor.registry();
+        for peer in 0..5000 {
+            registry.force_open(&peer).unwrap();
+            registry.acquire(&peer).unwrap_err();
+        }
+        let mut logging = pin!(monitor.log_summary(MINUTE).unwrap());
+        let (begun, mut turns) = (Instant::now(), 0);
+        let logged = poll_fn(|cx| {
+            turns += usize::from(begun.elapsed() >= MINUTE);
+            if turns == 2 {
+                (0..5000).for_each(|peer| assert!(registry.remove(&peer)));
+            }
+            logging.as_mut().poll(cx)
+        });
+        assert!(timeout(2 * MINUTE + SECOND, logged).await.is_err());
+    });
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    assert!(lines.iter().all(|line| line.contains(" refused=0 ")), "{lines:?}");
+}
+
+thread_local! {
+    static DROPS_PANIC: Cell<bool> = const { Cell::new(false) };
+}
+
+/// A key whose `Debug` panics, and whose destructor does while it is told to.
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct Awkward(u32);
+
+impl Drop for Awkward {
+    fn drop(&mut self) {
+        if DROPS_PANIC.get() {
+            panics("Drop of a key")
+        }
+    }
+}
 
 impl fmt::Debug for Awkward {
     fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -186,9 +225,14 @@ impl fmt::Debug for Awkward {
 fn a_key_that_cannot_be_printed_costs_no_line() {
     let lines = told(async {
         let monitor = monitor::<Awkward>();
-        monitor.registry().acquire(&Awkward(7)).unwrap().failure(network());
+        for peer in [7, 8] {
+            monitor.registry().acquire(&Awkward(peer)).unwrap().failure(network());
+        }
         tokio::spawn(monitor.log_summary(MINUTE).unwrap());
+        // Two destructors that panic end the process, if the second runs while the first unwinds.
+        DROPS_PANIC.set(true);
         sleep(2 * MINUTE + SECOND).await;
+        DROPS_PANIC.set(false);
     });
     assert_eq!(lines.len(), 2);
     assert!(lines[0].contains("worst=(unprintable) (open, opened once)"), "{lines:?}");

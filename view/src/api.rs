@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use tokio::task::spawn_blocking;
 
 use crate::board::Board;
-use crate::problem::Problem;
+use crate::problem::{JSON, Problem};
 use crate::select::{Asked, Select};
 use crate::shown::Detail;
 
@@ -31,7 +31,7 @@ impl Json {
 
 impl IntoResponse for Json {
     fn into_response(self) -> Response {
-        ([(CONTENT_TYPE, "application/json")], self.0).into_response()
+        ([(CONTENT_TYPE, JSON)], self.0).into_response()
     }
 }
 
@@ -47,7 +47,9 @@ pub(crate) struct ListQuery {
 
 impl ListQuery {
     fn asked(self) -> Result<Asked, Problem> {
-        let select = match self.state.as_deref().filter(|state| !state.is_empty()) {
+        // A form sends what nobody has filled in as an empty text.
+        let filled = |text: Option<String>| text.filter(|text| !text.is_empty());
+        let select = match filled(self.state) {
             None => Select::All,
             Some(state) => {
                 let found = Select::ALL.into_iter().find(|select| select.name() == state);
@@ -56,13 +58,13 @@ impl ListQuery {
                 found.ok_or_else(wrong)?
             }
         };
-        let after = match self.after {
+        let after = match filled(self.after) {
             None => None,
             Some(text) => Some(text.parse().map_err(|()| {
                 Problem::bad(format!("after {text}: must be the next of an earlier page"))
             })?),
         };
-        let limit = match self.limit {
+        let limit = match filled(self.limit) {
             None => USUAL,
             Some(text) => {
                 let limit = text.parse().ok().filter(|limit| (1..=MOST).contains(limit));
@@ -102,9 +104,8 @@ pub(crate) async fn peer<K: PeerKey>(
 ) -> Result<Json, Problem> {
     let sample = board.sample().await?;
     spawn_blocking(move || {
-        let unknown = || Problem::unknown(&id);
-        let key = board.key(&id, &sample).ok_or_else(unknown)?;
-        let peer = board.peer(&key).ok_or_else(unknown)?;
+        let key = board.key(&id, &sample)?;
+        let peer = board.peer(&key).ok_or_else(|| Problem::unknown(&id))?;
         let waiting = board.wait(&key, &sample);
         let story = board.history.of(&key);
         let story = story.iter().map(|told| board.told(told)).collect();

@@ -7,6 +7,7 @@ use humantime::format_rfc3339_millis;
 use peer_health::{HealthMonitor, HealthRegistry, Listening, PeerKey, SyncCoordinator};
 use tokio::sync::Semaphore;
 
+use crate::foreign::{Own, guarded};
 use crate::guard::{Hosts, Token};
 use crate::history::{History, Told};
 use crate::problem::Problem;
@@ -48,14 +49,22 @@ impl<K: PeerKey> Board<K> {
     }
 
     /// Returns the key that an address names: read from the text, or found among the known peers.
-    pub(crate) fn key(&self, id: &str, sample: &Sample<K>) -> Option<K> {
-        let read = self.source.names.read(id);
-        read.or_else(|| sample.find(id, &self.source.names).map(|known| known.key.clone()))
+    pub(crate) fn key(&self, id: &str, sample: &Sample<K>) -> Result<Own<K>, Problem> {
+        if let Some(key) = self.source.names.read(id) {
+            return Ok(Own::new(key));
+        }
+        let mut found = sample.find(id, &self.source.names);
+        let known = found.next().ok_or_else(|| Problem::unknown(id))?;
+        // A control must not hit a peer that only looks like the one that is meant.
+        match found.next() {
+            None => Ok(Own::new((*known.key).clone())),
+            Some(_) => Err(Problem::ambiguous(id)),
+        }
     }
 
-    /// Returns a peer as it is now; `None` if it is unknown.
+    /// Returns a peer as it is now; `None` if it is unknown, or its key panics.
     pub(crate) fn peer(&self, key: &K) -> Option<Peer> {
-        let snapshot = self.registry().snapshot(key)?;
+        let snapshot = guarded(|| self.registry().snapshot(key)).flatten()?;
         let named = self.source.names.of(key);
         Some(Peer { id: named.id, label: named.label, snapshot })
     }
@@ -95,7 +104,7 @@ impl<K: PeerKey> Board<K> {
     /// Sums up. It reads no peer; what takes a pass over all of them is from the sample.
     pub(crate) fn summary(&self, sample: Option<&Sample<K>>) -> Summary<'_> {
         let summary = self.monitor.summary();
-        let worst = summary.worst.iter().map(|worst| {
+        let worst = summary.worst.into_iter().map(Own::new).map(|worst| {
             let named = self.source.names.of(&worst.peer);
             let (openings, status) = (worst.openings, worst.status);
             Offender { id: named.id, label: named.label, openings, status }

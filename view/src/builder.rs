@@ -281,7 +281,8 @@ impl<K: PeerKey> ViewBuilder<K> {
         self
     }
 
-    /// Sets how many streams may be open at a time. One more is answered with 503.
+    /// Sets how many streams may be open at a time. One more is answered with 503. A client that takes nothing
+    /// for a minute loses its stream.
     ///
     /// ```
     /// use peer_health::{HealthMonitor, HealthRegistry};
@@ -346,14 +347,14 @@ impl<K: PeerKey> ViewBuilder<K> {
     }
 
     /// Makes the router of choices that make sense.
-    pub(crate) fn routes(self) -> Router {
+    pub(crate) fn board(self) -> Arc<Board<K>> {
         let Self { monitor, names, driver, .. } = self;
         let (history, listening) = History::follow(monitor.registry());
         let registry = monitor.registry().clone();
         let source = Source { registry, driver, names: Arc::new(names) };
         let mut hosts = Hosts::loopback();
         hosts.0.extend(self.hosts);
-        let board = Arc::new(Board {
+        Arc::new(Board {
             title: self.title,
             links: self.links,
             monitor,
@@ -367,7 +368,11 @@ impl<K: PeerKey> ViewBuilder<K> {
             streams: Arc::new(Semaphore::new(self.streams.min(Semaphore::MAX_PERMITS))),
             epoch: rand::random(),
             _listening: listening,
-        });
+        })
+    }
+
+    pub(crate) fn routes(self) -> Router {
+        let board = self.board();
         Router::new()
             .route("/", get(page::page::<K>))
             .route("/api/summary", get(api::summary::<K>))

@@ -7,7 +7,7 @@ use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use peer_health::{PeerKey, TableFull};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use tokio::task::spawn_blocking;
 
 use crate::api::Json;
@@ -20,6 +20,7 @@ use crate::shown::Peer;
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct Terms {
+    #[serde(deserialize_with = "given")]
     seconds: Option<f64>,
 }
 
@@ -36,6 +37,11 @@ struct Done {
 #[derive(Serialize)]
 struct DoneByDriver {
     done: bool,
+}
+
+/// Reads a number. No number, which a script writes as null, must not become a ban for ever.
+fn given<'de, D: Deserializer<'de>>(from: D) -> Result<Option<f64>, D::Error> {
+    f64::deserialize(from).map(Some)
 }
 
 fn no_control(name: &str) -> Problem {
@@ -59,7 +65,10 @@ fn terms(control: &str, body: &[u8]) -> Result<Option<Duration>, Problem> {
     }
     match Duration::try_from_secs_f64(seconds) {
         Ok(time) if !time.is_zero() => Ok(Some(time)),
-        _ => Err(Problem::bad(format!("seconds {seconds}: must be more than 0"))),
+        _ => {
+            let rule = "must be more than 0, and less than 2 to the power of 64";
+            Err(Problem::bad(format!("seconds {seconds}: {rule}")))
+        }
     }
 }
 
@@ -74,7 +83,7 @@ pub(crate) async fn peer<K: PeerKey>(
     let sample = board.sample().await?;
     // A ban looks at all peers for room, if there is none.
     spawn_blocking(move || {
-        let key = board.key(&id, &sample).ok_or_else(|| Problem::unknown(&id))?;
+        let key = board.key(&id, &sample)?;
         let registry = board.registry();
         let driver = board.source.driver.as_ref();
         let done = match (control.as_str(), seconds) {

@@ -8,10 +8,11 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
+use axum::body::to_bytes;
 use axum::extract::{Request, State};
 use axum::http::header::{
-    AUTHORIZATION, CACHE_CONTROL, CONTENT_SECURITY_POLICY, HOST, HeaderMap, HeaderName,
-    HeaderValue, ORIGIN, REFERRER_POLICY, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+    ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, HeaderMap,
+    HeaderName, HeaderValue, ORIGIN, REFERRER_POLICY, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::{Method, StatusCode};
 use axum::middleware::Next;
@@ -20,7 +21,7 @@ use peer_health::PeerKey;
 use subtle::ConstantTimeEq;
 
 use crate::board::Board;
-use crate::problem::Problem;
+use crate::problem::{JSON, Problem};
 
 /// The names that the page answers to.
 pub(crate) struct Hosts(pub(crate) Vec<String>);
@@ -75,7 +76,7 @@ pub(crate) async fn guard<K: PeerKey>(
     next: Next,
 ) -> Response {
     let mut response = match check(&board.hosts, &request) {
-        Ok(()) => next.run(request).await,
+        Ok(()) => explained(next.run(request).await).await,
         Err(problem) => problem.into_response(),
     };
     let unauthorized = response.status() == StatusCode::UNAUTHORIZED;
@@ -95,9 +96,37 @@ pub(crate) async fn guard<K: PeerKey>(
     response
 }
 
+/// The longest text of axum's that is passed on.
+const LONGEST: usize = 1024;
+
+/// Makes a problem like all others of what axum refused by itself, such as a body that is too long.
+async fn explained(response: Response) -> Response {
+    let status = response.status();
+    let is_json = response.headers().get(CONTENT_TYPE).is_some_and(|kind| kind == JSON);
+    if is_json || !(status.is_client_error() || status.is_server_error()) {
+        return response;
+    }
+    let (head, body) = response.into_parts();
+    let said = to_bytes(body, LONGEST).await.unwrap_or_default();
+    let text = match said.is_empty() {
+        true => status.canonical_reason().unwrap_or("refused").to_lowercase(),
+        false => String::from_utf8_lossy(&said).into_owned(),
+    };
+    let mut response = Problem::new(status, text).into_response();
+    if let Some(methods) = head.headers.get(ALLOW) {
+        response.headers_mut().insert(ALLOW, methods.clone());
+    }
+    response
+}
+
 fn check(hosts: &Hosts, request: &Request) -> Result<(), Problem> {
     let refused = |text: String| Problem::new(StatusCode::FORBIDDEN, text);
-    let header = |name: HeaderName| request.headers().get(name)?.to_str().ok();
+    // What is there and no text is nobody's own.
+    let header = |name| request.headers().get(name).map(|value| value.to_str().unwrap_or("?"));
+    if request.headers().get_all(HOST).iter().count() > 1 {
+        // A proxy may have looked at the other one.
+        return Err(refused("the request names two hosts".into()));
+    }
     // HTTP/2 has the host in the address.
     let host = request.uri().authority().map(|host| host.as_str()).or_else(|| header(HOST));
     let Some(host) = host else { return Err(refused("the request names no host".into())) };

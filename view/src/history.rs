@@ -10,6 +10,8 @@ use std::time::SystemTime;
 
 use peer_health::{Event, EventKind, Failure, HealthRegistry, Listening, PeerKey};
 
+use crate::foreign::Own;
+
 /// The number of events that are kept.
 const KEPT: usize = 4096;
 
@@ -18,7 +20,7 @@ pub(crate) struct Told<K> {
     pub(crate) number: u64,
     /// For display.
     pub(crate) at: SystemTime,
-    pub(crate) event: Event<K>,
+    pub(crate) event: Own<Event<K>>,
     /// The peer's last error when its circuit opened.
     pub(crate) error: Option<Arc<Failure>>,
 }
@@ -64,7 +66,7 @@ impl<K: PeerKey> History<K> {
     fn add(&self, event: Event<K>, error: Option<Arc<Failure>>) {
         #[allow(clippy::disallowed_methods, reason = "for display")]
         let at = SystemTime::now();
-        let mut told = Told { number: 0, at, event, error };
+        let mut told = Told { number: 0, at, event: Own::new(event), error };
         let mut kept = self.locked();
         told.number = kept.next;
         kept.next = kept.next.saturating_add(1);

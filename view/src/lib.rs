@@ -33,10 +33,12 @@
 //!
 //! # Cost
 //!
-//! While nobody asks, a view costs a mutex for each transition, and keeps the latest 4096 of them. A list is
+//! While nobody asks, a view costs a mutex for each transition, and keeps the latest 4096 of them and the last
+//! sample. A list is
 //! a choice from a sample of all peers, which is taken beside the answers on a thread that may block: at
 //! most once a second, and at most a twentieth of that thread's time. A stream looks for new events ten
-//! times a second and holds no queue, so a client that does not read holds nothing. A healthy call pays nothing.
+//! times a second and holds no queue, so a client that does not read holds nothing but its place, and that for
+//! a minute. A healthy call pays nothing.
 //!
 //! # Safety of the node
 //!
@@ -62,6 +64,8 @@ mod board;
 mod builder;
 #[cfg(feature = "page")]
 mod control;
+#[cfg(feature = "page")]
+mod foreign;
 #[cfg(feature = "page")]
 mod guard;
 #[cfg(feature = "page")]

@@ -1,10 +1,11 @@
 //! How peers are called: the text that stands for a peer in addresses, and a name for people.
 
 use std::fmt::Display;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::str::FromStr;
 
 use peer_health::PeerKey;
+
+use crate::foreign::guarded;
 
 type Write<K> = Box<dyn Fn(&K) -> String + Send + Sync>;
 type Read<K> = Box<dyn Fn(&str) -> Option<K> + Send + Sync>;
@@ -61,9 +62,4 @@ impl Named {
             None => self.id.to_lowercase(),
         }
     }
-}
-
-/// Runs foreign code; a panic of it gives `None`.
-pub(crate) fn guarded<T>(code: impl FnOnce() -> T) -> Option<T> {
-    catch_unwind(AssertUnwindSafe(code)).ok()
 }

@@ -6,6 +6,11 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use tokio::task::JoinError;
 
+use crate::foreign::guarded;
+
+/// The type of all answers but the page and the events.
+pub(crate) const JSON: &str = "application/json";
+
 /// A status, and a sentence for people: `{"error": "limit 0: must be from 1 to 500"}`.
 #[derive(Debug)]
 pub(crate) struct Problem {
@@ -35,10 +40,16 @@ impl Problem {
     pub(crate) fn unknown(id: &str) -> Self {
         Self::new(StatusCode::NOT_FOUND, format!("peer {id}: not known"))
     }
+
+    pub(crate) fn ambiguous(id: &str) -> Self {
+        Self::new(StatusCode::CONFLICT, format!("peer {id}: several peers are written like this"))
+    }
 }
 
 impl From<JoinError> for Problem {
-    fn from(_: JoinError) -> Self {
+    fn from(error: JoinError) -> Self {
+        // What the panic left may panic too.
+        let _ = guarded(move || drop(error));
         Self::unmade()
     }
 }
@@ -52,6 +63,6 @@ impl From<serde_json::Error> for Problem {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let text = serde_json::to_string(&Shown { error: &self.text }).unwrap_or_default();
-        (self.status, [(CONTENT_TYPE, "application/json")], text).into_response()
+        (self.status, [(CONTENT_TYPE, JSON)], text).into_response()
     }
 }

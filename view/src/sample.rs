@@ -14,7 +14,8 @@ use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 
-use crate::names::{Names, guarded};
+use crate::foreign::{Own, guarded};
+use crate::names::Names;
 use crate::select::{Place, Select};
 
 /// A sample is as good as a new one for this long, or for twenty times as long as it took.
@@ -24,7 +25,7 @@ const SHOWN_FOR: Duration = Duration::from_secs(10);
 
 /// A peer as samples know it.
 pub(crate) struct Known<K> {
-    pub(crate) key: K,
+    pub(crate) key: Own<K>,
     /// The order in which peers were first seen.
     number: u64,
     /// Made when it is needed, and once: the texts of all take longer than the rest of a sample.
@@ -57,13 +58,13 @@ pub(crate) struct Sample<K> {
 pub(crate) struct Rest<K> {
     pub(crate) totals: Totals,
     /// The peers that the driver waits for.
-    pub(crate) waiting: HashMap<K, (Duration, WaitReason)>,
+    pub(crate) waiting: HashMap<Own<K>, (Duration, WaitReason)>,
     pub(crate) reasons: BTreeMap<&'static str, usize>,
 }
 
 /// What one sample leaves for the next: the texts of peers, and their order.
 struct Memory<K> {
-    peers: HashMap<K, (Arc<Known<K>>, u64)>,
+    peers: HashMap<Own<K>, (Arc<Known<K>>, u64)>,
     rounds: u64,
     next: u64,
 }
@@ -162,16 +163,17 @@ impl<K> Sample<K> {
 }
 
 impl<K: PeerKey> Sample<K> {
-    /// Finds the peer that is written like this.
-    pub(crate) fn find(&self, id: &str, names: &Names<K>) -> Option<&Known<K>> {
-        self.lines.iter().map(|line| &*line.peer).find(|peer| peer.text(names).id == id)
+    /// Finds the peers that are written like this: one, unless the program writes two alike.
+    pub(crate) fn find(&self, id: &str, names: &Names<K>) -> impl Iterator<Item = &Known<K>> {
+        self.lines.iter().map(|line| &*line.peer).filter(move |peer| peer.text(names).id == id)
     }
 
     fn complete(&self, source: &Source<K>) {
         let (mut waiting, mut reasons) = (HashMap::new(), BTreeMap::new());
         for wait in source.driver.iter().flat_map(SyncDriver::waiting) {
             *reasons.entry(reason(wait.reason)).or_default() += 1;
-            waiting.insert(wait.peer, (wait.until, wait.reason));
+            let peer = Own::new(wait.peer);
+            let _ = guarded(|| waiting.insert(peer, (wait.until, wait.reason)));
         }
         let totals = source.registry.totals();
         self.rest.get_or_init(|| Rest { totals, waiting, reasons });
@@ -214,9 +216,8 @@ impl<K: PeerKey> Memory<K> {
             match guarded(|| self.known(peer)).flatten() {
                 Some(known) => lines.push(Line::of(&seen, known)),
                 // A snapshot is large: what a line needs is enough.
-                None => {
-                    newcomers.extend(guarded(|| (peer.clone(), seen.status, Place::of(&seen, 0))))
-                }
+                None => newcomers
+                    .extend(guarded(|| (Own::new(peer.clone()), seen.status, Place::of(&seen, 0)))),
             }
         });
         if newcomers.len() <= SORTED {
@@ -246,7 +247,10 @@ impl<K: PeerKey> Memory<K> {
         let round = self.rounds;
         self.peers.retain(|_, (_, seen)| *seen == round);
         for known in newcomers {
-            let _ = guarded(|| self.peers.insert(known.key.clone(), (Arc::clone(&known), round)));
+            let _ = guarded(|| {
+                let key = Own::new((*known.key).clone());
+                self.peers.insert(key, (Arc::clone(&known), round))
+            });
         }
     }
 }

@@ -3,6 +3,9 @@
 //! A stream looks for new events ten times a second, so a transition wakes nobody, and a thousand of them in
 //! a second are at most [`AT_ONCE`] messages per look. What a client cannot take in that time stays with the
 //! history; what gives way there is told as `missed`.
+//!
+//! A task of its own reads for each stream, since nobody asks a body for more while its client reads nothing:
+//! so it notices such a client, and gives up its place, of which there are few.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -13,11 +16,11 @@ use axum::extract::{Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::sse::{Event, Sse};
 use axum::response::{IntoResponse, Response};
-use futures_util::stream;
+use futures_util::stream::unfold;
 use peer_health::PeerKey;
 use serde::{Deserialize, Serialize};
-use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval, timeout};
 
 use crate::board::Board;
 use crate::problem::Problem;
@@ -30,6 +33,8 @@ const AT_ONCE: usize = 64;
 const SUM_UP_AFTER: Duration = Duration::from_millis(500);
 /// A client that lost the stream comes back after this.
 const COME_BACK_AFTER: Duration = Duration::from_secs(1);
+/// A client that takes no event for so long loses its stream.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 struct Reader<K: PeerKey> {
     board: Arc<Board<K>>,
@@ -58,6 +63,15 @@ pub(crate) async fn events<K: PeerKey>(
     Query(query): Query<StreamQuery>,
     headers: HeaderMap,
 ) -> Response {
+    stream(board, query, &headers, PATIENCE)
+}
+
+fn stream<K: PeerKey>(
+    board: Arc<Board<K>>,
+    query: StreamQuery,
+    headers: &HeaderMap,
+    patience: Duration,
+) -> Response {
     let Ok(place) = Arc::clone(&board.streams).try_acquire_owned() else {
         let text = "too many streams are open: close a page that shows this view";
         return Problem::new(StatusCode::SERVICE_UNAVAILABLE, text).into_response();
@@ -73,9 +87,11 @@ pub(crate) async fn events<K: PeerKey>(
     let ready = VecDeque::from([Event::default().retry(COME_BACK_AFTER)]);
     let reader =
         Reader { board, next, looks, summed_up: None, changed: false, ready, _place: place };
-    let events = stream::unfold(reader, |mut reader| async move {
-        let event = reader.event().await;
-        Some((Ok::<_, Infallible>(event), reader))
+    let (to, events) = mpsc::channel(1);
+    tokio::spawn(reader.run(to, patience));
+    let events = unfold(events, |mut events| async move {
+        let event = events.recv().await?;
+        Some((Ok::<_, Infallible>(event), events))
     });
     Sse::new(events).into_response()
 }
@@ -94,6 +110,19 @@ fn named(name: &str, data: &impl Serialize) -> Event {
 }
 
 impl<K: PeerKey> Reader<K> {
+    /// Reads until the client is gone, or takes no event for too long.
+    async fn run(mut self, to: mpsc::Sender<Event>, patience: Duration) {
+        loop {
+            let event = tokio::select! {
+                () = to.closed() => return,
+                event = self.event() => event,
+            };
+            if !matches!(timeout(patience, to.send(event)).await, Ok(Ok(()))) {
+                return;
+            }
+        }
+    }
+
     async fn event(&mut self) -> Event {
         loop {
             if let Some(event) = self.ready.pop_front() {
@@ -130,7 +159,30 @@ impl<K: PeerKey> Reader<K> {
 
 #[cfg(test)]
 mod tests {
+    use peer_health::{HealthMonitor, HealthRegistry};
+
     use super::*;
+    use crate::ViewBuilder;
+
+    #[tokio::test]
+    async fn a_client_that_takes_nothing_gives_up_its_place() {
+        let monitor = HealthMonitor::new(HealthRegistry::<u32>::new());
+        let board = ViewBuilder::new(monitor).streams(1).board();
+        let open = |patience| {
+            let query = StreamQuery { after: None };
+            stream(Arc::clone(&board), query, &HeaderMap::new(), patience)
+        };
+        let unread = open(Duration::from_millis(1));
+        assert_eq!(unread.status(), StatusCode::OK);
+        assert_eq!(open(PATIENCE).status(), StatusCode::SERVICE_UNAVAILABLE);
+        let place = timeout(PATIENCE, Arc::clone(&board.streams).acquire_owned());
+        assert!(place.await.is_ok_and(|place| place.is_ok()), "the place was never free again");
+        drop(unread);
+        // A client that has gone gives it up at once.
+        drop(open(Duration::MAX));
+        let place = timeout(PATIENCE, Arc::clone(&board.streams).acquire_owned());
+        assert!(place.await.is_ok_and(|place| place.is_ok()), "the place was never free again");
+    }
 
     #[test]
     fn a_stream_goes_on_after_the_event_that_it_had_last_unless_the_board_is_another() {

@@ -61,7 +61,7 @@ impl<K: PeerKey> SyncDriver<K> {
     }
 
     /// Returns the peers that wait, until when and why, in no order. Its work is proportional to their
-    /// number.
+    /// number. A peer whose key panics in `Clone` is left out.
     ///
     /// ```
     /// use peer_health::{HealthRegistry, SyncCoordinator, SyncError, WaitReason};

@@ -97,6 +97,22 @@ fn on_paused_time(run: impl Future<Output = ()>) {
     logged(|| support::on_paused_time(run));
 }
 
+#[test]
+fn a_key_that_panics_when_it_is_cloned_hides_no_other_that_waits() {
+    on_paused_time(async {
+        let world = world();
+        world.driver.pause();
+        (3..8).for_each(|id| assert!(world.driver.request(&world.key(id))));
+        for nth in 1..=5 {
+            world.trap.arm(What::Clone, nth, false);
+            let named = ends(|| world.driver.waiting().len());
+            assert_eq!(named, Some(4), "{nth}");
+            assert_eq!(world.trap.disarm(), 1);
+        }
+        assert_eq!(world.driver.waiting().len(), 5);
+    });
+}
+
 /// Everything that a driver is asked and told, with keys that nobody drops.
 fn ask(world: &World, round: u32) {
     for id in 0..6 {

@@ -53,6 +53,50 @@ fn a_key_that_panics_while_it_is_restored_costs_its_own_peer() {
     }
 }
 
+/// A key whose destructor panics too, while the panic of its `Hash` unwinds: that would end the process.
+#[test]
+fn a_key_that_panics_when_it_is_hashed_and_dropped_ends_nothing() {
+    #[derive(Debug, Clone)]
+    struct Hopeless(Arc<AtomicU8>);
+
+    impl PartialEq for Hopeless {
+        fn eq(&self, other: &Self) -> bool {
+            Arc::ptr_eq(&self.0, &other.0)
+        }
+    }
+
+    impl Eq for Hopeless {}
+
+    impl Hopeless {
+        fn fail(&self) {
+            if self.0.load(Ordering::Relaxed) > 0 {
+                panics();
+            }
+        }
+    }
+
+    impl Hash for Hopeless {
+        fn hash<H: Hasher>(&self, _: &mut H) {
+            self.fail();
+        }
+    }
+
+    impl Drop for Hopeless {
+        fn drop(&mut self) {
+            self.fail();
+        }
+    }
+
+    let armed = Arc::<AtomicU8>::default();
+    let registry = HealthRegistry::new();
+    registry.force_open(&Hopeless(Arc::clone(&armed))).unwrap();
+    let saved = registry.export();
+    armed.store(1, Ordering::Relaxed);
+    let restored = HealthRegistry::builder().restore(saved, None).build().unwrap();
+    armed.store(0, Ordering::Relaxed);
+    assert!(restored.is_empty());
+}
+
 #[test]
 fn keys_that_panic_for_ever_leave_a_registry_without_them() {
     for what in [What::Hash, What::Drop] {

@@ -121,7 +121,7 @@ function remember(push) {
 
 function recall() {
   const kept = new URLSearchParams(location.hash.slice(1));
-  page.state = kept.get("state") in WORDS ? kept.get("state") : "all";
+  page.state = Object.hasOwn(WORDS, kept.get("state")) ? kept.get("state") : "all";
   page.search = kept.get("q") ?? "";
   page.peer = kept.get("peer");
 }

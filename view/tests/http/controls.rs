@@ -90,6 +90,8 @@ async fn a_control_that_makes_no_sense_says_so_and_changes_nothing() {
     for (control, body, status, wrong) in [
         ("force_open", r#"{"seconds": 0}"#, 400, "seconds 0: must be more than 0"),
         ("force_open", r#"{"seconds": -1}"#, 400, "seconds -1: must be more than 0"),
+        ("force_open", r#"{"seconds": 1e40}"#, 400, "and less than 2 to the power of 64"),
+        ("force_open", r#"{"seconds": null}"#, 400, "body: invalid type: null"),
         ("force_open", r#"{"minutes": 5}"#, 400, "unknown field `minutes`"),
         ("force_open", "5", 400, "body: "),
         ("reset", r#"{"seconds": 5}"#, 400, "seconds 5: reset has no end"),

@@ -1,10 +1,15 @@
 //! The summary, the list, one peer.
 
-use peer_health::{HealthMonitor, HealthRegistry, SyncCoordinator, SyncError};
+use std::fmt::{self, Debug, Formatter};
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use peer_health::{HealthMonitor, HealthRegistry, Status, SyncCoordinator, SyncError};
 use peer_health_view::{ViewBuilder, axum};
 use serde_json::{Value, json};
 
-use crate::client::get;
+use crate::client::{Stream, get, post};
 use crate::support::Server;
 use crate::{fail, registry, succeed, view};
 
@@ -85,6 +90,102 @@ async fn a_query_that_makes_no_sense_is_answered_with_what_is_wrong() {
     for path in ["/api/peers/nobody", "/api", "/nothing"] {
         assert_eq!(get(server.address, path).await.status, 404, "{path}");
     }
+}
+
+#[tokio::test]
+async fn what_axum_refuses_is_a_sentence_too() {
+    let registry = registry();
+    succeed(&registry, "ada");
+    let server = Server::start(view(&registry).token(crate::TOKEN).router().unwrap()).await;
+    for (path, status, wrong) in [
+        ("/events?after=1&after=2", 400, "duplicate field `after`"),
+        ("/api/peers/%ff", 400, "UTF-8"),
+        ("/api/peers/ada/reset", 405, "method not allowed"),
+    ] {
+        let answer = get(server.address, path).await;
+        assert_eq!(answer.status, status, "{path}");
+        assert!(answer.error().contains(wrong), "{path}: {}", answer.error());
+    }
+    let allowed = get(server.address, "/api/peers/ada/reset").await.headers;
+    assert!(allowed.contains("allow: post"), "{allowed}");
+    let long = "x".repeat(2000);
+    let answer = post(server.address, "/api/peers/ada/force_open", crate::TOKEN, &long).await;
+    assert_eq!((answer.status, answer.error().is_empty()), (413, false));
+    let all = get(server.address, "/api/peers?state=&q=&after=&limit=").await;
+    assert_eq!(ids(&all.json()), ["ada"], "a form that nobody filled in");
+}
+
+#[tokio::test]
+async fn peers_that_are_written_alike_are_not_taken_for_one_another() {
+    let registry = HealthRegistry::<u32>::new();
+    (1..=3).for_each(|peer| _ = registry.acquire(&peer).unwrap().success());
+    let write = |peer: &u32| if *peer == 3 { "three" } else { "few" }.to_owned();
+    let monitor = HealthMonitor::new(registry.clone());
+    let view = ViewBuilder::new(monitor).write_peers(write).token(crate::TOKEN).router().unwrap();
+    let server = Server::start(view).await;
+    let answer = get(server.address, "/api/peers/few").await;
+    assert_eq!((answer.status, answer.error().contains("several peers")), (409, true));
+    for (peer, status) in [("few", 409), ("three", 200)] {
+        let path = format!("/api/peers/{peer}/force_open");
+        assert_eq!(post(server.address, &path, crate::TOKEN, "").await.status, status, "{peer}");
+    }
+    let banned = [1, 2, 3].map(|peer| registry.status(&peer) == Status::ForcedOpen);
+    assert_eq!(banned, [false, false, true]);
+}
+
+/// A key whose destructor panics while it is told to. Two of them in one list would end the process.
+#[derive(Clone)]
+struct Brittle(u32, Arc<AtomicBool>);
+
+impl PartialEq for Brittle {
+    fn eq(&self, other: &Self) -> bool {
+        self.0 == other.0
+    }
+}
+
+impl Eq for Brittle {}
+
+impl Hash for Brittle {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.hash(state);
+    }
+}
+
+impl Debug for Brittle {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Drop for Brittle {
+    fn drop(&mut self) {
+        if self.1.load(Ordering::Relaxed) {
+            std::panic::resume_unwind(Box::new("Drop of a key"));
+        }
+    }
+}
+
+#[tokio::test]
+async fn keys_that_panic_when_they_are_dropped_end_nothing() {
+    let (registry, trap) = (HealthRegistry::new(), Arc::new(AtomicBool::new(false)));
+    for peer in 0..5 {
+        let key = Brittle(peer, Arc::clone(&trap));
+        (0..5).for_each(|_| {
+            _ = registry.acquire(&key).unwrap().failure(SyncError::Network("reset".into()));
+        });
+    }
+    let view = ViewBuilder::new(HealthMonitor::new(registry.clone()));
+    let server = Server::start(view.router().unwrap()).await;
+    let at = server.address;
+    let mut stream = Stream::open(at, None).await;
+    stream.next("summary").await;
+    trap.store(true, Ordering::Relaxed);
+    for path in ["/api/peers", "/api/summary", "/api/peers/3"] {
+        assert_eq!(get(at, path).await.status, 200, "{path}");
+    }
+    registry.for_each(|peer, _| _ = registry.reset(peer));
+    stream.next("transition").await;
+    trap.store(false, Ordering::Relaxed);
 }
 
 #[tokio::test]

@@ -20,6 +20,15 @@ async fn a_foreign_host_gets_nothing() {
             assert!(!answer.body.contains("ada"));
         }
     }
+    // Whoever stands between may have looked at the other one, or at none.
+    for second in ["Host: evil.example", "Host: localhost"] {
+        let answer = send(at, &["GET /api/peers HTTP/1.1", "Host: localhost", second], "").await;
+        assert!(answer.status == 403 || answer.status == 400, "{second}: {}", answer.status);
+    }
+    for strange in ["127.0.0.1:8080@evil.example", "[::1", "::1", "localhost:80:80", "localhost."] {
+        let lines = ["GET /api/peers HTTP/1.1", &format!("Host: {strange}")];
+        assert!(matches!(send(at, &lines, "").await.status, 400 | 403), "{strange}");
+    }
     for own in ["localhost", "LOCALHOST:99", "127.0.0.1:8080", "[::1]:1", "node.example:8080"] {
         let answer = send(at, &["GET /api/peers HTTP/1.1", &format!("Host: {own}")], "").await;
         assert_eq!(answer.status, 200, "{own}");
@@ -45,6 +54,8 @@ async fn another_site_gets_nothing_and_no_leave_to_read() {
             "Origin: http://evil.example",
             "Origin: http://127.0.0.1:1",
             "Origin: null",
+            "Origin: http://évil.example",
+            "Sec-Fetch-Site: évil",
         ] {
             let answer = send(at, &[line, &host, &token, foreign], "").await;
             assert_eq!(answer.status, 403, "{line} {foreign}");

@@ -191,7 +191,8 @@ fn sink<K: PeerKey>(listeners: Arc<Listeners<K>>, hooks: Arc<Hooks<K>>) -> Annou
     Box::new(move |entry, said| match said {
         Announcement::Event(generation, kind) => {
             if let EventKind::Opened { .. } = kind {
-                entry.shared.context.date_next();
+                let context = &entry.shared.context;
+                context.date_next(context.clock.now());
             }
             if !listeners.tell(&entry.key, generation, kind) {
                 hooks.tell(HookNotice::Unheard(&entry.key));

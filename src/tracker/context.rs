@@ -7,7 +7,7 @@ use crate::time::{Clock, Tick};
 
 /// The bit of `looking` that asks for the time of the next success.
 const DATING: u8 = 2;
-/// A second: a circuit that refuses asks for no success's time while a younger one is known.
+/// A second: no success's time is asked for while a younger one is known.
 const FRESH: u64 = 1_000_000_000;
 
 /// The clock, the configuration, and the limiter of an outage of our own.
@@ -79,20 +79,17 @@ impl Context {
         self.looking.load(Ordering::Relaxed) != 0
     }
 
-    /// Asks for the time of the next success: a circuit has opened. So the registry knows in an export whether
-    /// this node was online when circuits opened, and no other success of a healthy peer reads the clock. If the
-    /// question is lost, the export knows less, and the next circuit that opens asks again.
-    pub(crate) fn date_next(&self) {
-        // Relaxed: pairs with `date`; no thread reads anything else by it.
-        self.looking.fetch_or(DATING, Ordering::Relaxed);
-    }
-
-    /// Asks the same for an open circuit that refuses a call, if the last answer is not fresh.
-    pub(crate) fn date_next_if_old(&self, now: Tick) {
-        // Relaxed: pairs with `date` and `date_next`, as above.
+    /// Asks for the time of the next success, if the last answer is not fresh: a circuit has opened, or refuses.
+    /// So the registry knows in an export whether this node was online meanwhile, and no other success of a
+    /// healthy peer reads the clock. A storm asks once a second, since each question and each answer costs all
+    /// threads a line of cache. If a question is lost, the export knows less, and the next circuit that opens
+    /// asks again.
+    pub(crate) fn date_next(&self, now: Tick) {
+        // Relaxed, twice: pairs with `date`; no thread reads anything else by it.
         let is_asked = || self.looking.load(Ordering::Relaxed) & DATING != 0;
-        if now.since(self.succeeded_at()) >= FRESH && !is_asked() {
-            self.date_next();
+        let known = self.succeeded_at();
+        if (known == Tick::default() || now.since(known) >= FRESH) && !is_asked() {
+            self.looking.fetch_or(DATING, Ordering::Relaxed);
         }
     }
 

@@ -79,16 +79,28 @@ impl Context {
         self.looking.load(Ordering::Relaxed) != 0
     }
 
-    /// Asks for the time of the next success, if the last answer is not fresh: a circuit has opened, or refuses.
-    /// So the registry knows in an export whether this node was online meanwhile, and no other success of a
+    /// Asks for the time of the next success, if the last answer is not fresh, or there was none: a circuit has
+    /// opened. So the registry knows in an export whether this node was online meanwhile, and no other success of a
     /// healthy peer reads the clock. A storm asks once a second, since each question and each answer costs all
     /// threads a line of cache. If a question is lost, the export knows less, and the next circuit that opens
     /// asks again.
     pub(crate) fn date_next(&self, now: Tick) {
+        if self.succeeded_at() == Tick::default() {
+            self.ask();
+        }
+        self.date_next_if_old(now);
+    }
+
+    /// Asks the same for an open circuit that refuses a call, if the last answer is not fresh.
+    pub(crate) fn date_next_if_old(&self, now: Tick) {
+        if now.since(self.succeeded_at()) >= FRESH {
+            self.ask();
+        }
+    }
+
+    fn ask(&self) {
         // Relaxed, twice: pairs with `date`; no thread reads anything else by it.
-        let is_asked = || self.looking.load(Ordering::Relaxed) & DATING != 0;
-        let known = self.succeeded_at();
-        if (known == Tick::default() || now.since(known) >= FRESH) && !is_asked() {
+        if self.looking.load(Ordering::Relaxed) & DATING == 0 {
             self.looking.fetch_or(DATING, Ordering::Relaxed);
         }
     }

@@ -42,7 +42,7 @@ impl Tracker {
             now
         });
         let Some(rest) = rest else { return Err(value) };
-        context.date_next(now);
+        context.date_next_if_old(now);
         Ok(rest)
     }
 

@@ -2,7 +2,7 @@
 //!
 //! 1. An export is a look: it neither uses a peer nor holds a lock for longer than `for_each` does.
 //! 2. Where a node was offline, all its peers failed, and their waits say nothing of them. The export knows
-//!    of the last success by three things: the first one after a circuit has opened or refused is dated;
+//!    of the last success by three things: the first one after a circuit has opened or refused is dated, once a second;
 //!    latencies are samples with a time; and an export remembers how many successes there were. A success that
 //!    none of these dates is one of an unknown time, which is no proof.
 //! 3. A restore runs before anyone else has the registry, and makes up no event and no total. Each peer is

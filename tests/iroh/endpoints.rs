@@ -7,18 +7,17 @@ use std::net::SocketAddr;
 use std::thread;
 use std::time::Duration;
 
-use iroh::endpoint::presets::Minimal;
 use iroh::endpoint::{
     Builder, ConnectError, ConnectWithOptsError, ConnectingError, Connection, ConnectionError,
-    NetReportConfig, PortmapperConfig, QuicTransportConfig, ReadError, RecvStream, SendStream,
-    WriteError,
+    QuicTransportConfig, ReadError, RecvStream, SendStream, WriteError,
 };
-use iroh::{Endpoint, EndpointAddr, EndpointId, RelayMode, SecretKey};
+use iroh::{Endpoint, EndpointAddr, EndpointId, SecretKey};
 use peer_health::Fault::{self, Local};
 use peer_health::{Failure, HealthRegistry, PeerKey, Recorded, SyncError};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+use crate::loopback;
 use crate::support::{self, touchy};
 
 pub(crate) const ALPN: &[u8] = b"peer-health/test";
@@ -81,16 +80,7 @@ pub(crate) async fn in_time<F: Future>(future: F) -> F::Output {
 }
 
 pub(crate) fn node() -> Builder {
-    Endpoint::builder(Minimal)
-        .secret_key(SecretKey::generate())
-        .alpns(vec![ALPN.to_vec()])
-        .relay_mode(RelayMode::Disabled)
-        .clear_address_lookup()
-        .portmapper_config(PortmapperConfig::Disabled)
-        .net_report_config(NetReportConfig::minimal())
-        .clear_ip_transports()
-        .bind_addr("127.0.0.1:0")
-        .unwrap()
+    loopback::node(ALPN)
 }
 
 /// A port where nobody answers, and that nobody else gets while this is held: a socket with another

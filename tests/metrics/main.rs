@@ -5,6 +5,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
 
 mod drivers;
+#[path = "../support/loopback.rs"]
+mod loopback;
 mod mesh;
 mod pages;
 mod prometheus;

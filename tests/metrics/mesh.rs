@@ -6,8 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use iroh::endpoint::{NetReportConfig, PortmapperConfig, presets::Minimal};
-use iroh::{Endpoint, EndpointAddr, EndpointId, RelayMode, SecretKey};
+use iroh::{Endpoint, EndpointAddr, EndpointId, SecretKey};
 use peer_health::iroh::connect;
 use peer_health::sync_errors::ErrorHandler;
 use peer_health::{
@@ -16,6 +15,7 @@ use peer_health::{
 };
 use tokio::time::{interval, timeout};
 
+use crate::loopback;
 use crate::support::{SECOND, network};
 
 const ALPN: &[u8] = b"peer-health/metrics";
@@ -32,19 +32,7 @@ pub(crate) struct Mesh {
 }
 
 async fn endpoint() -> Endpoint {
-    Endpoint::builder(Minimal)
-        .secret_key(SecretKey::generate())
-        .alpns(vec![ALPN.to_vec()])
-        .relay_mode(RelayMode::Disabled)
-        .clear_address_lookup()
-        .portmapper_config(PortmapperConfig::Disabled)
-        .net_report_config(NetReportConfig::minimal())
-        .clear_ip_transports()
-        .bind_addr("127.0.0.1:0")
-        .unwrap()
-        .bind()
-        .await
-        .unwrap()
+    loopback::node(ALPN).bind().await.unwrap()
 }
 
 /// Answers each stream with what it brings, or takes it and says nothing.

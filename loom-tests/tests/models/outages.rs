@@ -12,7 +12,7 @@ use crate::event::EventKind;
 use crate::outage::{Count, Looked, OutageLimiter, PeerSource};
 use crate::outcome::{Recorded, Status};
 use crate::permit::OwnedPermit;
-use crate::registry::HealthRegistry;
+use crate::registry::{HealthRegistry, Listening};
 use crate::stage::{OPEN, Peer, both, config, opened, two, two_bounded, two_narrowly};
 use crate::sync::{Arc, settings_change};
 use crate::time::{Clock, ManualClock, Tick};
@@ -54,6 +54,17 @@ impl Town {
             registry.acquire(&peer).unwrap()
         });
         (Self { registry, clock: hand }, permits)
+    }
+
+    /// Returns a count of the ends of outages, and what counts them.
+    fn recoveries(&self) -> (std::sync::Arc<AtomicUsize>, Listening) {
+        let ended = std::sync::Arc::new(AtomicUsize::new(0));
+        let log = ended.clone();
+        let listening = self.registry.listen(move |event| {
+            let over = event.kind == EventKind::LocalRecovered;
+            log.fetch_add(over.into(), Ordering::Relaxed);
+        });
+        (ended, listening)
     }
 
     fn open(&self) -> usize {
@@ -215,12 +226,7 @@ fn r30_a_success_after_a_trip_that_was_held_back_ends_the_outage() {
         two_bounded([6, 1831], move || {
             let (town, [x, y]) = Town::new(guarded(50).with_window(window));
             let [success, other] = [(); 2].map(|()| town.registry.acquire(&2).unwrap());
-            let ended = std::sync::Arc::new(AtomicUsize::new(0));
-            let log = ended.clone();
-            let listening = town.registry.listen(move |event| {
-                let over = event.kind == EventKind::LocalRecovered;
-                log.fetch_add(over.into(), Ordering::Relaxed);
-            });
+            let (ended, listening) = town.recoveries();
             assert!(opened(&fail(x)) && !opened(&fail(y)));
             both(move || success.success(), move || other.neutral());
             assert_eq!(ended.load(Ordering::Relaxed), 1);
@@ -236,12 +242,7 @@ fn r30_a_success_in_a_streak_whose_trip_was_held_back_ends_the_outage() {
     two_bounded([6, 1831], || {
         let (town, [x, y, z]) = Town::new(guarded(50));
         let [success, other] = [(); 2].map(|()| town.registry.acquire(&2).unwrap());
-        let ended = std::sync::Arc::new(AtomicUsize::new(0));
-        let log = ended.clone();
-        let listening = town.registry.listen(move |event| {
-            let over = event.kind == EventKind::LocalRecovered;
-            log.fetch_add(over.into(), Ordering::Relaxed);
-        });
+        let (ended, listening) = town.recoveries();
         assert!(opened(&fail(x)) && !opened(&fail(y)));
         // The first success after a trip is asked for its time, and goes the long way.
         z.success();

@@ -14,20 +14,11 @@ mod pictures;
 use std::time::Duration;
 
 use chrome::Chrome;
-use peer_health::{HealthConfig, HealthMonitor, HealthRegistry, Status, SyncError};
+use peer_health::{HealthMonitor, HealthRegistry, Status, SyncError};
 use peer_health_view::ViewBuilder;
-use support::Server;
+use support::{Server, TOKEN, registry};
 
-const TOKEN: &str = "a secret of the operator";
 const MARKUP: &str = "<img src=x onerror=\"document.title='taken'\">";
-
-fn registry() -> HealthRegistry<String> {
-    let config = HealthConfig::default()
-        .with_failure_threshold(2)
-        .with_open_timeout(Duration::from_secs(250))
-        .with_open_jitter(0.0);
-    HealthRegistry::builder().config(config).build().unwrap()
-}
 
 fn view(registry: &HealthRegistry<String>) -> ViewBuilder<String> {
     let monitor = HealthMonitor::new(registry.clone());

@@ -11,21 +11,9 @@ mod events;
 mod lists;
 mod strangers;
 
-use std::time::Duration;
-
-use peer_health::{HealthConfig, HealthMonitor, HealthRegistry, SyncError};
+use peer_health::{HealthMonitor, HealthRegistry, SyncError};
 use peer_health_view::ViewBuilder;
-
-const TOKEN: &str = "a secret of the operator";
-
-/// A registry in which two failures open a circuit, for 250 s.
-fn registry() -> HealthRegistry<String> {
-    let config = HealthConfig::default()
-        .with_failure_threshold(2)
-        .with_open_timeout(Duration::from_secs(250))
-        .with_open_jitter(0.0);
-    HealthRegistry::builder().config(config).build().unwrap()
-}
+use support::{TOKEN, registry};
 
 fn view(registry: &HealthRegistry<String>) -> ViewBuilder<String> {
     ViewBuilder::new(HealthMonitor::new(registry.clone())).by_display()

@@ -1,10 +1,23 @@
 //! A server on loopback that can be ended, whatever is connected to it.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
+use peer_health::{HealthConfig, HealthRegistry};
 use peer_health_view::axum::{self, Router};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
+
+pub(crate) const TOKEN: &str = "a secret of the operator";
+
+/// A registry in which two failures open a circuit, for 250 s.
+pub(crate) fn registry() -> HealthRegistry<String> {
+    let config = HealthConfig::default()
+        .with_failure_threshold(2)
+        .with_open_timeout(Duration::from_secs(250))
+        .with_open_jitter(0.0);
+    HealthRegistry::builder().config(config).build().unwrap()
+}
 
 /// A server in a runtime of its own. The end of the runtime ends its connections too, as the end of a
 /// program would.

@@ -1,0 +1,1 @@
+//! The crates around iroh, served by the health registry.

@@ -10,14 +10,10 @@ use iroh_blobs::BlobsProtocol;
 use iroh_blobs::get::request::get_blob;
 use iroh_blobs::protocol::{ERR_INTERNAL, ERR_LIMIT, ERR_PERMISSION};
 use iroh_blobs::store::mem::MemStore;
-use iroh_gossip::api::Event;
-use iroh_gossip::net::{GOSSIP_ALPN, Gossip};
-use iroh_gossip::proto::TopicId;
 use iroh_util::access_limit::AccessLimit;
 use iroh_util::connection_pool::{ConnectionPool, Options};
-use n0_future::StreamExt;
-use peer_health::iroh::{BANNED_RETRY_AFTER, Codes, Ending, HealthHooks, REFUSED_RETRY_AFTER};
-use peer_health::{Failure, Fault, HealthRegistry};
+use peer_health::iroh::{BANNED_RETRY_AFTER, Codes, Ending, REFUSED_RETRY_AFTER};
+use peer_health::{Failure, Fault};
 use tokio::sync::mpsc;
 
 use crate::node::{bound, builder, in_time};
@@ -120,37 +116,4 @@ async fn a_provider_without_the_blob_is_not_blamed() {
     assert_eq!(judged(ERR_PERMISSION).retry_after(), Some(BANNED_RETRY_AFTER));
     assert_eq!(judged(ERR_LIMIT).retry_after(), Some(REFUSED_RETRY_AFTER));
     in_time(router.shutdown()).await.unwrap();
-}
-
-#[tokio::test]
-async fn a_gossip_peer_that_leaves_has_failed_at_nothing() {
-    const TOPIC: TopicId = TopicId::from_bytes([9; 32]);
-    let known = MemoryLookup::new();
-    let (tell, mut ends) = mpsc::unbounded_channel();
-    let hooks = HealthHooks::new(HealthRegistry::new());
-    let hooks = hooks.on_closed(Codes::default(), move |_, ending| {
-        let _ = tell.send(ending);
-    });
-    let us = bound(builder(SecretKey::generate(), &known).hooks(hooks), &known).await;
-    let peer = bound(builder(SecretKey::generate(), &known), &known).await;
-    let nodes = [us.clone(), peer.clone()].map(|endpoint| {
-        let gossip = Gossip::builder().spawn(endpoint.clone());
-        (gossip.clone(), Router::builder(endpoint).accept(GOSSIP_ALPN, gossip).spawn())
-    });
-    let mut ours = nodes[0].0.subscribe(TOPIC, vec![peer.id()]).await.unwrap();
-    // Both dial, as it may happen: one of the connections is superseded.
-    let theirs = nodes[1].0.subscribe(TOPIC, vec![us.id()]).await.unwrap();
-    in_time(ours.joined()).await.unwrap();
-    drop(theirs);
-    in_time(async {
-        while ours.next().await.unwrap().unwrap() != Event::NeighborDown(peer.id()) {}
-    })
-    .await;
-    assert_eq!(in_time(ends.recv()).await, Some(Ending::Planned));
-    while let Ok(ending) = ends.try_recv() {
-        assert_eq!(ending, Ending::Planned);
-    }
-    for (_, router) in nodes {
-        in_time(router.shutdown()).await.unwrap();
-    }
 }

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::future::Future;
+use std::panic::Location;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ use peer_health::{Clock, EventKind, HealthConfig, HealthRegistry, Listening, Man
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_secs(30);
 /// A connection that is silent for as long is lost, and so is a dial: iroh's own 30 s are long for a test.
 const IDLE: Duration = Duration::from_secs(3);
 /// The time after which a dial has failed for the hooks.
@@ -25,19 +26,25 @@ pub(crate) const WITHIN: Duration = Duration::from_millis(500);
 /// The wait of an open circuit; the test moves the time.
 pub(crate) const WAIT: Duration = Duration::from_secs(60);
 
-pub(crate) async fn in_time<F: Future>(future: F) -> F::Output {
-    tokio::time::timeout(DEADLINE, future).await.expect("done before the deadline")
+/// Says where it was waited for, if it is not done before the deadline.
+#[track_caller]
+pub(crate) fn in_time<F: Future>(future: F) -> impl Future<Output = F::Output> {
+    let here = Location::caller();
+    async move {
+        let done = tokio::time::timeout(DEADLINE, future).await;
+        done.unwrap_or_else(|_| panic!("not done before the deadline: {here}"))
+    }
 }
 
 /// Looks again and again until it is so.
-pub(crate) async fn until(mut so: impl FnMut() -> bool) {
-    let mut look = tokio::time::interval(Duration::from_millis(20));
-    in_time(async {
+#[track_caller]
+pub(crate) fn until(mut so: impl FnMut() -> bool) -> impl Future<Output = ()> {
+    in_time(async move {
+        let mut look = tokio::time::interval(Duration::from_millis(20));
         while !so() {
             look.tick().await;
         }
     })
-    .await;
 }
 
 /// Counts the dials that come as far as here, and lets them pass.
@@ -59,7 +66,10 @@ impl EndpointHooks for Dials {
 
 /// An endpoint on loopback alone, which finds its peers in `known`.
 pub(crate) fn builder(key: SecretKey, known: &MemoryLookup) -> Builder {
-    let idle = Some(IDLE.try_into().unwrap());
+    let transport = QuicTransportConfig::builder()
+        .max_idle_timeout(Some(IDLE.try_into().unwrap()))
+        .keep_alive_interval(IDLE / 3)
+        .build();
     Endpoint::builder(Minimal)
         .secret_key(key)
         .relay_mode(RelayMode::Disabled)
@@ -67,7 +77,7 @@ pub(crate) fn builder(key: SecretKey, known: &MemoryLookup) -> Builder {
         .address_lookup(known.clone())
         .portmapper_config(PortmapperConfig::Disabled)
         .net_report_config(NetReportConfig::minimal())
-        .transport_config(QuicTransportConfig::builder().max_idle_timeout(idle).build())
+        .transport_config(transport)
         .clear_ip_transports()
         .bind_addr("127.0.0.1:0")
         .unwrap()

@@ -59,7 +59,10 @@ struct Node {
 
 impl Node {
     async fn new(known: &MemoryLookup, with_us: bool) -> Self {
-        let config = HealthConfig::default().with_failure_threshold(2);
+        // What the guide says for gossip.
+        let config = HealthConfig::default()
+            .with_failure_threshold(2)
+            .with_open_timeout(Duration::from_secs(30));
         let registry = HealthRegistry::builder().config(config).build().unwrap();
         let (left, latest) = (Dials::default(), Latest::default());
         let mut builder = builder(SecretKey::generate(), known);
@@ -148,7 +151,7 @@ fn main() {
     let mesh = if quick {
         Mesh { alive: 6, dead: 3, rounds: 4, round: Duration::from_secs(3) }
     } else {
-        Mesh { alive: 20, dead: 10, rounds: 8, round: Duration::from_secs(6) }
+        Mesh { alive: 20, dead: 10, rounds: 10, round: Duration::from_secs(6) }
     };
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let [without, with] = [false, true].map(|us| runtime.block_on(run(&mesh, us)));

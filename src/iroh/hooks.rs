@@ -240,7 +240,7 @@ impl HealthHooks {
     ///
     /// A dial that the hooks let pass, and that no handshake has followed `within` that time, is a failure:
     /// [`Network`](crate::SyncError::Network), [`Fault::Link`](crate::Fault::Link). It counts for nothing if a
-    /// connection to the peer is open by then, or was made meanwhile, whoever began it and on whichever ALPN.
+    /// connection to the peer is open by then, or was made meanwhile, begun by either side and on any ALPN.
     /// Other dials of the same peer within that time are the same failure. A handshake that follows is a
     /// success. Once the circuit opens, dials do not leave any more; when its wait is over the hooks let one
     /// dial of the peer pass at a time, as a probe, until the circuit is decided. While a connection that
@@ -254,7 +254,7 @@ impl HealthHooks {
     ///   gave up was right to do so: 5 s suits iroh-gossip and iroh-docs, whose dials have iroh's own 30 s.
     ///   For the pool of iroh-util, and with it the downloader of iroh-blobs, 1 s is the time it waits itself.
     /// - *An error that comes at once* (refused, no common ALPN, no address, another hook that rejects) is seen
-    ///   when the time is over, as a failure of the link, whoever is to blame.
+    ///   when the time is over, as a failure of the link, whosever fault it was.
     /// - *An endpoint that is closed* under its dials is told from nothing else while it is not dropped: at
     ///   most one failure for each peer that was being dialled. Dropped, it leaves none.
     /// - *A peer that accepts and answers garbage* is well to the hooks. Only code that reads the answer can

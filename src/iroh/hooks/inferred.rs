@@ -44,7 +44,7 @@ struct Known {
 #[derive(Default)]
 struct Peer {
     dial: Option<Dial>,
-    /// The number of connections that are open, whoever began them and on whichever ALPN.
+    /// The number of connections that are open, begun by either side and on any ALPN.
     open: usize,
     /// Whether the last connection that we began ended by a ban.
     bans_us: bool,

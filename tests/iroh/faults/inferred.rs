@@ -115,7 +115,7 @@ async fn a_handshake_that_follows_is_a_success() {
 }
 
 #[tokio::test]
-async fn a_dial_beside_a_connection_is_no_failure_whoever_began_it_and_on_whichever_alpn() {
+async fn a_dial_beside_a_connection_is_no_failure_on_any_alpn_and_from_either_side() {
     // It accepts one connection, and leaves the others without an answer.
     let node = Node::new(touchy(OPEN_TIMEOUT), SOON).await;
     let peer = bound(crate::endpoints::node().alpns(vec![ALPN.to_vec(), OTHER.to_vec()])).await;

@@ -9,7 +9,7 @@
 #[path = "../tests/gossip/node.rs"]
 mod node;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use iroh::address_lookup::memory::MemoryLookup;
 use iroh::protocol::{AcceptError, ProtocolHandler, Router};
@@ -20,6 +20,7 @@ use peer_health::iroh::HealthHooks;
 use peer_health::{HealthConfig, HealthRegistry, Status};
 use std::sync::{Arc, Mutex};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use node::{Dead, Dials, bound, builder, in_time};
 
@@ -128,7 +129,7 @@ async fn run(mesh: &Mesh, with_us: bool) -> Seen {
         }
         joined.sort_unstable();
         seen.joined.push([joined[joined.len() / 2], *joined.last().unwrap()]);
-        tokio::time::sleep_until((begun + mesh.round).into()).await;
+        tokio::time::sleep_until(begun + mesh.round).await;
         let after: u64 = nodes.iter().map(|node| node.dials(&dead)).sum();
         seen.dials.push(after - before);
     }

@@ -135,7 +135,7 @@ impl Watched {
         let registry = HealthRegistry::builder().config(config).clock(clock).build().unwrap();
         let (tell, turns) = mpsc::unbounded_channel();
         let _listening = registry.listen(move |event| {
-            let _ = tell.send((event.peer, event.kind.clone()));
+            let _ = tell.send((event.peer, event.kind));
         });
         let (asked, left) = (Dials::default(), Dials::default());
         let hooks = HealthHooks::new(registry.clone()).with_inferred_failures(WITHIN).unwrap();

@@ -23,7 +23,7 @@ use crate::endpoints::{
 use crate::support::{self, HOUR, touchy};
 
 /// A time that is over soon, and one that is not over in a test.
-const SOON: Duration = Duration::from_millis(300);
+const SOON: Duration = Duration::from_secs(1);
 const NEVER: Duration = HOUR;
 
 /// An endpoint whose hooks infer, its registry, and what the registry tells.

@@ -9,7 +9,9 @@
 //! |---|---|---|---|
 //! | no address; an unusable address; another key answers there (TLS alert 48) | `PeerNotFound` | `Link` | yes |
 //! | timed out; no viable path; `io::Error` that says so, or anything not listed here | `Network` | `Link` | yes |
-//! | reset; closed or dropped by the peer, whatever its code (but see [`Codes`]) | `Network` | `Peer` | yes |
+//! | reset; closed or dropped by the peer, whatever its code (but see the next two rows, and [`Codes`]) | `Network` | `Peer` | yes |
+//! | closed by the peer with [`BANNED`], or by the access limit of iroh-util | `ResourceExhaustion`, [`retry_after`](Failure::retry_after) = [`BANNED_RETRY_AFTER`] | `Peer` | yes |
+//! | closed by the peer for it needs the connection no longer, as iroh-gossip and the pool of iroh-util say it ([list](Codes#what-irohs-crates-say)) | `Network` | `Nobody` | no |
 //! | refused | `ResourceExhaustion`, [`retry_after`](Failure::retry_after) = [`REFUSED_RETRY_AFTER`] | `Peer` | yes |
 //! | no common ALPN (TLS alert 120) or version; any other transport error; handshake without an identity | `Protocol` | `Peer` | yes |
 //! | stream reset or stopped; stream too short or too long; `io::Error` of kind `UnexpectedEof` or `InvalidData` | `Protocol` | `Peer` | yes |
@@ -46,10 +48,12 @@
 //! # }
 //! ```
 
+mod closes;
 mod codes;
 mod connect;
 mod hooks;
 
+pub use closes::{BANNED, BANNED_RETRY_AFTER};
 pub use codes::{Coded, Codes, Ending};
 pub use connect::connect;
 pub use hooks::HealthHooks;
@@ -181,7 +185,8 @@ impl From<&ConnectionError> for Failure {
         use ConnectionError as E;
         match error {
             E::TimedOut => row(Network, Link, error),
-            E::Reset | E::ApplicationClosed(_) => row(Network, Peer, error),
+            E::Reset => row(Network, Peer, error),
+            E::ApplicationClosed(close) => closes::closed_by_peer(close, error),
             E::ConnectionClosed(close) => told_by_peer(close.error_code, error),
             E::TransportError(found) => found_by_us(found, error),
             E::VersionMismatch => row(Protocol, Peer, error),

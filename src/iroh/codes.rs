@@ -8,7 +8,8 @@ use ::iroh::endpoint::{
     ReadToEndError, ResetError, SendDatagramError, StoppedError, VarInt, WriteError,
 };
 
-use super::{is_endpoint_gone, row};
+use super::closes::{BANNED_RETRY_AFTER, is_not_needed};
+use super::{REFUSED_RETRY_AFTER, is_endpoint_gone, row};
 use crate::error::{AsFailure, Failure, Fault, SyncError};
 use crate::foreign::{Own, guarded};
 use crate::sync::Arc;
@@ -38,8 +39,30 @@ type Meaning = Own<Box<dyn Fn(VarInt) -> Option<Ending> + Send + Sync>>;
 /// An application gives a code when it closes a connection, resets a stream or stops one, and in QUIC these
 /// are one space of codes (RFC 9000, 20.2). Your function says what a code means; for a code without a
 /// meaning (`None`), and for every error without a code, the classification is that of `From<&E> for
-/// Failure`. [`Codes::default`] gives no code a meaning. A peer that just drops its connection closes it
-/// with 0.
+/// Failure`. [`Codes::default`] gives no code a meaning, and is right for iroh-gossip and for the pool of
+/// iroh-util; for iroh-docs and iroh-blobs there are [`docs`](Self::docs) and [`blobs`](Self::blobs).
+///
+/// # What iroh's crates say
+///
+/// A peer that drops its connection closes it with 0 and no reason, and so does one whose endpoint is closed:
+/// nothing tells these from each other, or a planned end from a crash. With 0 and a reason of this list the
+/// meaning is that of the reason, unless your function gives 0 a meaning.
+///
+/// | crate | what it does | when | default |
+/// |---|---|---|---|
+/// | iroh 1.4 | close 0, no reason | an endpoint closed, a connection dropped | `Peer` |
+/// | | stop 0 | a receiving stream dropped | `Peer` |
+/// | iroh-gossip 0.101 | close 0 `close from disconnect` | it is done with the connection; those of peers that left, and all but the newest, it leaves open mostly | `Nobody`, planned |
+/// | | close 0, no reason (the connection dropped) | gossip shut down | `Peer` |
+/// | iroh-docs 0.101 | close 0, no reason (the connection dropped) | after each sync | `Peer`; planned with [`docs`](Self::docs) |
+/// | iroh-util 0.7, pool | close 0 `unused`, `drop`, `discarded` | idle; closed by its owner; came too late | `Nobody`, planned |
+/// | | close 0 `on_connected failed` | its owner's check has failed | `Peer` |
+/// | iroh-util 0.7, access limit | close 0 `not allowed` | the peer refuses us | `Peer`, a long wait |
+/// | iroh-blobs 0.104, provider | close or reset 1 (permission) | the owner's events refuse us, or the request | `Peer`; a longer wait with [`blobs`](Self::blobs) |
+/// | | close or reset 2 (limit) | the owner's events limit us | `Peer`; a wait with [`blobs`](Self::blobs) |
+/// | | close or reset 3 (internal) | the blob is not there, or the store fails | `Peer`; about the blob with [`blobs`](Self::blobs) |
+/// | iroh-blobs 0.104, requester | stop 0 | it has seen enough | `Peer` |
+/// | [`HealthHooks`](super::HealthHooks) | close [`BANNED`](super::BANNED) | this node is banned | `Peer`, a long wait |
 ///
 /// ```
 /// use iroh::endpoint::{ReadError, VarInt};
@@ -83,6 +106,54 @@ impl Codes {
         Self { meaning: Arc::new(Own::new(Box::new(meaning))) }
     }
 
+    /// Returns the codes of iroh-docs: a connection that is closed with 0 has ended as planned, since iroh-docs
+    /// drops each connection after its sync.
+    ///
+    /// The end of a connection that a peer lost in the middle of a sync looks the same.
+    ///
+    /// ```
+    /// use iroh::endpoint::{ApplicationClose, ConnectionError};
+    /// use peer_health::iroh::{Codes, Ending};
+    ///
+    /// let close = ApplicationClose { error_code: 0u32.into(), reason: Default::default() };
+    /// let dropped = ConnectionError::ApplicationClosed(close);
+    /// assert_eq!(Codes::docs().ending(&dropped), Ending::Planned);
+    /// assert_ne!(Codes::default().ending(&dropped), Ending::Planned);
+    /// ```
+    pub fn docs() -> Self {
+        Self::new(|code| (code.into_inner() == 0).then_some(Ending::Planned))
+    }
+
+    /// Returns the codes of iroh-blobs.
+    ///
+    /// | code | means | counts |
+    /// |---|---|---|
+    /// | 1 | the provider permits it not | against the provider, with a wait of [`BANNED_RETRY_AFTER`](super::BANNED_RETRY_AFTER) |
+    /// | 2 | the provider limits us | against the provider, with a wait of [`REFUSED_RETRY_AFTER`] |
+    /// | 3 | the provider has no such blob, or its store fails | no: the [document](Fault::Document) |
+    ///
+    /// ```
+    /// use iroh::endpoint::ReadError;
+    /// use peer_health::Fault;
+    /// use peer_health::iroh::{Codes, REFUSED_RETRY_AFTER};
+    ///
+    /// let judged = |code: u32| Codes::blobs().judge(&ReadError::Reset(code.into()));
+    /// assert_eq!(judged(2).retry_after(), Some(REFUSED_RETRY_AFTER));
+    /// assert_eq!(judged(3).fault(), Fault::Document);
+    /// ```
+    pub fn blobs() -> Self {
+        let refused = |text: &str, wait| {
+            let failure = Failure::from(SyncError::ResourceExhaustion(text.into()));
+            Some(Ending::Failed(failure.with_fault(Fault::Peer).with_retry_after(wait)))
+        };
+        Self::new(move |code| match code.into_inner() {
+            1 => refused("not permitted by the provider", BANNED_RETRY_AFTER),
+            2 => refused("limited by the provider", REFUSED_RETRY_AFTER),
+            3 => Some(Ending::Failed(Failure::document("the provider has no such blob"))),
+            _ => None,
+        })
+    }
+
     /// Returns the failure of a call that ended with `error`: the one that its code stands for, and
     /// `error.into()` otherwise. A planned end is no answer to the call, but counts against no peer:
     /// [`SyncError::Network`], [`Fault::Nobody`].
@@ -106,7 +177,8 @@ impl Codes {
     }
 
     /// Returns how a connection ended, from what its `closed()` or `close_reason()` returned. An end is
-    /// planned if its code says so, or if this side closed the connection or the endpoint.
+    /// planned if its code says so, or its reason in the [list](Codes#what-irohs-crates-say), or if this side
+    /// closed the connection or the endpoint.
     ///
     /// ```
     /// use iroh::endpoint::ConnectionError;
@@ -122,10 +194,12 @@ impl Codes {
             ConnectionError::LocallyClosed => Ending::Planned,
             // The endpoint went away under the connection: another sign that this side closed it.
             ConnectionError::TransportError(found) if is_endpoint_gone(found) => Ending::Planned,
-            _ => reason
-                .code()
-                .and_then(|code| self.meaning(code))
-                .unwrap_or_else(|| Ending::Failed(reason.into())),
+            _ => {
+                reason.code().and_then(|code| self.meaning(code)).unwrap_or_else(|| match reason {
+                    ConnectionError::ApplicationClosed(c) if is_not_needed(c) => Ending::Planned,
+                    _ => Ending::Failed(reason.into()),
+                })
+            }
         }
     }
 

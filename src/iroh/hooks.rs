@@ -1,6 +1,7 @@
 //! Hooks by which an endpoint asks and tells the registry.
 
 use std::fmt;
+use std::time::Duration;
 
 use ::iroh::endpoint::{
     AfterHandshakeOutcome, BeforeConnectOutcome, Connection, EndpointHooks, Side,
@@ -8,10 +9,17 @@ use ::iroh::endpoint::{
 use ::iroh::{EndpointAddr, EndpointId};
 use tokio::runtime::Handle;
 
+use super::closes::{BANNED, BANNED_REASON};
 use super::codes::{Codes, Ending};
+use crate::config::ConfigError;
 use crate::foreign::{Own, quietly};
+use crate::outcome::Status;
 use crate::registry::HealthRegistry;
 use crate::sync::Arc;
+
+mod inferred;
+
+use inferred::Dials;
 
 type OnInbound = Own<Box<dyn Fn(EndpointId) + Send + Sync>>;
 type OnClosed = Arc<Own<Box<dyn Fn(EndpointId, Ending) + Send + Sync>>>;
@@ -24,17 +32,22 @@ type OnClosed = Arc<Own<Box<dyn Fn(EndpointId, Ending) + Send + Sync>>>;
 ///   [`CircuitBreakerOpen`](crate::SyncError::CircuitBreakerOpen) and counts against no peer. A hook makes
 ///   no step and takes no permit, so it is a net below the caller's own [`acquire`](HealthRegistry::acquire)
 ///   and no substitute: while a circuit is half-open the hook lets every dial pass, and only permits bound
-///   the probes.
+///   the probes. (With [inferred failures](Self::with_inferred_failures) the hook takes permits itself.)
 /// - A peer whose inbound connection has completed its handshake has proven its key, and that there is a way
 ///   to it. That is [good news](HealthRegistry::note_reachable): the wait of its open circuit ends, and the
 ///   next `acquire` is admitted, as a probe. News closes no circuit, and lifts no `force_open`: a peer that
 ///   is alive may still answer garbage, and then its probe fails. After each such probe the circuit heeds
 ///   the next connection later, so that a peer which answers garbage is not probed more often for calling
 ///   us.
+/// - The hooks refuse the connections of a peer that is forced open, its own and ours, once the handshake has
+///   proven the key: with the code [`BANNED`], which keeps the peer away. Such a connection is no news.
+///   iroh looks at the hooks when the handshake is awaited, so a server that takes 0-RTT data answers it
+///   before.
 ///
 /// The code that holds a connection closes it: the hooks hold neither an endpoint nor a connection, and what
 /// you give them must not either, or the endpoint is never dropped. They apply to all ALPNs of the endpoint
-/// unless [told which](Self::with_alpns). iroh has no hook for a dial that fails: the permit reports that.
+/// unless [told which](Self::with_alpns). iroh has no hook for a dial that fails: the permit reports that, or
+/// the hooks [infer it](Self::with_inferred_failures).
 /// Install these hooks after those that may reject a connection, or a peer that is rejected by them has
 /// ended its wait before.
 ///
@@ -61,7 +74,11 @@ pub struct HealthHooks {
     alpns: Option<Vec<Vec<u8>>>,
     on_inbound: Option<OnInbound>,
     on_closed: Option<(Codes, OnClosed)>,
+    dials: Option<Arc<Dials>>,
 }
+
+/// The longest time that a dial is waited for.
+const MOST: Duration = Duration::from_secs(3_600);
 
 impl HealthHooks {
     /// Returns hooks that ask and tell `registry`, for all ALPNs.
@@ -75,7 +92,7 @@ impl HealthHooks {
     /// assert!(registry.is_empty());
     /// ```
     pub fn new(registry: HealthRegistry<EndpointId>) -> Self {
-        Self { registry, alpns: None, on_inbound: None, on_closed: None }
+        Self { registry, alpns: None, on_inbound: None, on_closed: None, dials: None }
     }
 
     /// Watches these ALPNs only, of dials and of connections. Use it where other protocols share the
@@ -218,6 +235,62 @@ impl HealthHooks {
         self
     }
 
+    /// Reports dials by themselves, so that protocols which know nothing of the registry feed it: iroh-gossip,
+    /// iroh-docs, the downloader of iroh-blobs.
+    ///
+    /// A dial that the hooks let pass, and that no handshake has followed `within` that time, is a failure:
+    /// [`Network`](crate::SyncError::Network), [`Fault::Link`](crate::Fault::Link). It counts for nothing if a
+    /// connection to the peer is open by then, or was made meanwhile, begun by either side and on any ALPN.
+    /// Other dials of the same peer within that time are the same failure. A handshake that follows is a
+    /// success. Once the circuit opens, dials do not leave any more; when its wait is over the hooks let one
+    /// dial of the peer pass at a time, as a probe, until the circuit is decided. While a connection that
+    /// this node began lasts, each further `within` counts as a success to a half-open circuit.
+    /// A peer that [bans us](BANNED) has failed, though its handshakes succeed.
+    ///
+    /// It is an inference, since iroh tells no hook of a dial that failed or was given up:
+    ///
+    /// - *A dial that its caller cancels* looks like one that failed: no hook sees its end. It is a
+    ///   failure unless a connection was made within the time. So choose a `within` at which a caller that
+    ///   gave up was right to do so: 5 s suits iroh-gossip and iroh-docs, whose dials have iroh's own 30 s.
+    ///   For the pool of iroh-util, and with it the downloader of iroh-blobs, 1 s is the time it waits itself.
+    /// - *An error that comes at once* (refused, no common ALPN, no address, another hook that rejects) is seen
+    ///   when the time is over, as a failure of the link, whosever fault it was.
+    /// - *An endpoint that is closed* under its dials is told from nothing else while it is not dropped: at
+    ///   most one failure for each peer that was being dialled. Dropped, it leaves none.
+    /// - *A peer that accepts and answers garbage* is well to the hooks. Only code that reads the answer can
+    ///   tell.
+    ///
+    /// The hooks take a permit for each dial that they wait for. A caller that takes permits itself
+    /// would count twice, and compete with its own dial for a probe's slot: leave its protocol out by
+    /// [`with_alpns`](Self::with_alpns), or let it report by its permits alone and infer nothing.
+    ///
+    /// At most `max_peers` peers are waited for; further dials pass unless their circuit is open.
+    /// `within` is counted by tokio's timers in the runtime of the dial, and outside of a runtime nothing is
+    /// inferred; what follows from a failure is decided by the registry's clock. A probe is waited for at
+    /// most half as long as its [lease](crate::HealthConfig::probe_lease).
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] names `within` if it is zero or longer than an hour: choose one between.
+    ///
+    /// ```
+    /// use peer_health::{HealthRegistry, iroh::HealthHooks};
+    /// use std::time::Duration;
+    ///
+    /// let hooks = || HealthHooks::new(HealthRegistry::new()).with_alpns([b"/iroh-gossip/1"]);
+    /// assert!(hooks().with_inferred_failures(Duration::from_secs(5)).is_ok());
+    /// let error = hooks().with_inferred_failures(Duration::ZERO).unwrap_err();
+    /// assert_eq!(error.to_string(), "within is 0ns: must be more than 0s and at most 1h");
+    /// ```
+    pub fn with_inferred_failures(mut self, within: Duration) -> Result<Self, ConfigError> {
+        if within.is_zero() || within > MOST {
+            let rule = "must be more than 0s and at most 1h";
+            return Err(ConfigError::time("within", within, rule));
+        }
+        self.dials = Some(Arc::new(Dials::new(self.registry.clone(), within)));
+        Ok(self)
+    }
+
     fn watches(&self, alpn: &[u8]) -> bool {
         self.alpns.as_ref().is_none_or(|alpns| alpns.iter().any(|watched| watched == alpn))
     }
@@ -239,18 +312,27 @@ impl HealthHooks {
 
 impl EndpointHooks for HealthHooks {
     async fn before_connect(&self, peer: &EndpointAddr, alpn: &[u8]) -> BeforeConnectOutcome {
-        if self.watches(alpn) && self.registry.refuses_now(&peer.id) {
-            BeforeConnectOutcome::Reject
-        } else {
-            BeforeConnectOutcome::Accept
-        }
+        let passes = !self.watches(alpn)
+            || match &self.dials {
+                Some(dials) => dials.admit(peer.id),
+                None => !self.registry.refuses_now(&peer.id),
+            };
+        if passes { BeforeConnectOutcome::Accept } else { BeforeConnectOutcome::Reject }
     }
 
     async fn after_handshake(&self, connection: &Connection) -> AfterHandshakeOutcome {
-        if self.watches(connection.alpn()) {
+        let watched = self.watches(connection.alpn());
+        let peer = connection.remote_id();
+        if watched && self.registry.status(&peer) == Status::ForcedOpen {
+            let reason = BANNED_REASON.to_vec();
+            return AfterHandshakeOutcome::Reject { error_code: BANNED, reason };
+        }
+        if let Some(dials) = &self.dials {
+            dials.connected(connection, watched);
+        }
+        if watched {
             self.watch(connection);
             if connection.side() == Side::Server {
-                let peer = connection.remote_id();
                 self.registry.note_reachable(&peer);
                 if let Some(tell) = &self.on_inbound {
                     // A panic of `tell` must not end the endpoint's accept.
@@ -269,6 +351,7 @@ impl fmt::Debug for HealthHooks {
             .field("alpns", &self.alpns)
             .field("on_inbound", &self.on_inbound.is_some())
             .field("on_closed", &self.on_closed.is_some())
+            .field("inferred_failures", &self.dials.as_ref().map(|dials| dials.within()))
             .finish()
     }
 }

@@ -13,7 +13,7 @@ use iroh::endpoint::{
 };
 use iroh::{Endpoint, EndpointAddr, EndpointId, SecretKey};
 use peer_health::Fault::{self, Local};
-use peer_health::{Failure, HealthRegistry, PeerKey, Recorded, SyncError};
+use peer_health::{Failure, HealthConfig, HealthRegistry, PeerKey, Recorded, SyncError};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
@@ -58,7 +58,8 @@ fn assert_circuit(counts: bool, failure: &Failure) {
     match registry.acquire(&7).unwrap().failure(failure) {
         Recorded::Opened { retry_after } => {
             assert!(counts, "opened by {failure:?}");
-            assert_eq!(retry_after, failure.retry_after().unwrap_or_default().max(OPEN_TIMEOUT));
+            let asked = failure.retry_after().unwrap_or_default().max(OPEN_TIMEOUT);
+            assert_eq!(retry_after, asked.min(HealthConfig::default().open_max));
             assert!(registry.acquire(&7).is_err());
         }
         Recorded::Neutral => {

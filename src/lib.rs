@@ -89,6 +89,8 @@ mod peer;
 mod permit;
 mod registry;
 mod retry_policy;
+#[cfg(feature = "tokio")]
+mod runtime;
 mod saved;
 #[cfg(feature = "serde")]
 mod serde;

@@ -67,6 +67,8 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod backoff;
+#[cfg(all(feature = "boottime", any(target_os = "linux", target_os = "android")))]
+mod boottime;
 #[cfg(feature = "tokio")]
 mod budget;
 mod circuit;

@@ -14,6 +14,7 @@ const FLOORS: [&[&str]; 6] = [
     &["registry", "runtime", "wakers"],
     &[
         "backoff",
+        "boottime",
         "coordinator",
         "io_error",
         "iroh",

@@ -49,9 +49,8 @@ mod tests {
 
     /// Returns by how many seconds the clock is ahead of the one that leaves suspend out.
     fn ahead() -> u64 {
-        let boottime = Clock::boottime().now().0;
         let awake = clock_gettime(ClockId::Monotonic).try_into().map_or(u64::MAX, nanos);
-        boottime.saturating_sub(awake) / 1_000_000_000
+        Clock::boottime().now().0.saturating_sub(awake) / 1_000_000_000
     }
 
     /// Nobody suspends a machine for a test, but in a namespace of its own this process has slept a day.

@@ -6,11 +6,11 @@ use ::iroh::endpoint::{
     AfterHandshakeOutcome, BeforeConnectOutcome, Connection, EndpointHooks, Side,
 };
 use ::iroh::{EndpointAddr, EndpointId};
-use tokio::runtime::Handle;
 
 use super::codes::{Codes, Ending};
 use crate::foreign::{Own, quietly};
 use crate::registry::HealthRegistry;
+use crate::runtime::Runtime;
 use crate::sync::Arc;
 
 type OnInbound = Own<Box<dyn Fn(EndpointId) + Send + Sync>>;
@@ -225,7 +225,7 @@ impl HealthHooks {
     /// Calls `tell` with the connection's end, when it ends.
     fn watch(&self, connection: &Connection) {
         let Some((codes, tell)) = self.on_closed.clone() else { return };
-        let Ok(runtime) = Handle::try_current() else { return };
+        let Some(runtime) = Runtime::current() else { return };
         // The future is made while the connection is sure to be alive, and does not keep it alive.
         let closed = connection.weak_handle().closed();
         let peer = connection.remote_id();

@@ -1,5 +1,4 @@
 //! The coordinator, its driver and the monitor where tokio has neither tasks nor timers.
-#![cfg(all(target_family = "wasm", target_os = "unknown"))]
 
 use std::cell::Cell;
 use std::future::pending;

@@ -1,5 +1,4 @@
 //! The registry where `std` has no clock, no randomness and no threads.
-#![cfg(all(target_family = "wasm", target_os = "unknown"))]
 
 use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

@@ -19,7 +19,7 @@ impl Clock {
     ///
     /// Tokio's timers stand still in suspend with either. A driver looks at this clock once a minute at least,
     /// so what became due in the night is called within a minute of waking; call
-    /// [`kick_all`](crate::_guide#on-a-phone-or-a-laptop) where the system tells of it, which is at once.
+    /// [`kick_all`](crate::_guide#when-the-device-sleeps) where the system tells of it, which is at once.
     ///
     /// Never panics.
     ///

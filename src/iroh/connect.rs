@@ -7,7 +7,6 @@ use crate::runtime::timeout;
 use ::iroh::endpoint::Connection;
 use ::iroh::{Endpoint, EndpointAddr};
 
-
 /// Connects to a peer before `deadline` has passed, or returns why it did not.
 ///
 /// iroh waits 30 s for a dead port, and as long for a peer that ignores us or was restarted; this function

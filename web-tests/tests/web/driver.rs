@@ -12,9 +12,7 @@ use peer_health::{
     Clock, DriveError, Fault, HealthConfig, HealthMonitor, HealthRegistry, OperationError,
     RetryPolicy, Status, SyncCoordinator, SyncDriver, SyncError,
 };
-use send_wrapper::SendWrapper;
 use wasm_bindgen::JsValue;
-use wasm_bindgen_futures::JsFuture;
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
 const MOMENT: Duration = Duration::from_millis(20);
@@ -101,22 +99,24 @@ async fn an_operation_is_tried_again_and_one_that_hangs_has_a_deadline() {
     assert_eq!(registry.snapshot(&8).unwrap().consecutive_failures, 1);
 }
 
-/// Promises belong to one thread, and an operation is to be `Send`.
+/// Promises belong to one thread, and an operation is to be `Send`. One that is rejected counts.
 #[test]
 async fn an_operation_may_wait_for_a_promise() {
-    let registry = HealthRegistry::<u32>::new();
-    let coordinator = SyncCoordinator::new(registry.clone());
-    let driver = coordinator.drive(|peer: u32| {
-        SendWrapper::new(async move {
-            let promise = Promise::resolve(&JsValue::from(peer));
-            let answer = JsFuture::from(promise).await;
-            answer.map(drop).map_err(|_| SyncError::Network("rejected".into()))
-        })
+    let registry = registry();
+    let tried = Mutex::new(0);
+    let driver = crate::guide::drive(&registry, move |peer| {
+        let mut tried = tried.lock().unwrap();
+        *tried += 1;
+        match *tried {
+            1 => Promise::reject(&JsValue::from(peer)),
+            _ => Promise::resolve(&JsValue::from(peer)),
+        }
     });
     let driver = driver.unwrap();
     driver.request(&7);
     succeeded(&driver, 1).await;
-    assert_eq!(registry.totals().all.succeeded, 1);
+    let all = registry.totals().all;
+    assert_eq!((all.failed, all.succeeded), (1, 1));
 }
 
 /// Tells when it is dropped.

@@ -14,9 +14,11 @@ use n0_future::time::Timeout;
 pub(crate) use n0_future::time::{Elapsed, Instant, Sleep};
 
 /// The one event loop.
-pub(crate) struct Runtime;
+pub(crate) struct EventLoop;
 
-impl Runtime {
+pub(crate) use EventLoop as Runtime;
+
+impl EventLoop {
     /// Returns the event loop, which is always there.
     pub(crate) fn current() -> Option<Self> {
         Some(Self)

@@ -117,7 +117,8 @@ impl Custom {
 }
 
 impl Clock {
-    /// Returns the system's monotonic clock.
+    /// Returns the system's monotonic clock. Whether it counts the time in suspend is up to the system:
+    /// [the guide](crate::_guide#when-the-device-sleeps) says which does.
     ///
     /// ```
     /// use peer_health::{Clock, HealthRegistry};

@@ -217,7 +217,8 @@ pub enum DriveError {
     /// The calling thread is in no tokio runtime. Call it within one.
     #[error("no tokio runtime to run in")]
     NoRuntime,
-    /// The tokio runtime has no timers. Build it with `enable_time` or `enable_all`.
+    /// The tokio runtime has no timers. Build it with `enable_time` or `enable_all`. In
+    /// `wasm32-unknown-unknown`: there is no `setTimeout`.
     #[error("the tokio runtime has no timers")]
     NoTimers,
 }

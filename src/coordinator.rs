@@ -33,11 +33,11 @@ use std::time::Duration;
 
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
-use tokio::time::sleep;
 
 use crate::budget::RetryBudget;
 use crate::error::AsFailure;
 use crate::registry::{HealthRegistry, PeerKey};
+use crate::runtime::sleep;
 use crate::sync::Arc;
 use crate::wakers::shielded;
 

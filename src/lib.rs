@@ -50,10 +50,19 @@
 //! |---|---|---|
 //! | `tracing` | yes | transitions and misconfiguration as log events, target `peer_health` |
 //! | `tokio` | no | `SyncCoordinator`: deadlines, retries, limits, and a driver that honours the registry; `HealthMonitor`: events as a stream, waiting for a peer, the state of all, whom to call; `Clock::tokio`, a clock that `tokio::time::pause` stops |
+//! | `boottime` | no | `Clock::boottime`, which counts suspend, on Linux and Android; elsewhere nothing; 3 packages |
 //! | `metrics` | no | `HealthMetrics`: the group `peer_health` for a registry of iroh-metrics, read when it is scraped; 16 packages, which iroh has too |
 //! | `endpoint-id` | no | `SyncErrorHandler`, and fast comparison of iroh's `EndpointId`; 61 packages, most of them cryptography |
 //! | `iroh` | no | includes `endpoint-id` and `tokio`: iroh's errors as [`Failure`]s: whose fault each of them is; hooks for its endpoints, which refuse banned peers and infer failed dials; dials with a deadline |
 //! | `serde` | no | configuration read from files and written to them, with durations such as `"5s"`; snapshots, summaries, events and counts written as JSON and the like; [`Saved`] read and written |
+//!
+//! # What can be used from where
+//!
+//! | from | what |
+//! |---|---|
+//! | any thread, with or without a runtime | the registry, permits, handles, [`RetryPolicy`], [`Backoff`] |
+//! | a tokio runtime with timers | `SyncCoordinator`, `SyncDriver`, `acquire_when_ready`, and what waits in `HealthMonitor` |
+//! | a browser or node (`wasm32-unknown-unknown`) | the same, without tokio's runtime: see [the guide](crate::_guide#in-a-browser) |
 //!
 //! # Limitations
 //!
@@ -67,6 +76,8 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod backoff;
+#[cfg(all(feature = "boottime", any(target_os = "linux", target_os = "android")))]
+mod boottime;
 #[cfg(feature = "tokio")]
 mod budget;
 mod circuit;
@@ -89,6 +100,8 @@ mod peer;
 mod permit;
 mod registry;
 mod retry_policy;
+#[cfg(feature = "tokio")]
+mod runtime;
 mod saved;
 #[cfg(feature = "serde")]
 mod serde;
@@ -161,6 +174,7 @@ pub mod _guide {}
 /// [metrics]: crate::_guide#metrics
 /// [view]: crate::_guide#a-live-view
 /// [restart]: crate::_guide#across-a-restart
+/// [sleep]: crate::_guide#when-the-device-sleeps
 /// [rules]: crate::_rules
 ///
 #[cfg(doc)]

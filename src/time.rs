@@ -5,7 +5,12 @@
 
 use std::cell::Cell;
 use std::fmt;
-use std::time::{Duration, Instant, SystemTime};
+#[cfg(not(all(target_family = "wasm", target_os = "unknown")))]
+use std::time::Instant;
+use std::time::{Duration, SystemTime};
+
+#[cfg(all(target_family = "wasm", target_os = "unknown"))]
+use web_time::Instant;
 
 use crate::foreign::{Own, guarded};
 use crate::sync::{Arc, AtomicU64, Ordering};
@@ -37,10 +42,20 @@ pub(crate) fn nanos(duration: Duration) -> u64 {
 
 /// Returns the system's time `age` nanoseconds ago, for display; nothing decides by it. Once the system's
 /// clock is set right, what is shown is right.
-#[allow(clippy::disallowed_methods, reason = "the one place that reads the system's date")]
 pub(crate) fn ago(age: u64) -> SystemTime {
-    let now = SystemTime::now();
-    now.checked_sub(Duration::from_nanos(age)).unwrap_or(SystemTime::UNIX_EPOCH)
+    date().checked_sub(Duration::from_nanos(age)).unwrap_or(SystemTime::UNIX_EPOCH)
+}
+
+#[cfg(not(all(target_family = "wasm", target_os = "unknown")))]
+#[allow(clippy::disallowed_methods, reason = "the one place that reads the system's date")]
+fn date() -> SystemTime {
+    SystemTime::now()
+}
+
+/// A browser and node tell the time, and `std` does not know how to ask them.
+#[cfg(all(target_family = "wasm", target_os = "unknown"))]
+fn date() -> SystemTime {
+    web_time::web::SystemTimeExt::to_std(web_time::SystemTime::now())
 }
 
 /// A source of time for a registry.
@@ -102,7 +117,8 @@ impl Custom {
 }
 
 impl Clock {
-    /// Returns the system's monotonic clock.
+    /// Returns the system's monotonic clock. Whether it counts the time in suspend is up to the system:
+    /// [the guide](crate::_guide#when-the-device-sleeps) says which does.
     ///
     /// ```
     /// use peer_health::{Clock, HealthRegistry};

@@ -5,10 +5,8 @@
 //! answers never fails. So the driver runs every attempt under a deadline, and an attempt that passes it has
 //! failed like any other.
 
-use tokio::time::Instant;
-use tokio::time::error::Elapsed;
-
 use crate::error::{Failure, Fault, SyncError};
+use crate::runtime::{Elapsed, Instant};
 use crate::time::Clock;
 
 impl Clock {

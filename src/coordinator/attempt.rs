@@ -9,8 +9,6 @@
 use std::time::Duration;
 
 use tokio::sync::oneshot;
-use tokio::time::error::Elapsed;
-use tokio::time::{Instant, timeout};
 
 use super::error::OperationError;
 use super::limits::{HeldSlots, Limits, SlotRequest};
@@ -23,6 +21,7 @@ use crate::foreign::quietly;
 use crate::outcome::Refused;
 use crate::permit::OwnedPermit;
 use crate::registry::{Name, PeerKey};
+use crate::runtime::{Elapsed, Instant, timeout};
 use crate::sync::Arc;
 
 pub(super) struct FailedAttempt<E> {

@@ -4,8 +4,6 @@
 use std::fmt;
 use std::time::Duration;
 
-use tokio::task::AbortHandle;
-
 use super::SyncCoordinator;
 use super::error::{DriveError, runtime_with_timers};
 use super::shared::CoordinatorShared;
@@ -14,6 +12,7 @@ use super::task::drive;
 use crate::circuit::Outcome;
 use crate::error::{AsFailure, IntoFailure};
 use crate::registry::PeerKey;
+use crate::runtime::AbortHandle;
 use crate::sync::Arc;
 use crate::time::nanos;
 
@@ -123,7 +122,7 @@ impl<K: PeerKey> SyncCoordinator<K> {
         let (driver, guard) = DriverState::new(Arc::clone(&self.shared));
         self.shared.add_driver(&driver);
         let task = runtime.spawn(drive(Arc::clone(&driver), Arc::new(op), guard));
-        Ok(SyncDriver { driver, _task: Arc::new(Task(task.abort_handle())) })
+        Ok(SyncDriver { driver, _task: Arc::new(Task(task)) })
     }
 }
 

@@ -4,12 +4,9 @@ use std::error::Error;
 use std::fmt;
 use std::time::Duration;
 
-use tokio::runtime::Handle;
-use tokio::time::sleep;
-
 use crate::error::Failure;
-use crate::foreign::guarded;
 use crate::outcome::Refused;
+use crate::runtime::{Runtime, timer};
 use crate::sync::Arc;
 
 /// The error of [`SyncCoordinator::sync`](crate::SyncCoordinator::sync): it says why there is no result,
@@ -220,14 +217,14 @@ pub enum DriveError {
     /// The calling thread is in no tokio runtime. Call it within one.
     #[error("no tokio runtime to run in")]
     NoRuntime,
-    /// The tokio runtime has no timers. Build it with `enable_time` or `enable_all`.
+    /// The tokio runtime has no timers. Build it with `enable_time` or `enable_all`. In
+    /// `wasm32-unknown-unknown`: there is no `setTimeout`.
     #[error("the tokio runtime has no timers")]
     NoTimers,
 }
 
 /// Returns the calling thread's runtime, if it has timers (D11).
-pub(super) fn runtime_with_timers() -> Result<Handle, DriveError> {
-    let runtime = Handle::try_current().map_err(|_| DriveError::NoRuntime)?;
-    // Tokio tells of missing timers by a panic only.
-    guarded(|| drop(sleep(Duration::ZERO))).map(|()| runtime).ok_or(DriveError::NoTimers)
+pub(super) fn runtime_with_timers() -> Result<Runtime, DriveError> {
+    let runtime = Runtime::current().ok_or(DriveError::NoRuntime)?;
+    timer(Duration::ZERO).map(|_| runtime).ok_or(DriveError::NoTimers)
 }

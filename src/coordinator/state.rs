@@ -8,7 +8,6 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
-use tokio::task::AbortHandle;
 
 use super::CoordinatorShared;
 use super::limits::HeldSlots;
@@ -18,6 +17,7 @@ use super::slots::PeerClass;
 use super::stats::{DriverStats, WaitReason, Waiting};
 use crate::foreign::guarded;
 use crate::registry::{Name, PeerKey, SPREAD};
+use crate::runtime::AbortHandle;
 use crate::sync::Arc;
 use crate::time::Tick;
 

@@ -6,8 +6,6 @@ use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep};
 
 use super::limits::HeldSlots;
 use super::retry::RetryTerms;
@@ -19,6 +17,7 @@ use crate::error::AsFailure;
 use crate::foreign::{dispose_of, quietly};
 use crate::permit::OwnedPermit;
 use crate::registry::{Name, PeerKey};
+use crate::runtime::{Instant, JoinSet, sleep};
 use crate::sync::Arc;
 use crate::time::{Tick, nanos};
 

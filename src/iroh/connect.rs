@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
+use crate::error::{Failure, Fault, SyncError};
+use crate::runtime::timeout;
 use ::iroh::endpoint::Connection;
 use ::iroh::{Endpoint, EndpointAddr};
-use tokio::time::timeout;
-
-use crate::error::{Failure, Fault, SyncError};
 
 /// Connects to a peer before `deadline` has passed, or returns why it did not.
 ///

@@ -7,7 +7,6 @@ use ::iroh::endpoint::{
     AfterHandshakeOutcome, BeforeConnectOutcome, Connection, EndpointHooks, Side,
 };
 use ::iroh::{EndpointAddr, EndpointId};
-use tokio::runtime::Handle;
 
 use super::closes::{BANNED, BANNED_REASON};
 use super::codes::{Codes, Ending};
@@ -15,6 +14,7 @@ use crate::config::ConfigError;
 use crate::foreign::{Own, quietly};
 use crate::outcome::Status;
 use crate::registry::HealthRegistry;
+use crate::runtime::Runtime;
 use crate::sync::Arc;
 
 mod inferred;
@@ -298,7 +298,7 @@ impl HealthHooks {
     /// Calls `tell` with the connection's end, when it ends.
     fn watch(&self, connection: &Connection) {
         let Some((codes, tell)) = self.on_closed.clone() else { return };
-        let Ok(runtime) = Handle::try_current() else { return };
+        let Some(runtime) = Runtime::current() else { return };
         // The future is made while the connection is sure to be alive, and does not keep it alive.
         let closed = connection.weak_handle().closed();
         let peer = connection.remote_id();

@@ -6,13 +6,13 @@
 use std::time::Duration;
 
 use tokio::task::yield_now;
-use tokio::time::sleep;
 
 use super::summary::Worst;
 use super::{HealthMonitor, MonitorShared, Summary};
 use crate::config::ConfigError;
 use crate::foreign::quietly;
 use crate::registry::PeerKey;
+use crate::runtime::sleep;
 use crate::sync::{Arc, Weak};
 use crate::wakers::shielded;
 

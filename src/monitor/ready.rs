@@ -3,11 +3,10 @@
 use std::future::pending;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep};
-
 use super::HealthMonitor;
 use crate::outcome::{NextAdmission, Status};
 use crate::registry::PeerKey;
+use crate::runtime::{Instant, sleep};
 use crate::wakers::shielded;
 
 /// What gives no event is found by reading the peer again: after as long again as was waited before, but

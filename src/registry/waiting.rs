@@ -17,13 +17,13 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::task::coop;
-use tokio::time::{Sleep, sleep};
 
 use super::hook::{HookNotice, Hooked, Standing};
 use super::{HealthRegistry, Name, Names, PeerKey};
 use crate::foreign::guarded;
 use crate::outcome::Refused;
 use crate::permit::OwnedPermit;
+use crate::runtime::timer;
 use crate::sync::{Arc, Mutex, Weak};
 use crate::wakers::shielded;
 
@@ -181,7 +181,7 @@ impl<K: PeerKey> HealthRegistry<K> {
             };
             match refused.retry_after.or(look_again) {
                 Some(rest) => {
-                    let Some(nap) = nap(rest) else { return Err(refused) };
+                    let Some(nap) = timer(rest.min(LONGEST)) else { return Err(refused) };
                     tokio::select! {
                         () = rung => {}
                         () = nap => {}
@@ -209,9 +209,4 @@ impl<K: PeerKey> HealthRegistry<K> {
             room
         })
     }
-}
-
-/// Returns a timer; `None` in a runtime without timers, where tokio panics.
-fn nap(rest: Duration) -> Option<Sleep> {
-    guarded(|| sleep(rest.min(LONGEST)))
 }

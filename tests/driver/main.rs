@@ -19,3 +19,4 @@ mod news;
 mod ours;
 mod places;
 mod restart;
+mod suspend;

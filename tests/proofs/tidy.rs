@@ -11,9 +11,10 @@ const FLOORS: [&[&str]; 6] = [
     &["budget", "config", "error", "event", "outcome", "retry_policy", "saved", "window", "word"],
     &["circuit"],
     &["outage", "peer", "permit", "snapshot", "tracker"],
-    &["registry", "wakers"],
+    &["registry", "runtime", "wakers"],
     &[
         "backoff",
+        "boottime",
         "coordinator",
         "io_error",
         "iroh",
@@ -28,7 +29,7 @@ const ORDER: [&[&str]; 5] = [
     &["sync", "foreign", "time"],
     &["error", "outcome", "event", "config", "window", "word", "retry_policy", "budget"],
     &["snapshot", "outage", "tracker", "peer", "permit"],
-    &["wakers", "registry"],
+    &["wakers", "runtime", "registry"],
     &["iroh", "io_error"],
 ];
 const FLOOR_OF_THE_MODELS: usize = 3;

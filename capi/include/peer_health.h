@@ -6,9 +6,6 @@
 
 #include <stddef.h>
 #include <stdint.h>
-#include <stddef.h>
-#include <stdint.h>
-
 
 // The version of the binary interface that the header describes; `ph_abi_version` returns that of the
 // library. It rises when a function, a field or a number changes its meaning.

@@ -7,10 +7,6 @@
 #include <stddef.h>
 #include <stdint.h>
 #include "peer_health.h"
-#include <stddef.h>
-#include <stdint.h>
-#include "peer_health.h"
-
 
 // Control: forced open until a reset.
 #define PH_TEST_FORCE_OPEN 0

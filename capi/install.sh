@@ -7,7 +7,7 @@ cd "$(dirname "$0")"
 cargo build --release --quiet -p peer-health-capi
 target=${CARGO_TARGET_DIR:-../target}
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
-# What the static library needs beside itself, as rustc says: -lgcc_s -lutil -lrt -lpthread -lm -ldl -lc.
+# What the static library needs beside itself: `rustc --print native-static-libs` names it.
 libs=${PEER_HEALTH_LIBS:--lpthread -lm -ldl}
 
 mkdir -p "$prefix"/{include,lib/pkgconfig,lib/cmake/PeerHealth}

@@ -45,11 +45,11 @@ else
     lacking pkg-config
 fi
 cc "${warnings[@]}" -I"$work/prefix/include" examples/node.c "$release.a" "${libs[@]}" -o "$work/node_static"
-timeout 10 "$work/node_static" >"$work/node.txt"
+timeout 10 "$work/node_static" >/dev/null # its own exit status says whether bob and carol are as they should be
 if command -v cmake >/dev/null; then
     cmake -S examples -B "$work/cmake" -DCMAKE_PREFIX_PATH="$work/prefix" >/dev/null
     cmake --build "$work/cmake" >/dev/null
-    for kind in shared static; do timeout 10 "$work/cmake/node_$kind" | diff "$work/node.txt" -; done
+    for kind in shared static; do timeout 10 "$work/cmake/node_$kind" >/dev/null; done
 else
     lacking cmake
 fi

@@ -44,8 +44,10 @@ pub(crate) fn guard(run: impl FnOnce() -> Answer) -> i32 {
         Err(payload) => {
             let text = payload.downcast_ref::<&str>().map(|text| String::from(*text));
             let text = text.or_else(|| payload.downcast_ref::<String>().cloned());
-            // The destructor of a payload may panic as well.
-            std::mem::forget(payload);
+            // The destructor of a payload may panic as well; what it panics with is left alone.
+            if let Err(second) = catch_unwind(AssertUnwindSafe(move || drop(payload))) {
+                std::mem::forget(second);
+            }
             Problem::new(PH_E_PANIC, format!("panicked: {}", text.unwrap_or_default()))
         }
     };

@@ -206,7 +206,9 @@ impl World<'_> {
             Outcome::Neutral => 2,
             Outcome::Drop => 3,
         };
-        let (latency, wait) = (end.latency.map_or(UNKNOWN, ms), end.retry_after.map_or(0, ms));
+        // The largest number says that the latency is not stated; the next is as long in nanoseconds (R1).
+        let latency = end.latency.map_or(UNKNOWN, |latency| ms(latency).min(UNKNOWN - 1));
+        let wait = end.retry_after.map_or(0, ms);
         self.ask("settle", &format!("{token} {outcome} {} {latency} {wait}", kind(end.outcome)))?;
         // Twice is late, whatever the first time was.
         match self.ask("settle", &format!("{token} 0 0 {UNKNOWN} 0"))?.0 {

@@ -39,7 +39,10 @@ fn main() {
         let output = Command::new(&program).output().unwrap();
         assert!(output.status.success(), "{output:?}");
         let c: f64 = String::from_utf8(output.stdout).unwrap().trim().parse().unwrap();
-        println!("acquire and success by key: {rust:.1} ns in Rust, {c:.1} ns from C: {:.2}", c / rust);
+        println!(
+            "acquire and success by key: {rust:.1} ns in Rust, {c:.1} ns from C: {:.2}",
+            c / rust
+        );
         ratios.push(c / rust);
     }
     ratios.sort_by(f64::total_cmp);

@@ -24,6 +24,7 @@ pub(crate) unsafe trait Sized32: Copy {}
 /// # Safety
 ///
 /// `peer` is null or leads to `length` bytes that may be read.
+#[inline]
 pub(crate) unsafe fn key(peer: *const u8, length: usize) -> Answer<Key> {
     if peer.is_null() {
         return Err(Problem::null("peer"));
@@ -44,6 +45,7 @@ pub(crate) unsafe fn key(peer: *const u8, length: usize) -> Answer<Key> {
 /// # Safety
 ///
 /// `data` is null or leads to `length` bytes that may be read.
+#[inline]
 pub(crate) unsafe fn bytes(data: *const u8, length: usize) -> Answer<Vec<u8>> {
     if data.is_null() {
         return Err(Problem::null("data"));
@@ -62,6 +64,7 @@ pub(crate) unsafe fn bytes(data: *const u8, length: usize) -> Answer<Vec<u8>> {
 /// # Safety
 ///
 /// `text` is null or leads to bytes that may be read up to a NUL.
+#[inline]
 pub(crate) unsafe fn text(name: &str, text: *const c_char) -> Answer<String> {
     if text.is_null() {
         return Ok(String::new());
@@ -77,6 +80,7 @@ pub(crate) unsafe fn text(name: &str, text: *const c_char) -> Answer<String> {
 /// # Safety
 ///
 /// `from` is null or leads to a struct whose first field is its size in bytes, which may all be read.
+#[inline]
 pub(crate) unsafe fn read<T: Sized32>(name: &str, from: *const T) -> Answer<T> {
     // SAFETY: as the caller of this function promises.
     unsafe { size(name, from) }?;
@@ -90,6 +94,7 @@ pub(crate) unsafe fn read<T: Sized32>(name: &str, from: *const T) -> Answer<T> {
 /// # Safety
 ///
 /// As [`read`].
+#[inline]
 pub(crate) unsafe fn size<T: Sized32>(name: &str, from: *const T) -> Answer<()> {
     if from.is_null() {
         return Err(Problem::null(name));
@@ -115,6 +120,7 @@ pub(crate) fn not_null<T>(name: &str, to: *mut T) -> Answer<()> {
 /// # Safety
 ///
 /// `to` is null or leads to a `T` that may be written.
+#[inline]
 pub(crate) unsafe fn write<T: Copy>(to: *mut T, value: T) {
     if !to.is_null() {
         // SAFETY: the pointer is not null, and the caller promises that a `T` may be written; the write needs
@@ -128,6 +134,7 @@ pub(crate) unsafe fn write<T: Copy>(to: *mut T, value: T) {
 /// # Safety
 ///
 /// `to` leads to as many `T`s that may be written; it may be null if there is no value.
+#[inline]
 pub(crate) unsafe fn write_all<T: Copy>(to: *mut T, values: &[T]) {
     for (n, value) in values.iter().enumerate() {
         // `wrapping_add` is safe arithmetic: the address is used by the write alone.

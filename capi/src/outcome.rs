@@ -35,6 +35,7 @@ thread_local! {
 }
 
 /// Runs an entry point. No panic leaves it: one that does leave an `extern "C"` function ends the process.
+#[inline]
 pub(crate) fn guard(run: impl FnOnce() -> Answer) -> i32 {
     // Unwind safety: what a caller sees after a panic is the registry, which is whole whatever panics, and
     // out-parameters, which are written last.

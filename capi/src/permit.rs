@@ -206,9 +206,14 @@ fn fault(fault: i32) -> Answer<Option<Fault>> {
 }
 
 fn settle(registry: u64, token: u64, end: End, latency: Option<Duration>) -> Answer {
-    // The registry first: a token of one that is freed has a registry to complain about.
-    let permit = table::with(registry, |_| tokens::take(registry, token))?;
-    let Some(permit) = permit else { return Ok(PH_LATE) };
+    // A registry that has permits exists: it is looked up where there is none.
+    let permit = match tokens::take(registry, token) {
+        Ok(Some(permit)) => permit,
+        other => {
+            table::with(registry, |_| Ok(()))?;
+            return other.map(|_| PH_LATE);
+        }
+    };
     let permit: OwnedPermit<Key> = match latency {
         Some(latency) => permit.with_latency(latency),
         None => permit,

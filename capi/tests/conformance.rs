@@ -75,7 +75,10 @@ struct Seen {
 }
 
 fn ms(time: Duration) -> u64 {
-    assert!(time == Duration::MAX || time.subsec_nanos() % 1_000_000 == 0, "no fractions: {time:?}");
+    assert!(
+        time == Duration::MAX || time.subsec_nanos() % 1_000_000 == 0,
+        "no fractions: {time:?}"
+    );
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
@@ -122,7 +125,8 @@ fn play(driver: &mut Driver, scenario: &Scenario) -> Read<Vec<String>> {
             let Expectation { field, of, value } = expectation;
             let same = got == *value || (got.is_number() && got.as_f64() == value.as_f64());
             if !same {
-                mismatches.push(format!("step {number}: {field} {of:?}: got {got}, expected {value}"));
+                mismatches
+                    .push(format!("step {number}: {field} {of:?}: got {got}, expected {value}"));
             }
         }
     }
@@ -151,7 +155,8 @@ impl World<'_> {
                 }
             }
             Op::Settle { id, end } => {
-                let (_, token) = self.permits.remove(id).ok_or(format!("`{id}` holds no permit"))?;
+                let (_, token) =
+                    self.permits.remove(id).ok_or(format!("`{id}` holds no permit"))?;
                 seen.tracked = Some(self.ask("tracked", &token.to_string())?.0 == 0);
                 self.settle(token, end)?;
             }
@@ -239,7 +244,9 @@ impl World<'_> {
             "state" | "states" => json!(STATES[status as usize]),
             "contains" => json!(known == 1),
             "retry_after_ms" if next == UNKNOWN => Value::Null,
-            "retry_after_ms" if millis(wanted) == Some(Duration::from_nanos(next)) => wanted.clone(),
+            "retry_after_ms" if millis(wanted) == Some(Duration::from_nanos(next)) => {
+                wanted.clone()
+            }
             "retry_after_ms" => json!(next as f64 / 1e6),
             "streak" | "streaks" => json!(streak),
             "late_results" => json!(late),

@@ -21,9 +21,10 @@ pub(crate) unsafe fn control(
     run: impl FnOnce(&HealthRegistry<Key>, &Key) -> Answer<bool>,
 ) -> i32 {
     guard(|| {
+        let mut key = Key::empty();
         // SAFETY: as the caller of this function promises.
-        let peer = unsafe { memory::key(peer, peer_len) }?;
-        let done = table::with(registry, |entry| run(&entry.registry, &peer))?;
+        unsafe { memory::key(peer, peer_len, &mut key) }?;
+        let done = table::with(registry, |entry| run(&entry.registry, &key))?;
         Ok(if done { PH_OK } else { PH_NOTHING })
     })
 }

@@ -10,18 +10,27 @@ use crate::codes::PH_MAX_PEER;
 
 /// The key of a peer. It needs no allocation, whatever its length.
 #[derive(Clone, Copy)]
+#[repr(C, align(8))]
 pub(crate) struct Key {
-    length: u8,
     bytes: [u8; PH_MAX_PEER],
+    length: u8,
 }
 
 impl Key {
-    /// Makes a key of the first bytes. A length that is too large acts as the largest.
-    pub(crate) fn new(bytes: [u8; PH_MAX_PEER], length: usize) -> Self {
-        let length = u8::try_from(length.min(PH_MAX_PEER)).unwrap_or_default();
-        Self { length, bytes }
+    /// Makes a key that is filled in place: it is copied nowhere on its way to the registry.
+    #[inline]
+    pub(crate) fn empty() -> Self {
+        Self { bytes: [0; PH_MAX_PEER], length: 0 }
     }
 
+    /// Returns the place of so many bytes; `None` if there are none, or too many.
+    #[inline]
+    pub(crate) fn place(&mut self, length: usize) -> Option<&mut [u8]> {
+        self.length = u8::try_from(length).ok()?;
+        self.bytes.get_mut(..length).filter(|place| !place.is_empty())
+    }
+
+    #[inline]
     pub(crate) fn as_bytes(&self) -> &[u8] {
         self.bytes.get(..usize::from(self.length)).unwrap_or_default()
     }
@@ -33,6 +42,7 @@ impl Key {
 }
 
 impl PartialEq for Key {
+    #[inline]
     fn eq(&self, other: &Self) -> bool {
         self.as_bytes() == other.as_bytes()
     }
@@ -41,6 +51,7 @@ impl PartialEq for Key {
 impl Eq for Key {}
 
 impl Hash for Key {
+    #[inline]
     fn hash<H: Hasher>(&self, state: &mut H) {
         state.write(self.as_bytes());
     }
@@ -70,12 +81,12 @@ impl<'de> Deserialize<'de> for Key {
             }
 
             fn visit_bytes<E: Error>(self, read: &[u8]) -> Result<Key, E> {
-                let mut bytes = [0; PH_MAX_PEER];
-                match bytes.get_mut(..read.len()) {
-                    Some(place) if !read.is_empty() => place.copy_from_slice(read),
-                    _ => return Err(E::invalid_length(read.len(), &self)),
+                let mut key = Key::empty();
+                match key.place(read.len()) {
+                    Some(place) => place.copy_from_slice(read),
+                    None => return Err(E::invalid_length(read.len(), &self)),
                 }
-                Ok(Key::new(bytes, read.len()))
+                Ok(key)
             }
         }
 

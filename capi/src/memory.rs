@@ -19,25 +19,24 @@ use crate::outcome::{Answer, Problem};
 /// or raw pointer of such.
 pub(crate) unsafe trait Sized32: Copy {}
 
-/// Reads the key of a peer.
+/// Reads the key of a peer into `key`.
 ///
 /// # Safety
 ///
 /// `peer` is null or leads to `length` bytes that may be read.
 #[inline]
-pub(crate) unsafe fn key(peer: *const u8, length: usize) -> Answer<Key> {
+pub(crate) unsafe fn key(peer: *const u8, length: usize, key: &mut Key) -> Answer<()> {
     if peer.is_null() {
         return Err(Problem::null("peer"));
     }
-    if length == 0 || length > PH_MAX_PEER {
+    let Some(place) = key.place(length) else {
         let rule = format!("peer_len is {length}: must be from 1 to {PH_MAX_PEER}");
         return Err(Problem::new(PH_E_PEER, rule));
-    }
-    let mut bytes = [0; PH_MAX_PEER];
-    // SAFETY: the caller promises `length` readable bytes; the array has room for them, checked above, and is
-    // no memory of the caller's.
-    unsafe { ptr::copy_nonoverlapping(peer, bytes.as_mut_ptr(), length) };
-    Ok(Key::new(bytes, length))
+    };
+    // SAFETY: the caller promises `length` readable bytes; the place has as many, and is no memory of the
+    // caller's.
+    unsafe { ptr::copy_nonoverlapping(peer, place.as_mut_ptr(), length) };
+    Ok(())
 }
 
 /// Copies a slice of bytes.

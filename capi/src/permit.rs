@@ -1,7 +1,6 @@
 //! A permit for each call.
 
 use std::ffi::c_char;
-use std::time::Duration;
 
 use peer_health::{Failure, Fault, OwnedPermit, Reason, Recorded, SyncError};
 
@@ -60,10 +59,11 @@ pub unsafe extern "C" fn ph_acquire(
         memory::not_null("token", token)?;
         // SAFETY: not null, and a number of the caller's.
         unsafe { memory::write(token, 0) };
+        let mut key = Key::empty();
         // SAFETY: as the caller promises.
-        let peer = unsafe { memory::key(peer, peer_len) }?;
+        unsafe { memory::key(peer, peer_len, &mut key) }?;
         let (code, given, wait) = table::with(registry, |entry| {
-            Ok(match entry.registry.acquire(&peer) {
+            Ok(match entry.registry.acquire(&key) {
                 Ok(permit) => (PH_OK, tokens::keep(entry, permit)?, 0),
                 Err(refused) => {
                     let code = match refused.reason {
@@ -104,10 +104,14 @@ pub unsafe extern "C" fn ph_settle(
     message: *const c_char,
 ) -> i32 {
     guard(|| {
+        // What happens most often needs no text.
+        if outcome == PH_SUCCESS && kind == PH_ERROR_NONE && message.is_null() {
+            return settle(registry, token, OwnedPermit::success);
+        }
         // SAFETY: as the caller promises.
         let message = unsafe { memory::text("message", message) }?;
         let end = End::new(outcome, kind, PH_FAULT_USUAL, 0, message)?;
-        settle(registry, token, end, None)
+        settle(registry, token, |permit| end.of(permit))
     })
 }
 
@@ -132,7 +136,10 @@ pub unsafe extern "C" fn ph_settle_with(
         let message = unsafe { memory::text("message", with.message) }?;
         let end = End::new(with.outcome, with.kind, with.fault, with.retry_after_ms, message)?;
         let latency = (with.latency_ms != PH_UNKNOWN).then(|| time(with.latency_ms));
-        settle(registry, token, end, latency)
+        settle(registry, token, |permit| match latency {
+            Some(latency) => end.of(permit.with_latency(latency)),
+            None => end.of(permit),
+        })
     })
 }
 
@@ -171,6 +178,18 @@ impl End {
             }
         })
     }
+
+    fn of(self, permit: OwnedPermit<Key>) -> Recorded {
+        match self {
+            Self::Success => permit.success(),
+            Self::Failure(failure) => permit.failure(failure),
+            Self::Ignored => permit.neutral(),
+            Self::Abandoned => {
+                drop(permit);
+                Recorded::Neutral
+            }
+        }
+    }
 }
 
 pub(crate) fn error(kind: i32, text: String) -> Answer<SyncError> {
@@ -205,31 +224,18 @@ fn fault(fault: i32) -> Answer<Option<Fault>> {
     }))
 }
 
-fn settle(registry: u64, token: u64, end: End, latency: Option<Duration>) -> Answer {
+#[inline]
+fn settle(registry: u64, token: u64, end: impl FnOnce(OwnedPermit<Key>) -> Recorded) -> Answer {
     // A registry that has permits exists: it is looked up where there is none.
-    let permit = match tokens::take(registry, token) {
-        Ok(Some(permit)) => permit,
+    match tokens::take(registry, token) {
+        Ok(Some(permit)) => Ok(match end(permit) {
+            Recorded::Counted => PH_OK,
+            Recorded::Late => PH_LATE,
+            _ => PH_NEUTRAL,
+        }),
         other => {
             table::with(registry, |_| Ok(()))?;
-            return other.map(|_| PH_LATE);
+            other.map(|_| PH_LATE)
         }
-    };
-    let permit: OwnedPermit<Key> = match latency {
-        Some(latency) => permit.with_latency(latency),
-        None => permit,
-    };
-    let recorded = match end {
-        End::Success => permit.success(),
-        End::Failure(failure) => permit.failure(failure),
-        End::Ignored => permit.neutral(),
-        End::Abandoned => {
-            drop(permit);
-            return Ok(PH_NEUTRAL);
-        }
-    };
-    Ok(match recorded {
-        Recorded::Counted => PH_OK,
-        Recorded::Late => PH_LATE,
-        _ => PH_NEUTRAL,
-    })
+    }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use peer_health::{Failure, NextAdmission, PeerTotals, Status, SyncError};
 
 use crate::codes::*;
+use crate::key::Key;
 use crate::outcome::guard;
 use crate::{memory, table};
 
@@ -177,11 +178,12 @@ pub unsafe extern "C" fn ph_status(
     next_admission_ms: *mut u64,
 ) -> i32 {
     guard(|| {
+        let mut key = Key::empty();
         // SAFETY: as the caller promises.
-        let peer = unsafe { memory::key(peer, peer_len) }?;
+        unsafe { memory::key(peer, peer_len, &mut key) }?;
         let (code, next) = table::with(registry, |entry| {
             let registry = &entry.registry;
-            Ok((status_code(registry.status(&peer)), wait(registry.next_admission(&peer))))
+            Ok((status_code(registry.status(&key)), wait(registry.next_admission(&key))))
         })?;
         // SAFETY: as the caller promises.
         unsafe { memory::write(status, code) };
@@ -210,9 +212,10 @@ pub unsafe extern "C" fn ph_peer_snapshot(
     guard(|| {
         // SAFETY: as the caller promises.
         unsafe { memory::size("snapshot", snapshot) }?;
+        let mut key = Key::empty();
         // SAFETY: as the caller promises.
-        let peer = unsafe { memory::key(peer, peer_len) }?;
-        let seen = table::with(registry, |entry| Ok(entry.registry.snapshot(&peer)))?;
+        unsafe { memory::key(peer, peer_len, &mut key) }?;
+        let seen = table::with(registry, |entry| Ok(entry.registry.snapshot(&key)))?;
         let Some(seen) = seen else { return Ok(PH_NOTHING) };
         let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(PH_UNKNOWN);
         let text = seen.last_error.as_ref().map(|failure| failure.to_string());

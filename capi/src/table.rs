@@ -79,10 +79,12 @@ pub(crate) fn free(number: u64) -> Answer<()> {
     Ok(())
 }
 
+#[inline]
 fn place_of(number: u64) -> usize {
     usize::try_from(number % PLACES as u64).unwrap_or(PLACES)
 }
 
+#[cold]
 fn missing(number: u64) -> Problem {
     let message = format!("there is no registry {number}: it was never made, or is freed");
     Problem::new(PH_E_REGISTRY, message)

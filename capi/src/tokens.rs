@@ -52,6 +52,7 @@ thread_local! {
 
 /// Keeps a permit, and returns its token. Without room, or after the registry is freed, the permit is
 /// dropped and counts as abandoned.
+#[inline]
 pub(crate) fn keep(entry: &Entry, permit: OwnedPermit<Key>) -> Answer<u64> {
     let shard = MINE.try_with(|mine| *mine).unwrap_or_default();
     let mut places = lock(&SHARDS_OF_ALL[shard]);
@@ -72,6 +73,7 @@ pub(crate) fn keep(entry: &Entry, permit: OwnedPermit<Key>) -> Answer<u64> {
 }
 
 /// Takes the permit of a token; `None` if it has ended.
+#[inline]
 pub(crate) fn take(registry: u64, token: u64) -> Answer<Option<OwnedPermit<Key>>> {
     look(registry, token, |places, place| {
         let held = places.places.get_mut(place).and_then(|place| place.held.take());
@@ -89,6 +91,7 @@ pub(crate) fn is_tracked(registry: u64, token: u64) -> Answer<Option<bool>> {
 }
 
 /// Finds the permit of a token, if it belongs to the registry and has not ended.
+#[inline]
 fn look<T>(
     registry: u64,
     token: u64,
@@ -128,12 +131,14 @@ pub(crate) fn drop_all_of(registry: u64) {
     }
 }
 
+#[inline]
 fn lock(shard: &Shard) -> MutexGuard<'_, Places> {
     // Nothing under the lock panics half-way.
     shard.0.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Places {
+    #[inline]
     fn take_place(&mut self) -> Option<usize> {
         if let Some(place) = self.free.pop() {
             return Some(place);
@@ -147,6 +152,7 @@ impl Places {
     }
 
     /// Fills a place, and returns the number of this use, from 1.
+    #[inline]
     fn fill(&mut self, place: usize, held: Held) -> u64 {
         let Some(place) = self.places.get_mut(place) else { return 0 };
         place.uses += 1;
@@ -154,6 +160,7 @@ impl Places {
         place.uses
     }
 
+    #[inline]
     fn free_place(&mut self, number: usize) {
         if self.places.get(number).is_some_and(|place| place.uses + 1 < USES) {
             self.free.push(number);

@@ -4,7 +4,7 @@
 set -euo pipefail
 prefix=${1:?"capi/install.sh PREFIX"}
 cd "$(dirname "$0")"
-cargo build --release --quiet -p peer-health-capi
+cargo build --profile c-library --quiet -p peer-health-capi
 target=${CARGO_TARGET_DIR:-../target}
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
 # What the static library needs beside itself: `rustc --print native-static-libs` names it.
@@ -13,14 +13,14 @@ libs=${PEER_HEALTH_LIBS:--lpthread -lm -ldl}
 mkdir -p "$prefix"/{include,lib/pkgconfig,lib/cmake/PeerHealth}
 prefix=$(cd "$prefix" && pwd)
 install -m 644 include/peer_health.h "$prefix/include"
-install -m 644 "$target/release/libpeer_health_c.a" "$prefix/lib"
+install -m 644 "$target/c-library/libpeer_health_c.a" "$prefix/lib"
 if [[ $(uname) == Darwin ]]; then
     shared=libpeer_health_c.dylib
-    install -m 755 "$target/release/$shared" "$prefix/lib"
+    install -m 755 "$target/c-library/$shared" "$prefix/lib"
     install_name_tool -id "$prefix/lib/$shared" "$prefix/lib/$shared"
 else
     shared=libpeer_health_c.so
-    install -m 755 "$target/release/$shared" "$prefix/lib/$shared.1"
+    install -m 755 "$target/c-library/$shared" "$prefix/lib/$shared.1"
     ln -sf "$shared.1" "$prefix/lib/$shared"
 fi
 

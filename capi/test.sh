@@ -5,7 +5,7 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 target=${CARGO_TARGET_DIR:-$PWD/../target}
-work=$target/capi
+work=$target/capi-tests
 mkdir -p "$work"
 calls=${CALLS:-100000}
 warnings=(-std=c99 -D_POSIX_C_SOURCE=200809L -Wall -Wextra -Wpedantic -Werror)
@@ -36,11 +36,16 @@ if [[ $(uname) == Linux ]]; then
     diff -u symbols.txt "$work/symbols.txt" || { echo "if that is meant: cp $work/symbols.txt capi/symbols.txt"; exit 1; }
 fi
 
-say "the example, as README.md builds it"
+say "the example, by the commands of README.md and of the guide as they are written"
 if command -v pkg-config >/dev/null; then
-    # shellcheck disable=SC2046
-    cc "${warnings[@]}" examples/node.c $(pkg-config --cflags --libs peer-health) -o "$work/node"
-    LD_LIBRARY_PATH=$work/prefix/lib timeout 10 "$work/node"
+    mkdir -p "$work/as-written"
+    ln -sfn "$PWD" "$work/as-written/capi"
+    for page in README.md ../doc/guide.md; do
+        commands=$(awk '/^```/ { inside = /^```sh/; block = ""; next } inside { block = block $0 "\n" }
+            inside && /^\.\/node/ { print block; exit }' "$page")
+        [[ $commands == *install.sh* ]] || { echo "$page does not say how to install"; exit 1; }
+        (cd "$work/as-written" && timeout 300 bash -euc "${commands//\$HOME/$work/home}")
+    done
 else
     lacking pkg-config
 fi

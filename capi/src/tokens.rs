@@ -10,7 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use peer_health::OwnedPermit;
 
-use crate::codes::{PH_E_FULL, PH_E_TOKEN};
+use crate::codes::{PH_E_FULL, PH_E_REGISTRY, PH_E_TOKEN};
 use crate::key::Key;
 use crate::outcome::{Answer, Problem};
 use crate::table::Entry;
@@ -33,12 +33,9 @@ struct Places {
 
 struct Place {
     uses: u64,
-    held: Option<Held>,
-}
-
-struct Held {
+    /// The registry that gave the permit.
     registry: u64,
-    permit: OwnedPermit<Key>,
+    permit: Option<OwnedPermit<Key>>,
 }
 
 static SHARDS_OF_ALL: [Shard; SHARDS] =
@@ -57,28 +54,33 @@ pub(crate) fn keep(entry: &Entry, permit: OwnedPermit<Key>) -> Answer<u64> {
     let shard = MINE.try_with(|mine| *mine).unwrap_or_default();
     let mut places = lock(&SHARDS_OF_ALL[shard]);
     // Relaxed: pairs with the store in `table::free`, as said there.
-    let problem = if entry.freed.load(Ordering::Relaxed) {
-        let message = format!("registry {} was freed meanwhile", entry.number);
-        Problem::new(crate::codes::PH_E_REGISTRY, message)
-    } else if let Some(place) = places.take_place() {
-        let held = Held { registry: entry.number, permit };
-        let uses = places.fill(place, held);
-        return Ok(uses << (SHARD_BITS + PLACE_BITS) | (place << SHARD_BITS | shard) as u64);
-    } else {
-        Problem::new(PH_E_FULL, format!("{PLACES} permits are held: settle them"))
-    };
+    let freed = entry.freed.load(Ordering::Relaxed);
+    if let Some(number) = if freed { None } else { places.take_place() }
+        && let Some(place) = places.places.get_mut(number)
+    {
+        place.uses += 1;
+        place.registry = entry.number;
+        place.permit = Some(permit);
+        let low = (number << SHARD_BITS | shard) as u64;
+        return Ok(place.uses << (SHARD_BITS + PLACE_BITS) | low);
+    }
     drop(places);
     drop(permit);
-    Err(problem)
+    Err(match freed {
+        true => {
+            Problem::new(PH_E_REGISTRY, format!("registry {} was freed meanwhile", entry.number))
+        }
+        false => Problem::new(PH_E_FULL, format!("{PLACES} permits are held: settle them")),
+    })
 }
 
 /// Takes the permit of a token; `None` if it has ended.
 #[inline]
 pub(crate) fn take(registry: u64, token: u64) -> Answer<Option<OwnedPermit<Key>>> {
     look(registry, token, |places, place| {
-        let held = places.places.get_mut(place).and_then(|place| place.held.take());
+        let permit = places.places.get_mut(place).and_then(|place| place.permit.take());
         places.free_place(place);
-        held.map(|held| held.permit)
+        permit
     })
 }
 
@@ -86,7 +88,7 @@ pub(crate) fn take(registry: u64, token: u64) -> Answer<Option<OwnedPermit<Key>>
 #[cfg(feature = "testing")]
 pub(crate) fn is_tracked(registry: u64, token: u64) -> Answer<Option<bool>> {
     look(registry, token, |places, place| {
-        places.places.get(place)?.held.as_ref().map(|held| held.permit.is_tracked())
+        places.places.get(place)?.permit.as_ref().map(OwnedPermit::is_tracked)
     })
 }
 
@@ -105,25 +107,26 @@ fn look<T>(
     else {
         return Err(foreign("no permit has it"));
     };
-    match &place.held {
-        Some(held) if place.uses == uses && held.registry != registry => {
-            Err(foreign("a permit of another registry has it"))
-        }
-        Some(_) if place.uses == uses => Ok(run(&mut places, number)),
-        _ => Ok(None),
+    if place.uses != uses || place.permit.is_none() {
+        return Ok(None);
     }
+    if place.registry != registry {
+        return Err(foreign("a permit of another registry has it"));
+    }
+    Ok(run(&mut places, number))
 }
 
 /// Drops the permits of a registry.
 pub(crate) fn drop_all_of(registry: u64) {
     for shard in &SHARDS_OF_ALL {
         let mut places = lock(shard);
-        let of_it =
-            |(n, place): (usize, &Place)| (place.held.as_ref()?.registry == registry).then_some(n);
+        let of_it = |(n, place): (usize, &Place)| {
+            (place.registry == registry && place.permit.is_some()).then_some(n)
+        };
         let numbers: Vec<usize> = places.places.iter().enumerate().filter_map(of_it).collect();
         let mut permits = Vec::with_capacity(numbers.len());
         for number in numbers {
-            permits.extend(places.places.get_mut(number).and_then(|place| place.held.take()));
+            permits.extend(places.places.get_mut(number).and_then(|place| place.permit.take()));
             places.free_place(number);
         }
         drop(places);
@@ -147,17 +150,8 @@ impl Places {
         if place == PLACES {
             return None;
         }
-        self.places.push(Place { uses: 0, held: None });
+        self.places.push(Place { uses: 0, registry: 0, permit: None });
         Some(place)
-    }
-
-    /// Fills a place, and returns the number of this use, from 1.
-    #[inline]
-    fn fill(&mut self, place: usize, held: Held) -> u64 {
-        let Some(place) = self.places.get_mut(place) else { return 0 };
-        place.uses += 1;
-        place.held = Some(held);
-        place.uses
     }
 
     #[inline]

@@ -166,6 +166,12 @@ static void tokens(uint64_t registry) {
     IS(ph_peer_snapshot(registry, PEER, &seen), PH_OK, NULL);
     TRUE(seen.totals.neutral == 1 && seen.totals.succeeded == 0 && seen.last_error == PH_ERROR_NETWORK);
     TRUE(strstr((const char *)seen.last_error_text, "our disk is full, \xc3\xa4") != NULL);
+    // A token that has ended is late also when another permit has its place.
+    uint64_t next;
+    IS(ph_acquire(registry, PEER, &next, NULL), PH_OK, NULL);
+    TRUE(next != token && next % (1 << 28) == token % (1 << 28));
+    IS(ph_settle(registry, token, PH_FAILURE, PH_ERROR_NETWORK, NULL), PH_LATE, NULL);
+    IS(ph_settle(registry, next, PH_SUCCESS, PH_ERROR_NONE, NULL), PH_OK, NULL);
     // A long text is cut off between two characters.
     char text[4000];
     for (size_t n = 0; n + 2 < sizeof text; n += 2) memcpy(text + n, "\xc3\xa4", 3);

@@ -76,7 +76,7 @@ struct Seen {
 
 fn ms(time: Duration) -> u64 {
     assert!(
-        time == Duration::MAX || time.subsec_nanos() % 1_000_000 == 0,
+        time == Duration::MAX || time.subsec_nanos().is_multiple_of(1_000_000),
         "no fractions: {time:?}"
     );
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
@@ -171,7 +171,8 @@ impl World<'_> {
                 let untracked = self.ask("totals", "")?.1[1];
                 let kind = kind(*outcome);
                 let reply = self.ask("report", &format!("{} {kind}", named()?))?.1[0];
-                seen.reply = [Some("now"), Some("open"), Some("other"), None][reply as usize];
+                seen.reply = [Some("now"), Some("open"), Some("other"), None]
+                    [usize::try_from(reply).unwrap()];
                 seen.tracked = Some(self.ask("totals", "")?.1[1] == untracked);
             }
             Op::Ask => {
@@ -241,7 +242,7 @@ impl World<'_> {
             return Err(format!("a look at {peer} shows {of_peer:?}"));
         };
         Ok(match expected.field {
-            "state" | "states" => json!(STATES[status as usize]),
+            "state" | "states" => json!(STATES[usize::try_from(status).unwrap()]),
             "contains" => json!(known == 1),
             "retry_after_ms" if next == UNKNOWN => Value::Null,
             "retry_after_ms" if millis(wanted) == Some(Duration::from_nanos(next)) => {

@@ -57,6 +57,15 @@ pub(crate) fn guard(run: impl FnOnce() -> Answer) -> i32 {
     problem.code
 }
 
+/// Runs an entry point that returns a length: 0 if it panics.
+pub(crate) fn guard_length(run: impl FnOnce() -> usize) -> usize {
+    // Unwind safety: as in `guard`.
+    catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|payload| {
+        std::mem::forget(payload);
+        0
+    })
+}
+
 /// Returns the message of the last error on this thread; empty if there was none.
 pub(crate) fn last_message() -> String {
     LAST.try_with(|last| last.try_borrow().map(|last| last.clone()).unwrap_or_default())

@@ -12,7 +12,7 @@ use crate::config::ph_config;
 use crate::events::Queue;
 use crate::key::Key;
 use crate::memory;
-use crate::outcome::{Answer, guard, last_message};
+use crate::outcome::{Answer, guard, guard_length, last_message};
 use crate::table::{self, Entry};
 
 /// The peers that are restored, and for how long the program was down, if that is known.
@@ -65,19 +65,21 @@ pub extern "C" fn ph_abi_version() -> u32 {
 #[allow(unsafe_code, reason = "writes to the caller's memory")]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ph_last_error(buffer: *mut c_char, capacity: usize) -> usize {
-    let message = last_message();
-    if capacity > 0 && !buffer.is_null() {
-        let mut end = message.len().min(capacity - 1);
-        while !message.is_char_boundary(end) {
-            end -= 1;
+    guard_length(|| {
+        let message = last_message();
+        if capacity > 0 && !buffer.is_null() {
+            let mut end = message.len().min(capacity - 1);
+            while !message.is_char_boundary(end) {
+                end -= 1;
+            }
+            let text = message.get(..end).unwrap_or_default().as_bytes();
+            // SAFETY: the text is shorter than `capacity`.
+            unsafe { memory::write_all(buffer.cast::<u8>(), text) };
+            // SAFETY: `end` is below `capacity`.
+            unsafe { memory::write(buffer.cast::<u8>().wrapping_add(end), 0) };
         }
-        let text = message.get(..end).unwrap_or_default().as_bytes();
-        // SAFETY: the text is shorter than `capacity`.
-        unsafe { memory::write_all(buffer.cast::<u8>(), text) };
-        // SAFETY: `end` is below `capacity`.
-        unsafe { memory::write(buffer.cast::<u8>().wrapping_add(end), 0) };
-    }
-    message.len()
+        message.len()
+    })
 }
 
 /// Makes a registry, and writes its number to `registry`: 0 if there is an error. All functions may be called

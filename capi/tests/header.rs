@@ -1,4 +1,5 @@
-//! The headers are what cbindgen makes of the source. `BLESS=1` writes them.
+//! The headers are what cbindgen makes of the source, and `BLESS=1` writes them. The source keeps its two rules:
+//! every entry point catches panics, and one file alone works on the caller's memory.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
 
@@ -65,4 +66,41 @@ fn the_header_for_tests_is_what_the_source_says() {
     let includes = ["peer_health.h"];
     let made = header(&["testing"], "PEER_HEALTH_TESTING_H", &includes, before);
     compare("peer_health_testing.h", &made);
+}
+
+fn source(module: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(format!("{module}.rs"));
+    fs::read_to_string(path).unwrap()
+}
+
+#[test]
+fn every_entry_point_catches_panics() {
+    let mut seen = 0;
+    for module in INTERFACE.iter().chain(&["testing"]) {
+        let text = source(module);
+        for function in text.split("extern \"C\" fn ").skip(1) {
+            let (name, body) = function.split_once('(').unwrap();
+            let body = body.split("\n}").next().unwrap();
+            let guarded = ["guard(", "guard_length(", "control(", "replied("];
+            let caught = guarded.iter().any(|by| body.contains(by)) || name == "ph_abi_version";
+            assert!(caught, "{name} in {module}.rs lets a panic out, which ends the process");
+            seen += 1;
+        }
+    }
+    assert!(seen > 20, "the entry points were not found");
+}
+
+#[test]
+fn one_file_works_on_the_memory_of_the_caller() {
+    for path in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("src")).unwrap() {
+        let path = path.unwrap().path();
+        let text = fs::read_to_string(&path).unwrap();
+        let door = path.ends_with("memory.rs");
+        for word in
+            ["ptr::", "from_raw_parts", "CStr::from_ptr", "from_raw(", "transmute", "static mut"]
+        {
+            assert!(door || !text.contains(word), "{path:?} has {word}: memory.rs is the door");
+        }
+        assert!(!door || text.contains("ptr::read_unaligned"), "the door was not found");
+    }
 }

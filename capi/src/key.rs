@@ -1,0 +1,95 @@
+//! The key of a peer: up to 64 bytes, kept in place.
+
+use std::fmt;
+use std::hash::{Hash, Hasher};
+
+use serde::de::{Error, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::codes::PH_MAX_PEER;
+
+/// The key of a peer. It needs no allocation, whatever its length.
+#[derive(Clone, Copy)]
+#[repr(C, align(8))]
+pub(crate) struct Key {
+    bytes: [u8; PH_MAX_PEER],
+    length: u8,
+}
+
+impl Key {
+    /// Makes a key that is filled in place: it is copied nowhere on its way to the registry.
+    #[inline]
+    pub(crate) fn empty() -> Self {
+        Self { bytes: [0; PH_MAX_PEER], length: 0 }
+    }
+
+    /// Returns the place of so many bytes; `None` if there are none, or too many.
+    #[inline]
+    pub(crate) fn place(&mut self, length: usize) -> Option<&mut [u8]> {
+        self.length = u8::try_from(length).ok()?;
+        self.bytes.get_mut(..length).filter(|place| !place.is_empty())
+    }
+
+    #[inline]
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(..usize::from(self.length)).unwrap_or_default()
+    }
+
+    /// Returns the bytes with zeros behind them.
+    pub(crate) fn padded(&self) -> [u8; PH_MAX_PEER] {
+        self.bytes
+    }
+}
+
+impl PartialEq for Key {
+    #[inline]
+    fn eq(&self, other: &Self) -> bool {
+        self.as_bytes() == other.as_bytes()
+    }
+}
+
+impl Eq for Key {}
+
+impl Hash for Key {
+    #[inline]
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write(self.as_bytes());
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.as_bytes().iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl Serialize for Key {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_bytes(self.as_bytes())
+    }
+}
+
+impl<'de> Deserialize<'de> for Key {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Bytes;
+
+        impl Visitor<'_> for Bytes {
+            type Value = Key;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "1 to {PH_MAX_PEER} bytes")
+            }
+
+            fn visit_bytes<E: Error>(self, read: &[u8]) -> Result<Key, E> {
+                let mut key = Key::empty();
+                match key.place(read.len()) {
+                    Some(place) => place.copy_from_slice(read),
+                    None => return Err(E::invalid_length(read.len(), &self)),
+                }
+                Ok(key)
+            }
+        }
+
+        from.deserialize_bytes(Bytes)
+    }
+}

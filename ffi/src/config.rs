@@ -181,7 +181,7 @@ pub fn default_config() -> HealthConfig {
 /// let mut config = default_config();
 /// config.open_jitter = 2.0;
 /// let error = check_config(config).unwrap_err();
-/// assert_eq!(error.to_string(), "open_jitter is 2.0: must be from 0 to 1");
+/// assert_eq!(error.to_string(), "open_jitter is 2: must be from 0 to 1");
 /// ```
 #[uniffi::export]
 pub fn check_config(config: HealthConfig) -> Result<(), HealthError> {

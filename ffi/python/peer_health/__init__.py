@@ -1,13 +1,15 @@
 """One circuit breaker for each peer of a node.
 
-Everything of the generated module is here, and `with registry.permit(peer) as permit:`, which settles a permit
-in every case: a garbage collector would do it late.
+Everything of the generated module is here, and two things that it lacks: `with registry.permit(peer) as permit:`,
+which settles a permit in every case, since a garbage collector would do it late; and objects that refuse to be
+copied or pickled, since a copy would hold the same address, and free it twice.
 """
 
 from contextlib import contextmanager
 
 from ._generated import *  # noqa: F403
-from ._generated import HealthRegistry
+from ._generated import Backoff, Events, HealthRegistry, Permit
+from ._generated.peer_health_ffi import InternalError  # noqa: F401
 
 
 @contextmanager
@@ -23,4 +25,11 @@ def _permit(self, peer):
         permit.abandon()
 
 
+def _not_copied(self, *_):
+    raise TypeError(f"{type(self).__name__} is neither copied nor pickled: it is one object of this process")
+
+
 HealthRegistry.permit = _permit
+for _class in (Backoff, Events, HealthRegistry, Permit):
+    _class.__reduce_ex__ = _class.__copy__ = _class.__deepcopy__ = _not_copied
+del _class

@@ -140,10 +140,11 @@ impl HealthRegistry {
     #[uniffi::method(default(duration = None))]
     pub fn force_open(&self, peer: Vec<u8>, duration: Option<Duration>) -> Result<(), HealthError> {
         let peer = PeerId::new(peer)?;
-        Ok(match duration {
+        match duration {
             Some(duration) => self.core.force_open_for(&peer, duration)?,
             None => self.core.force_open(&peer)?,
-        })
+        }
+        Ok(())
     }
 
     /// Admits all calls to the peer, and counts nothing, until `reset`.

@@ -10,3 +10,16 @@ pub(crate) fn wait(time: Duration) -> Duration {
     let micros = time.min(FOREVER).as_nanos().div_ceil(1000);
     u64::try_from(micros).map_or(FOREVER, Duration::from_micros)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_is_rounded_up_and_never_for_ever() {
+        assert_eq!(wait(Duration::from_nanos(1)), Duration::from_micros(1));
+        assert_eq!(wait(Duration::from_nanos(1001)), Duration::from_micros(2));
+        assert_eq!(wait(Duration::from_micros(7)), Duration::from_micros(7));
+        assert_eq!([wait(Duration::ZERO), wait(Duration::MAX)], [Duration::ZERO, FOREVER]);
+    }
+}

@@ -115,7 +115,7 @@ def test_bad_settings_say_field_value_and_rule_and_change_nothing():
 def test_settings_come_back_as_they_were_given():
     config = strict(window=ph.Window.TIME(length=SECOND, buckets=5), failure_rate=0.5, slow_call=SECOND, slow_rate=0.25,
                     half_open_mode=ph.HalfOpenMode.RATE, streak_gap=SECOND, min_calls=3, half_open_max=SECOND,
-                    probe_lease=None, max_peers=7, outage_guard=True, open_max=timedelta.max)
+                    probe_lease=None, max_peers=7, open_timeout=timedelta(microseconds=1), outage_guard=True, open_max=timedelta.max)
     ph.check_config(config)
     registry = ph.HealthRegistry(config)
     shown = registry.config()
@@ -273,11 +273,12 @@ def test_a_block_settles_its_permit_in_every_case():
     registry, _ = manual()
     with registry.permit(ALICE) as permit:
         permit.success()
-    with pytest.raises(KeyError), registry.permit(ALICE):
+    with pytest.raises(KeyError), registry.permit(ALICE) as raised:
         raise KeyError
-    with registry.permit(ALICE):
+    with registry.permit(ALICE) as forgotten:  # both names hold on to their permit
         pass
     assert (registry.totals().all.succeeded, registry.totals().all.abandoned) == (1, 2)
+    assert raised.success() == forgotten.success() == ph.Recorded.LATE()
     fail(registry)
     with pytest.raises(ph.HealthError.Refused), registry.permit(ALICE):
         pytest.fail("a refused call began")

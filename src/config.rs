@@ -75,6 +75,30 @@ impl ConfigError {
         self.field
     }
 
+    /// Returns the value that was found there, as the message shows it: `0`, `1.5`, `60s`, `"x"`, or `not set`.
+    ///
+    /// ```
+    /// use peer_health::{HealthConfig, HealthRegistry};
+    /// let config = HealthConfig::default().with_open_jitter(1.5);
+    /// let error = HealthRegistry::<u32>::builder().config(config).build().unwrap_err();
+    /// assert_eq!(error.value(), "1.5");
+    /// ```
+    pub fn value(&self) -> String {
+        self.value.to_string()
+    }
+
+    /// Returns the rule that the value breaks, without a dot; a program may show it beside the field.
+    ///
+    /// ```
+    /// use peer_health::{HealthConfig, HealthRegistry};
+    /// let config = HealthConfig::default().with_max_peers(0);
+    /// let error = HealthRegistry::<u32>::builder().config(config).build().unwrap_err();
+    /// assert_eq!(error.rule(), "must be at least 1");
+    /// ```
+    pub fn rule(&self) -> &'static str {
+        self.rule
+    }
+
     pub(crate) fn number(field: &'static str, value: impl Into<u64>, rule: &'static str) -> Self {
         Self { field, value: Value::Number(value.into()), rule, other: None }
     }

@@ -240,8 +240,7 @@ impl HealthPool {
     /// # use iroh::{Endpoint, RelayMode, SecretKey, endpoint::presets::Minimal};
     /// # use iroh_util::connection_pool::Options;
     /// # use peer_health::HealthRegistry;
-    /// use iroh_blobs::api::Store;
-    /// use iroh_blobs::store::mem::MemStore;
+    /// use iroh_blobs::{Hash, api::Store, protocol::GetRequest, store::mem::MemStore};
     /// use peer_health_iroh::{HealthPool, get_failure};
     ///
     /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
@@ -252,8 +251,8 @@ impl HealthPool {
     /// let pool =
     ///     HealthPool::new(HealthRegistry::new(), us, iroh_blobs::ALPN, Options::default());
     /// let store: Store = MemStore::new().into();
-    /// let hash = iroh_blobs::Hash::new("hello");
-    /// let get = |connection| store.remote().execute_get(connection, hash.into()).complete();
+    /// let hello = GetRequest::blob(Hash::new("hello"));
+    /// let get = |connection| store.remote().execute_get(connection, hello).complete();
     /// assert!(pool.call_with(&nobody, get, get_failure).await.is_err());
     /// assert_eq!(pool.registry().snapshot(&nobody).unwrap().consecutive_failures, 1);
     /// # Ok::<(), Box<dyn std::error::Error>>(())

@@ -1,11 +1,13 @@
 //! Which provider the downloader tries next, and what the registry learns from it.
 
 mod attempt;
+mod follow;
 mod seen;
 mod walk;
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use iroh::endpoint::Connection;
 use iroh::{Endpoint, EndpointId};
@@ -15,7 +17,6 @@ use iroh_blobs::api::downloader::{
     ContentDiscovery, DownloadOptions, DownloadProgressItem, Downloader, SplitStrategy,
     SupportedRequest,
 };
-use iroh_blobs::protocol::GetRequest;
 use iroh_util::connection_pool::Options;
 use n0_error::{Result, anyerr};
 use n0_future::{StreamExt, stream};
@@ -23,6 +24,7 @@ use peer_health::{HealthMonitor, HealthRegistry};
 
 use crate::blame::Blame;
 use attempt::Book;
+use follow::Follower;
 use seen::Seen;
 use walk::Walk;
 
@@ -31,9 +33,12 @@ use walk::Walk;
 /// The downloader goes through the providers of each part from the start, and remembers nothing: a dead one
 /// costs it a second per part, a slow one the time of the whole part. This [`ContentDiscovery`] remembers:
 ///
-/// - It yields the providers in the order of [`rank`](HealthMonitor::rank), each with a permit: the healthy
-///   by what they cost, then those that may be probed. The time that a provider takes is scaled to 64 KiB, so
-///   that blobs of all sizes can be compared.
+/// - It yields the providers in the order of [`rank`](HealthMonitor::rank), each with a permit: first those
+///   that deliver, by what they cost, then those of which nothing is known, in the given order, then those
+///   that failed or may be probed. The time that a provider takes is scaled to 64 KiB, so that blobs of all
+///   sizes can be compared.
+/// - One part in eight first asks a provider that [`pick`](HealthMonitor::pick) chooses among those that have
+///   not failed, once one of them delivers: so a slow one is not asked for ever since it was the first.
 /// - Those that the registry refuses come last: an open circuit never keeps a blob from being found, and
 ///   costs nothing while another provider has it. One that answers then has its wait ended
 ///   ([good news](HealthRegistry::note_reachable)). A provider that is forced open is left out.
@@ -89,6 +94,8 @@ struct Shared {
     monitor: HealthMonitor<EndpointId>,
     seen: Seen,
     blame: Arc<Blame>,
+    /// The number of parts that have begun.
+    parts: AtomicU64,
 }
 
 impl HealthyProviders {
@@ -111,7 +118,12 @@ impl HealthyProviders {
         providers: impl IntoIterator<Item = EndpointId>,
     ) -> Self {
         let monitor = HealthMonitor::new(registry);
-        let shared = Shared { monitor, seen: Seen::default(), blame: Arc::default() };
+        let shared = Shared {
+            monitor,
+            seen: Seen::default(),
+            blame: Arc::default(),
+            parts: AtomicU64::new(0),
+        };
         Self { shared: Arc::new(shared), providers: providers.into_iter().collect(), book: None }
     }
 
@@ -275,8 +287,9 @@ impl HealthyProviders {
     /// Starts a download from these providers and returns what the downloader says of it, item by item. What
     /// becomes of the attempts is reported as the items pass: read the stream to its end.
     ///
-    /// With [`SplitStrategy::Split`] the downloader says nothing of the root of a collection, so that the
-    /// attempt which delivers it counts as abandoned; those that fail are reported.
+    /// With [`SplitStrategy::Split`] the downloader keeps some of it to itself: the root of a collection, and
+    /// the last parts. Their providers are known to have delivered when the download has ended without an
+    /// error; after an error these attempts count as abandoned.
     ///
     /// # Errors
     ///
@@ -320,25 +333,13 @@ impl HealthyProviders {
         let followed = Self { book: Some(Arc::clone(&book)), ..self.clone() };
         let options = DownloadOptions::new(request, followed, strategy);
         let items = downloader.download_with_opts(options).stream().await?;
-        // The provider that a part is being fetched from. There are no more parts than run side by side.
-        let mut tried: Vec<(Arc<GetRequest>, EndpointId)> = Vec::new();
-        let items = items.map(move |item| {
-            match &item {
-                DownloadProgressItem::TryProvider { id, request } => {
-                    tried.retain(|(part, _)| part != request);
-                    tried.push((Arc::clone(request), *id));
-                }
-                DownloadProgressItem::PartComplete { request } => {
-                    if let Some(found) = tried.iter().position(|(part, _)| part == request) {
-                        let (part, provider) = tried.swap_remove(found);
-                        book.succeeded(&shared, provider, part.content());
-                    }
-                }
-                _ => {} // the walk through the providers knows of failures first
-            }
-            item
-        });
-        Ok(items.boxed())
+        let follower = Follower::new(shared, book);
+        Ok(stream::unfold((items, follower), |(mut items, mut follower)| async {
+            let item = items.next().await;
+            follower.hear(item.as_ref());
+            item.map(|item| (item, (items, follower)))
+        })
+        .boxed())
     }
 }
 

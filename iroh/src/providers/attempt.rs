@@ -93,14 +93,18 @@ impl Attempt {
         }
     }
 
-    /// Returns how long the provider took for the first 64 KiB, if all of them took as long.
-    fn cost(&self, shared: &Shared) -> Duration {
+    /// Returns how many bytes the provider has sent since the attempt began, as far as that is seen.
+    fn received(&self, shared: &Shared) -> u64 {
         let newest = shared.seen.newest(self.provider);
-        let received = newest.map_or(0, |noted| match (noted.state(), self.before(&noted)) {
+        newest.map_or(0, |noted| match (noted.state(), self.before(&noted)) {
             (State::Open(now), Some(before)) => now.bytes.saturating_sub(before.bytes),
             _ => 0,
-        });
-        let units = u32::try_from(received / UNIT).unwrap_or(u32::MAX).max(1);
+        })
+    }
+
+    /// Returns how long the provider took for the first 64 KiB, if all of them took as long.
+    fn cost(&self, shared: &Shared) -> Duration {
+        let units = u32::try_from(self.received(shared) / UNIT).unwrap_or(u32::MAX).max(1);
         self.began.elapsed() / units
     }
 
@@ -146,6 +150,17 @@ impl Book {
             .collect::<Vec<_>>();
         for attempt in clear {
             attempt.fail(Failure::remote("wrong data: another provider delivered the same"));
+        }
+    }
+
+    /// Settles what is left of a download in which no part failed: of these attempts the downloader has not
+    /// said that they succeeded. One whose provider has sent nothing was not needed.
+    pub(super) fn ended_well(&self, shared: &Shared) {
+        let left = std::mem::take(&mut *lock(&self.running));
+        for attempt in left {
+            if attempt.received(shared) > 0 {
+                attempt.succeed(shared);
+            }
         }
     }
 

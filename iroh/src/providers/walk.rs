@@ -1,6 +1,7 @@
 //! The way of one part through the providers.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::vec::IntoIter;
 
 use iroh::EndpointId;
@@ -9,6 +10,9 @@ use peer_health::Reason;
 
 use super::Shared;
 use super::attempt::{Attempt, Book};
+
+/// One part in this many first asks a provider that [`pick`](peer_health::HealthMonitor::pick) chooses.
+const EXPLORING: u64 = 8;
 
 /// The downloader asks for the next provider when the last one has failed: so this hears of each failure,
 /// even where the downloader keeps its progress to itself.
@@ -30,8 +34,7 @@ impl Walk {
         content: HashAndFormat,
         book: Arc<Book>,
     ) -> Self {
-        let ranked: Vec<EndpointId> = shared.monitor.rank(providers).into_iter().copied().collect();
-        let (ranked, refused) = (ranked.into_iter(), Vec::new());
+        let (ranked, refused) = (in_order(&shared, providers).into_iter(), Vec::new());
         Self { shared, content, book, ranked, refused, asked: None }
     }
 
@@ -49,6 +52,30 @@ impl Walk {
         }
         if self.refused.is_empty() { None } else { begin(self.refused.remove(0), None) }
     }
+}
+
+/// Returns the providers as they are asked: ranked, those that deliver before those of which nothing is known,
+/// and now and then another one in front.
+fn in_order(shared: &Shared, providers: &[EndpointId]) -> Vec<EndpointId> {
+    let registry = shared.monitor.registry();
+    let known = |provider: &EndpointId| {
+        registry.snapshot(provider).map(|known| (known.consecutive_failures, known.latency))
+    };
+    let delivers = |provider: &EndpointId| matches!(known(provider), Some((0, Some(_))));
+    let mut ranked: Vec<EndpointId> = shared.monitor.rank(providers).into_iter().copied().collect();
+    ranked.sort_by_cached_key(|provider| !delivers(provider));
+    // Relaxed: pairs with itself in other threads; each part has a number of its own.
+    let number = shared.parts.fetch_add(1, Ordering::Relaxed);
+    if number % EXPLORING == EXPLORING - 1 && ranked.first().is_some_and(delivers) {
+        let calm = |provider: &&EndpointId| known(provider).is_none_or(|(streak, _)| streak == 0);
+        let calm: Vec<EndpointId> = ranked.iter().filter(calm).copied().collect();
+        if let Some(found) = shared.monitor.pick(&calm)
+            && let Some(place) = ranked.iter().position(|provider| provider == found)
+        {
+            ranked[..=place].rotate_right(1);
+        }
+    }
+    ranked
 }
 
 impl Iterator for Walk {

@@ -29,13 +29,16 @@ use std::io;
 /// ```
 /// use iroh_blobs::get::GetError;
 /// use iroh_blobs::get::fsm::{AtBlobHeaderNextError, DecodeError};
+/// use iroh_blobs::protocol::ERR_LIMIT;
+/// use iroh::endpoint::ReadError;
 /// use peer_health::Fault;
 /// use peer_health_iroh::get_failure;
 ///
 /// let missing = GetError::from(n0_error::e!(AtBlobHeaderNextError::NotFound));
 /// assert_eq!(get_failure(&missing).fault(), Fault::Nobody);
-/// let wrong = GetError::from(n0_error::e!(DecodeError::LeafHashMismatch { num: 3.into() }));
-/// assert_eq!(get_failure(&wrong).fault(), Fault::Peer);
+/// let busy = ReadError::Reset(ERR_LIMIT).into();
+/// let busy = GetError::from(n0_error::e!(DecodeError::Read, busy));
+/// assert_eq!(get_failure(&busy).fault(), Fault::Peer);
 /// ```
 pub fn get_failure(error: &GetError) -> Failure {
     use GetError as E;

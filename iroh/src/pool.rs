@@ -135,15 +135,16 @@ impl HealthPool {
     /// pool's `connect_timeout` of 1 s by default.
     ///
     /// Choose it shorter than the registry's [`probe_lease`](peer_health::HealthConfig::probe_lease), or a
-    /// probe that hangs loses its slot before it fails. With a deadline of zero a call fails unless it is
-    /// ready at once, which counts as a fault of our own.
+    /// probe that hangs loses its slot before it fails. With a deadline of zero nothing is dialled: each call
+    /// fails with [`PoolError::TimedOut`], as a fault of our own.
     ///
     /// ```
     /// # use iroh::{Endpoint, RelayMode, SecretKey, endpoint::presets::Minimal};
     /// # use iroh_util::connection_pool::Options;
     /// # use peer_health::{Failure, HealthRegistry};
     /// # use peer_health_iroh::{HealthPool, PoolError};
-    /// # use std::time::Duration;
+    /// use std::time::Duration;
+    ///
     /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
     /// # let builder = Endpoint::builder(Minimal).relay_mode(RelayMode::Disabled);
     /// # let builder = builder.clear_address_lookup().clear_ip_transports();
@@ -294,10 +295,14 @@ impl HealthPool {
             let connection = held.insert(got);
             op((**connection).clone()).await.map_err(PoolError::Failed)
         };
-        let error = match timeout(self.deadline, call).await {
-            Ok(Ok(value)) => return Ok(value),
-            Ok(Err(error)) => error,
-            Err(_) => PoolError::TimedOut(self.deadline),
+        let ended = match self.deadline {
+            Duration::ZERO => None,
+            deadline => timeout(deadline, call).await.ok(),
+        };
+        let error = match ended {
+            Some(Ok(value)) => return Ok(value),
+            Some(Err(error)) => error,
+            None => PoolError::TimedOut(self.deadline),
         };
         if let (PoolError::TimedOut(_), Some(connection)) = (&error, &held) {
             // Not `ConnectionPool::close`, which closes the peer's connection of that moment: it may be a

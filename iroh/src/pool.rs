@@ -287,6 +287,9 @@ impl HealthPool {
         peer: &EndpointId,
         op: impl FnOnce(Connection) -> F,
     ) -> Result<T, Ended<E>> {
+        if self.deadline.is_zero() {
+            return Err(Ended { error: PoolError::TimedOut(self.deadline), shared: None });
+        }
         let share = self.blame.share(*peer);
         // Outlives the call, so that a connection that is in use is not idle.
         let mut held: Option<ConnectionRef> = None;
@@ -295,14 +298,10 @@ impl HealthPool {
             let connection = held.insert(got);
             op((**connection).clone()).await.map_err(PoolError::Failed)
         };
-        let ended = match self.deadline {
-            Duration::ZERO => None,
-            deadline => timeout(deadline, call).await.ok(),
-        };
-        let error = match ended {
-            Some(Ok(value)) => return Ok(value),
-            Some(Err(error)) => error,
-            None => PoolError::TimedOut(self.deadline),
+        let error = match timeout(self.deadline, call).await {
+            Ok(Ok(value)) => return Ok(value),
+            Ok(Err(error)) => error,
+            Err(_) => PoolError::TimedOut(self.deadline),
         };
         if let (PoolError::TimedOut(_), Some(connection)) = (&error, &held) {
             // Not `ConnectionPool::close`, which closes the peer's connection of that moment: it may be a

@@ -221,7 +221,8 @@ async fn a_call_that_times_out_takes_its_connection_with_it() {
     assert_eq!(Failure::from(&first).fault(), Fault::Link);
     let old = in_time(accepted.recv()).await.unwrap();
     let ended = in_time(old.closed()).await;
-    assert!(matches!(ended, ConnectionError::ApplicationClosed(_)), "{ended:?}");
+    let ConnectionError::ApplicationClosed(close) = ended else { panic!("{ended:?}") };
+    assert_eq!(&close.reason[..], b"timed out");
     let fresh = async { answer(accepted.recv().await.unwrap()).await };
     let id = peer.id();
     tokio::select! {

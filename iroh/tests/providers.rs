@@ -230,6 +230,30 @@ async fn the_faster_provider_comes_first() {
     assert_eq!(first, (vec![fast.id()], true));
 }
 
+/// One part in eight asks either of them with the same chance: sixteen such choices that all fall on the first
+/// provider come once in 65,536 runs.
+#[tokio::test]
+async fn a_provider_that_delivers_is_not_the_only_one_that_is_asked_for_ever() {
+    const BLOBS: u32 = 8 * 16;
+    let node = Node::new().await;
+    let (first, other) = (Provider::new(&node.list).await, Provider::new(&node.list).await);
+    let registry = lenient();
+    let health = node.health(&registry, [first.id(), other.id()]);
+    let mut served = [0, 0];
+    for n in 0..BLOBS {
+        let blob = n.to_le_bytes();
+        first.store.add_slice(blob).await.unwrap();
+        other.store.add_slice(blob).await.unwrap();
+        let (tried, good) = fetch(&health, Hash::new(blob), SplitStrategy::None).await;
+        assert!(good && tried.len() == 1);
+        served[usize::from(tried[0] == other.id())] += 1;
+        if n < 7 {
+            assert_eq!(served[1], 0, "nobody is tried before the eighth part");
+        }
+    }
+    assert!(served[1] > 0);
+}
+
 #[tokio::test]
 async fn a_download_that_nobody_follows_reports_failures_and_abandons_successes() {
     let node = Node::new().await;

@@ -34,6 +34,7 @@ const BAD: usize = 5;
 const GOOD: usize = 5;
 /// In bytes.
 const BLOB: usize = 64 * 1024;
+const FIRSTS: usize = 3;
 /// How long a slow provider thinks before it answers.
 const SLOW: Duration = Duration::from_millis(200);
 
@@ -162,6 +163,24 @@ impl Swarm {
         us.close().await;
         seconds
     }
+
+    /// The seconds of a first blob without and with the registry: the medians of a few, taken in turns, each
+    /// with a downloader and a registry of its own.
+    async fn first(&self, order: Order) -> (f64, f64) {
+        let (mut without, mut with) = (Vec::new(), Vec::new());
+        for _ in 0..FIRSTS {
+            without.extend(self.run(order, 1, None).await);
+            let fresh = HealthyProviders::new(HealthRegistry::new(), []);
+            with.extend(self.run(order, 1, Some(&fresh)).await);
+        }
+        (median(without), median(with))
+    }
+}
+
+/// Returns the middle one.
+fn median(mut seconds: Vec<f64>) -> f64 {
+    seconds.sort_by(f64::total_cmp);
+    seconds[seconds.len() / 2]
 }
 
 fn mean(seconds: &[f64]) -> f64 {
@@ -183,7 +202,7 @@ async fn main() -> ExitCode {
         ("flaky first", Bad::Flaky, Order::BadFirst),
         ("slow first", Bad::Slow, Order::BadFirst),
     ];
-    let (few, many) = if quick { (3, 20) } else { (12, 100) };
+    let (few, many) = if quick { (2, 20) } else { (6, 100) };
     if quick {
         rows.truncate(1);
     }
@@ -197,12 +216,13 @@ async fn main() -> ExitCode {
         let without = swarm.run(order, few, None).await;
         let with = swarm.run(order, many, Some(&providers)).await;
         let again = swarm.run(order, many, Some(&providers)).await;
+        let first = swarm.first(order).await;
         swarm.us.close().await;
         let cell = |a: f64, b: f64| format!("{a:>7.3} /{b:>6.3} {:>5.1}", a / b);
         let hundred = |seconds: &[f64]| seconds[0] + 99.0 * mean(&seconds[1..]);
         println!(
             "{name:<11} | {} | {} | {} | {}",
-            cell(without[0], with[0]),
+            cell(first.0, first.1),
             cell(mean(&without[1..]), mean(&with[1..])),
             cell(hundred(&without), hundred(&with)),
             cell(hundred(&without), hundred(&again)),
@@ -211,8 +231,8 @@ async fn main() -> ExitCode {
             println!("MISSED: from the second blob on at least 3 times faster");
             missed = true;
         }
-        // A dial's time is the downloader's; what is compared here is five of them, or a few milliseconds.
-        if bad == Bad::Dead && with[0] > 1.05 * without[0] + 0.02 {
+        // Where no dead provider comes first, what is compared is a few milliseconds: the noise of two dials.
+        if bad == Bad::Dead && first.1 > 1.05 * first.0 + 0.005 {
             println!("MISSED: the first blob never slower by more than 5 %");
             missed = true;
         }

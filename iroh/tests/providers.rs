@@ -212,7 +212,9 @@ async fn open_providers_come_last_and_banned_ones_never() {
     assert_eq!(counts(&registry, back.id()), [0, 1, 0, 0], "it had no permit");
     let probe = registry.acquire(&back.id()).expect("good news has ended its wait");
     assert!(probe.is_probe());
-    assert_eq!(counts(&registry, banned.id()), [0, 0, 0, 0]);
+    drop(probe);
+    let none = fetch(&health, Hash::new(b"nobody has it"), SplitStrategy::None).await;
+    assert!(!none.1 && none.0.contains(&back.id()) && !none.0.contains(&banned.id()));
 }
 
 #[tokio::test]

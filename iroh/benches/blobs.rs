@@ -14,7 +14,7 @@ use std::net::UdpSocket;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use iroh::address_lookup::memory::MemoryLookup;
 use iroh::endpoint::Incoming;
@@ -29,6 +29,7 @@ use loopback::{address, bound, dead, finding};
 use peer_health::HealthRegistry;
 use peer_health_iroh::HealthyProviders;
 use tempfile::TempDir;
+use tokio::time::Instant;
 
 const BAD: usize = 5;
 const GOOD: usize = 5;
@@ -58,7 +59,7 @@ async fn serve(endpoint: Endpoint, store: Store, bad: Option<Bad>) {
     let dials = Arc::new(AtomicUsize::new(0));
     while let Some(incoming) = endpoint.accept().await {
         let number = dials.fetch_add(1, Ordering::Relaxed);
-        if bad == Some(Bad::Flaky) && number % 2 == 0 {
+        if bad == Some(Bad::Flaky) && number.is_multiple_of(2) {
             incoming.ignore();
             continue;
         }
@@ -130,7 +131,7 @@ impl Swarm {
                 state ^= state << 13;
                 state ^= state >> 7;
                 state ^= state << 17;
-                ids.swap(last, (state % (last as u64 + 1)) as usize);
+                ids.swap(last, usize::try_from(state % (last as u64 + 1)).unwrap());
             }
         }
         ids

@@ -1,10 +1,10 @@
 //! Ten providers of which five are dead, flaky or slow: what a blob costs with and without the registry.
 //!
-//! `cargo bench -p peer-health-iroh --bench blobs`, `-- --quick` for fewer blobs. Real endpoints, loopback
-//! only; stores on disk. Both sides get the same lists and fetch new blobs, one after the other. A second
-//! run has a new downloader and a new store, and what the registry remembers. The times without the registry
-//! are taken of few blobs, since each of them costs the same, and a hundred are the first and 99 times the mean
-//! of the others; all times are of one run on one machine.
+//! `cargo bench -p peer-health-iroh --bench blobs`, `-- --quick` for fewer blobs, `-- "dead mixed"` for a row. Real
+//! endpoints, loopback only; stores on disk. Both sides get the same lists and fetch new blobs, one after the
+//! other. A second run has a new downloader and a new store, and what the registry remembers. The times without
+//! the registry are taken of few blobs, since each of them costs the same, and a hundred are the first and 99
+//! times the mean of the others; all times are of one run on one machine.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a bench that cannot go on has failed")]
 
 #[path = "../tests/loopback/mod.rs"]
@@ -35,7 +35,6 @@ const BAD: usize = 5;
 const GOOD: usize = 5;
 /// In bytes.
 const BLOB: usize = 64 * 1024;
-const FIRSTS: usize = 3;
 /// How long a slow provider thinks before it answers.
 const SLOW: Duration = Duration::from_millis(200);
 
@@ -148,8 +147,10 @@ impl Swarm {
         let directory = tempfile::tempdir().unwrap();
         let store: Store = FsStore::load(directory.path()).await.unwrap().into();
         let us = self.afresh().await;
-        let plain = Downloader::new(&store, &us);
-        let downloader = with.map_or(plain, |providers| providers.downloader(&store, &us));
+        let downloader = match with {
+            Some(providers) => providers.downloader(&store, &us),
+            None => Downloader::new(&store, &us),
+        };
         let mut seconds = Vec::new();
         for (n, hash) in self.hashes[..blobs].iter().enumerate() {
             let ids = self.order(order, n);
@@ -167,12 +168,17 @@ impl Swarm {
 
     /// The seconds of a first blob without and with the registry: the medians of a few, taken in turns, each
     /// with a downloader and a registry of its own.
-    async fn first(&self, order: Order) -> (f64, f64) {
+    async fn first(&self, order: Order, times: usize) -> (f64, f64) {
         let (mut without, mut with) = (Vec::new(), Vec::new());
-        for _ in 0..FIRSTS {
-            without.extend(self.run(order, 1, None).await);
+        for n in 0..times {
             let fresh = HealthyProviders::new(HealthRegistry::new(), []);
+            if n.is_multiple_of(2) {
+                without.extend(self.run(order, 1, None).await);
+            }
             with.extend(self.run(order, 1, Some(&fresh)).await);
+            if !n.is_multiple_of(2) {
+                without.extend(self.run(order, 1, None).await);
+            }
         }
         (median(without), median(with))
     }
@@ -207,6 +213,10 @@ async fn main() -> ExitCode {
     if quick {
         rows.truncate(1);
     }
+    let named = |name: &str| std::env::args().any(|arg| arg == name);
+    if rows.iter().any(|(name, ..)| named(name)) {
+        rows.retain(|(name, ..)| named(name));
+    }
     let mut missed = false;
     for (name, bad, order) in rows {
         let swarm = Swarm::new(bad, many).await;
@@ -217,7 +227,8 @@ async fn main() -> ExitCode {
         let without = swarm.run(order, few, None).await;
         let with = swarm.run(order, many, Some(&providers)).await;
         let again = swarm.run(order, many, Some(&providers)).await;
-        let first = swarm.first(order).await;
+        let waits = order == Order::BadFirst && bad != Bad::Slow;
+        let first = swarm.first(order, if waits { 3 } else { 25 }).await;
         swarm.us.close().await;
         let cell = |a: f64, b: f64| format!("{a:>7.3} /{b:>6.3} {:>5.1}", a / b);
         let hundred = |seconds: &[f64]| seconds[0] + 99.0 * mean(&seconds[1..]);

@@ -1,0 +1,95 @@
+//! One event counts once. The calls that share a dial or a connection all fail when it does; the first of
+//! them blames the peer, and the others blame nobody.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use iroh::EndpointId;
+
+/// Locks what no code that may panic holds.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The peers that are being called, each with whether one of these calls has blamed it. An entry lives as
+/// long as a call does, so there are never more of them than calls.
+#[derive(Default)]
+pub(crate) struct Blame {
+    called: Mutex<HashMap<EndpointId, Arc<AtomicBool>>>,
+}
+
+impl Blame {
+    /// Returns the share of a call that begins now, in whatever happens to the peer while it lasts.
+    pub(crate) fn share(self: &Arc<Self>, peer: EndpointId) -> Share {
+        let blamed = Arc::clone(lock(&self.called).entry(peer).or_default());
+        Share { blame: Arc::clone(self), peer, blamed }
+    }
+}
+
+/// A call's share: dropped when the call ends.
+pub(crate) struct Share {
+    blame: Arc<Blame>,
+    peer: EndpointId,
+    blamed: Arc<AtomicBool>,
+}
+
+impl Share {
+    /// Returns whether this is the first of the calls that overlap to blame the peer. Calls that begin later
+    /// share another event.
+    pub(crate) fn is_first(&self) -> bool {
+        // Relaxed: the swap alone decides, and publishes nothing.
+        let first = !self.blamed.swap(true, Ordering::Relaxed);
+        if first {
+            self.leave(usize::MAX);
+        }
+        first
+    }
+
+    /// Removes the entry that this share is of, if no more than `holders` hold it.
+    fn leave(&self, holders: usize) {
+        if let Entry::Occupied(entry) = lock(&self.blame.called).entry(self.peer)
+            && Arc::ptr_eq(entry.get(), &self.blamed)
+            && Arc::strong_count(&self.blamed) <= holders
+        {
+            entry.remove();
+        }
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.leave(2); // the table and this share
+    }
+}
+
+impl fmt::Debug for Share {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Share").field("blamed", &self.blamed).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+mod tests {
+    use iroh::SecretKey;
+
+    use super::*;
+
+    #[test]
+    fn the_first_of_the_calls_that_overlap_blames_and_nothing_is_left_behind() {
+        let (blame, peer) = (Arc::new(Blame::default()), SecretKey::generate().public());
+        let (one, two) = (blame.share(peer), blame.share(peer));
+        assert!(two.is_first());
+        let later = blame.share(peer);
+        assert!(!one.is_first() && !two.is_first());
+        assert!(later.is_first(), "it shares another event");
+        let last = blame.share(peer);
+        drop((one, two, later));
+        assert_eq!(lock(&blame.called).len(), 1, "the last call goes on");
+        drop(last);
+        assert!(lock(&blame.called).is_empty());
+    }
+}

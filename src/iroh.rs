@@ -34,7 +34,8 @@
 //!
 //! Besides the classification there are [`Codes`], for protocols that give their close, reset and stop codes
 //! a meaning; [`connect`], a dial with a deadline; and [`HealthHooks`], by which an endpoint refuses dials
-//! to peers whose circuit is open and tells the registry which peers are alive:
+//! to peers whose circuit is open and tells the registry which peers are alive. [`RelayWatch`] tells it when the
+//! relay is lost, so that no peer is blamed for that. The hooks go with the endpoint:
 //!
 //! ```no_run
 //! # async fn doc() -> Result<(), Box<dyn std::error::Error>> {
@@ -52,11 +53,13 @@ mod closes;
 mod codes;
 mod connect;
 mod hooks;
+mod relay_watch;
 
 pub use closes::{BANNED, BANNED_RETRY_AFTER};
 pub use codes::{Coded, Codes, Ending};
 pub use connect::connect;
 pub use hooks::HealthHooks;
+pub use relay_watch::RelayWatch;
 
 use std::error::Error;
 use std::io;

@@ -53,7 +53,7 @@
 //! | `boottime` | no | `Clock::boottime`, which counts suspend, on Linux and Android; elsewhere nothing; 3 packages |
 //! | `metrics` | no | `HealthMetrics`: the group `peer_health` for a registry of iroh-metrics, read when it is scraped; 16 packages, which iroh has too |
 //! | `endpoint-id` | no | `SyncErrorHandler`, and fast comparison of iroh's `EndpointId`; 61 packages, most of them cryptography |
-//! | `iroh` | no | includes `endpoint-id` and `tokio`: iroh's errors as [`Failure`]s: whose fault each of them is; hooks for its endpoints, which refuse banned peers and infer failed dials; dials with a deadline |
+//! | `iroh` | no | includes `endpoint-id` and `tokio`: iroh's errors as [`Failure`]s: whose fault each of them is; hooks for its endpoints, which refuse banned peers and infer failed dials; dials with a deadline; `RelayWatch`, by which no peer is blamed for a lost relay |
 //! | `serde` | no | configuration read from files and written to them, with durations such as `"5s"`; snapshots, summaries, events and counts written as JSON and the like; [`Saved`] read and written |
 //!
 //! # What can be used from where

@@ -5,12 +5,13 @@ use std::time::Duration;
 use std::{fmt, mem};
 
 use crate::circuit::{Outcome, Ticket};
-use crate::error::{Failure, IntoFailure};
+use crate::error::{Failure, Fault, IntoFailure};
 use crate::foreign::guarded;
 use crate::outcome::Recorded;
 use crate::peer::{PeerEntry, RegistryShared};
 use crate::sync::Arc;
 use crate::time::{Tick, nanos};
+use crate::tracker::Context;
 
 /// The right to make one call to one peer.
 ///
@@ -140,10 +141,23 @@ impl<'h, K> Permit<'h, K> {
 
     /// The call failed, as `failure` says.
     pub(crate) fn failed(mut self, failure: impl FnOnce() -> Failure) -> Recorded {
-        let mut failure = guarded(failure);
-        let counts = failure.get_or_insert_with(Failure::unknown).counts();
-        let outcome = if counts { Outcome::Failure } else { Outcome::Neutral };
-        self.settle(outcome, &mut failure)
+        let mut failure = guarded(failure).unwrap_or_else(Failure::unknown);
+        if self.is_cut_by_us(&failure) {
+            failure = failure.with_fault(Fault::Nobody);
+        }
+        let outcome = if failure.counts() { Outcome::Failure } else { Outcome::Neutral };
+        self.settle(outcome, &mut Some(failure))
+    }
+
+    /// Returns whether this call has failed because our own link is down, or was while it was made (R33).
+    fn is_cut_by_us(&self, failure: &Failure) -> bool {
+        let Some(hold) = &self.hold else { return false };
+        let context = hold.context();
+        let began = |now: Tick| {
+            let began = self.latency.map(|took| Tick(now.0.saturating_sub(took)));
+            began.or(self.ticket.start)
+        };
+        context.link.excuses(failure, || context.clock.now(), began)
     }
 
     /// The call says nothing about the peer: it was not made, or not meant to succeed.
@@ -194,11 +208,8 @@ impl<'h, K> Permit<'h, K> {
     #[cold]
     fn timed_since(self, began: Tick) -> Self {
         let clock = match &self.hold {
-            Some(PermitTarget::Borrowed(entry) | PermitTarget::Timed(entry)) => {
-                &entry.shared.context.clock
-            }
-            Some(PermitTarget::Owned(entry)) => &entry.shared.context.clock,
             Some(PermitTarget::Untracked(_)) | None => return self,
+            Some(hold) => &hold.context().clock,
         };
         let took = Duration::from_nanos(clock.now().since(began));
         self.with_latency(took)
@@ -235,6 +246,14 @@ impl<'h, K> Permit<'h, K> {
 }
 
 impl<K> PermitTarget<'_, K> {
+    fn context(&self) -> &Context {
+        match self {
+            Self::Borrowed(entry) | Self::Timed(entry) => &entry.shared.context,
+            Self::Owned(entry) => &entry.shared.context,
+            Self::Untracked(shared) => &shared.context,
+        }
+    }
+
     /// Takes a success by the circuit. The ticket comes in parts, which go by registers.
     #[cold]
     #[inline(never)]

@@ -8,6 +8,7 @@ mod handle;
 #[cfg_attr(not(feature = "tokio"), allow(dead_code, reason = "for the coordinator"))]
 pub(crate) mod hook;
 mod key;
+mod link;
 mod listeners;
 mod log;
 #[cfg(feature = "tokio")]

@@ -25,6 +25,7 @@ mod counts;
 mod feed;
 mod latency;
 mod latest;
+mod link;
 mod next_admission;
 mod outage;
 mod quiet;

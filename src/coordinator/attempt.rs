@@ -29,6 +29,8 @@ pub(super) struct FailedAttempt<E> {
     error: Option<Own<E>>,
     failure: Arc<Failure>,
     pub(super) terms: RetryTerms,
+    /// Our own link is down, or was while the call was made (R33).
+    pub(super) cut: bool,
 }
 
 impl<E> FailedAttempt<E> {
@@ -123,7 +125,8 @@ impl<K: PeerKey> CoordinatorShared<K> {
         }
         let began = Instant::now();
         let ended = timeout(self.deadline(is_probe), op((*peer).clone())).await;
-        let permit = permit.with_latency(began.elapsed());
+        let took = began.elapsed();
+        let permit = permit.with_latency(took);
         let (error, failure) = match ended {
             Ok(Ok(value)) => {
                 permit.success();
@@ -139,6 +142,8 @@ impl<K: PeerKey> CoordinatorShared<K> {
             }
             Err(elapsed) => (None, <Failure as From<Elapsed>>::from(elapsed)),
         };
+        let cut = self.registry.excuses(&failure, took);
+        let failure = if cut { failure.with_fault(Fault::Nobody) } else { failure };
         let recorded = permit.failed(|| failure.clone());
         let standing = self.standing(&peer);
         let class = self.limits.class(&peer, &standing);
@@ -146,7 +151,7 @@ impl<K: PeerKey> CoordinatorShared<K> {
         let takes_token = is_retry && !is_probe && failure.counts();
         let allowed = self.charge(&peer, class, &standing, takes_token);
         let terms = RetryTerms::new(&failure, recorded, allowed, self.longest_wait());
-        Err(FailedAttempt { error, failure: Arc::new(failure), terms })
+        Err(FailedAttempt { error, failure: Arc::new(failure), terms, cut })
     }
 
     /// Returns how long an attempt may take. A probe gets half of its lease if the deadline is not

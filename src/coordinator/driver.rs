@@ -255,7 +255,7 @@ impl<K: PeerKey> SyncDriver<K> {
         failure: impl IntoFailure<BY_REFERENCE>,
     ) {
         let failure = Arc::new(failure.into_failure());
-        let outcome = if failure.counts() { Outcome::Failure } else { Outcome::Neutral };
+        let outcome = self.driver.shared.registry.outcome_of(&failure);
         if outcome == Outcome::Failure {
             let shared = &self.driver.shared;
             // A peer without a name has no session.

@@ -55,12 +55,13 @@ enum PeerState<C> {
         operation: Operation,
     },
     /// The peer is being called. `again` is set if it was requested since, and `push_later` if there was
-    /// news of it.
+    /// news of it. `retries_us` is set if its last call has failed for a reason of this node.
     Running {
         number: u64,
         again: bool,
         push_later: Push,
         call: Option<C>,
+        retries_us: bool,
     },
     /// The peer was forgotten, and its call has not ended. `again` is set if it was requested since.
     Leaving {
@@ -244,7 +245,8 @@ impl<K: PeerKey, C> Schedule<K, C> {
         if current != number {
             return None;
         }
-        *state = PeerState::Running { number, again: false, push_later: Push::None, call: None };
+        let (push_later, retries_us) = (Push::None, operation.local > 0);
+        *state = PeerState::Running { number, again: false, push_later, call: None, retries_us };
         self.requesting -= 1;
         self.running += 1;
         self.uncount(operation);

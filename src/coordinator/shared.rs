@@ -96,6 +96,7 @@ impl<K: PeerKey> CoordinatorShared<K> {
                 }
                 self.on_notice(HookNotice::Peer(peer));
             }
+            HookNotice::Wake => self.each_driver(DriverState::wake),
             // A driver looks each second at a circuit that other calls probe, and another notice
             // tells of the step.
             HookNotice::Configured | HookNotice::Unheard(_) => {}

@@ -12,7 +12,7 @@ use tokio::sync::{Notify, watch};
 use super::CoordinatorShared;
 use super::limits::HeldSlots;
 use super::local_outage::{KINDS, LocalOutage};
-use super::schedule::{Attempt, Requested, Schedule};
+use super::schedule::{Attempt, Push, Requested, Schedule};
 use super::slots::PeerClass;
 use super::stats::{DriverStats, WaitReason, Waiting};
 use crate::foreign::guarded;
@@ -235,6 +235,14 @@ impl<K: PeerKey> DriverState<K> {
         });
     }
 
+    /// Does what [`kick_all`](Self::kick_all) does after an outage of our own link (R33). A call that was begun
+    /// in it, after one that it cut, would take until its deadline to fail: it is made again now.
+    pub(super) fn wake(&self) {
+        self.kick_all();
+        let stuck = self.with(|state| state.schedule.retries_of_ours());
+        stuck.iter().for_each(AbortHandle::abort);
+    }
+
     pub(super) fn pause(&self) {
         self.change(|state, _| state.stats.paused = true);
     }
@@ -308,11 +316,14 @@ impl<K: PeerKey> DriverState<K> {
         }
     }
 
-    /// Ends an attempt whose call was dropped before it ended.
+    /// Ends an attempt whose call was dropped before it ended. A kick before that makes it again.
     pub(super) fn abandoned(&self, peer: &Name<K>, attempt: Attempt) {
         self.change(|state, now| {
             state.probe_cancelled(attempt.number);
-            state.schedule.done(peer, attempt, now);
+            match state.schedule.push_since(peer, attempt) {
+                Some(Push::Kick) => state.schedule.wait_after_push(peer, attempt, Push::Kick, now),
+                _ => state.schedule.done(peer, attempt, now),
+            }
         });
     }
 }

@@ -267,6 +267,7 @@ where
             AttemptEnd::Succeeded { undecided }
         }
         Ok(Err(failed)) if failed.is_local() => AttemptEnd::Local,
+        Ok(Err(failed)) if failed.cut => AttemptEnd::Cut,
         Ok(Err(failed)) => AttemptEnd::Failed { terms: failed.terms, made: failed.was_made() },
         Err(panic) => {
             dispose_of(panic);

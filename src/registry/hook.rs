@@ -24,6 +24,8 @@ pub(crate) enum HookNotice<'a, K> {
     Unheard(&'a K),
     /// The registry has a new configuration.
     Configured,
+    /// This node's link is back, or its network is another: all peers may be called now (D8).
+    Wake,
     /// No step: those that drive calls add what they do now.
     #[cfg(feature = "metrics")]
     Count(&'a std::cell::Cell<DriverCounts>),

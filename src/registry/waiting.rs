@@ -56,6 +56,8 @@ impl<K: PeerKey> WaitingRoom<K> {
             HookNotice::Peer(peer) | HookNotice::Gone { peer, .. } => peer,
             HookNotice::Unheard(peer) => peer,
             HookNotice::Configured => return self.ring_all(),
+            // No circuit has made a step.
+            HookNotice::Wake => return,
             #[cfg(feature = "metrics")]
             HookNotice::Count(_) => return,
         };

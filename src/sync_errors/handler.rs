@@ -187,7 +187,7 @@ impl<K: PeerKey> ErrorHandler<K> {
         error: SyncError,
     ) -> Result<Option<Duration>, SyncError> {
         let failure = Arc::new(Failure::from(error));
-        let outcome = if failure.counts() { Outcome::Failure } else { Outcome::Neutral };
+        let outcome = self.registry.outcome_of(&failure);
         let (reply, attempt) = self.registry.report(peer_id, outcome, Some(&failure));
         match reply {
             Reported::Recorded(Recorded::Opened { .. }) | Reported::Refused => {

@@ -1,6 +1,8 @@
 //! The inputs that all trackers of a registry share.
 
+use super::link::OwnLink;
 use crate::config::rules::Rules;
+use crate::error::Failure;
 use crate::outage::{OutageLimiter, PeerSource};
 use crate::sync::{Arc, AtomicU8, Loaded, Ordering, Swap, Total};
 use crate::time::{Clock, Tick};
@@ -27,6 +29,8 @@ pub(crate) struct Context {
     limiting: AtomicU8,
     /// The outage limiter (R30).
     pub(crate) outage: OutageLimiter,
+    /// This node's own link (R33).
+    pub(crate) link: OwnLink,
 }
 
 impl Context {
@@ -36,12 +40,20 @@ impl Context {
         let limiting = AtomicU8::new(rules.outage_limit.is_some().into());
         let (rules, outage) = (Swap::new(rules), OutageLimiter::new(None));
         let succeeded_at = Total::new(0);
-        Self { clock, rules, looking, timing, succeeded_at, limiting, outage }
+        let link = OwnLink::default();
+        Self { clock, rules, looking, timing, succeeded_at, limiting, outage, link }
     }
 
     /// Returns this context with the peers that the outage limiter counts.
     pub(crate) fn guarding(self, source: Box<dyn PeerSource>) -> Self {
         Self { outage: OutageLimiter::new(Some(source)), ..self }
+    }
+
+    /// Returns whether this failure is the doing of our own link (R33), if its call took so long, or if that is
+    /// not known.
+    pub(crate) fn excuses(&self, failure: &Failure, took: Option<u64>) -> bool {
+        let began = |now: Tick| took.map(|took| Tick(now.0.saturating_sub(took)));
+        self.link.excuses(failure, || self.clock.now(), began)
     }
 
     pub(crate) fn rules(&self) -> Loaded<Rules> {

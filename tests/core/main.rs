@@ -22,6 +22,7 @@ mod forgetting;
 mod io_errors;
 mod kept;
 mod latency;
+mod link;
 mod listening;
 #[cfg(feature = "tracing")]
 mod logging;

@@ -14,6 +14,7 @@ mod coordinator;
 mod driver;
 mod endings;
 mod keys;
+mod link;
 mod many;
 mod news;
 mod ours;

@@ -70,6 +70,18 @@ impl<K: PeerKey, C> Schedule<K, C> {
         }
     }
 
+    /// Returns what aborts the calls that are retries of one that failed for a reason of this node (R33).
+    pub(in crate::coordinator) fn retries_of_ours(&self) -> Vec<C>
+    where
+        C: Clone,
+    {
+        let calls = self.peers.values().filter_map(|state| match state {
+            PeerState::Running { retries_us: true, call, .. } => call.clone(),
+            _ => None,
+        });
+        calls.collect()
+    }
+
     /// Returns what pushed the peer since this attempt began; `None` if it is not being made.
     pub(in crate::coordinator) fn push_since(&self, peer: &K, attempt: Attempt) -> Option<Push> {
         match self.peers.get(peer)? {

@@ -21,6 +21,9 @@ pub(in crate::coordinator) enum AttemptEnd {
     Succeeded { undecided: bool },
     /// The call failed for a reason of this node.
     Local,
+    /// The call failed because our own link is down, or was meanwhile (R33). That says nothing of other calls,
+    /// and is no attempt: the peer waits for the link.
+    Cut,
     /// The call failed otherwise. If it was not `made`, it says nothing about a local outage.
     Failed { terms: RetryTerms, made: bool },
 }
@@ -48,12 +51,14 @@ impl<K: PeerKey> DriverState<K> {
                 _ if push != Push::None => {
                     let delay = if push == Push::Kick { 0 } else { first_delay };
                     let attempt = match end {
-                        AttemptEnd::Local => attempt.failed_locally(state.other_ends),
+                        AttemptEnd::Local | AttemptEnd::Cut => {
+                            attempt.failed_locally(state.other_ends)
+                        }
                         _ => attempt.after_failure(),
                     };
                     schedule.wait_after_push(peer, attempt, push, now.plus(delay));
                 }
-                AttemptEnd::Local => {
+                AttemptEnd::Local | AttemptEnd::Cut => {
                     let attempt = attempt.failed_locally(state.other_ends);
                     let wait = local_outage::pause(attempt.operation.local.into(), u);
                     let at = now.plus(nanos(wait));
@@ -110,7 +115,7 @@ impl<K: PeerKey> DriverData<K> {
             (AttemptEnd::Local, outage) => {
                 *outage = Some(LocalOutage::begin(self.schedule.latest(), now, u));
             }
-            (AttemptEnd::Failed { made: false, .. }, _) => {}
+            (AttemptEnd::Failed { made: false, .. } | AttemptEnd::Cut, _) => {}
             (_, outage) => {
                 self.other_ends = self.other_ends.wrapping_add(1);
                 if outage.is_some() {

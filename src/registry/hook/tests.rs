@@ -32,6 +32,7 @@ impl Scene {
                 HookNotice::Peer(peer) => format!("{peer}"),
                 HookNotice::Gone { peer, answered } => format!("{peer} gone, answered: {answered}"),
                 HookNotice::Configured => "configured".into(),
+                HookNotice::Wake => "wake".into(),
                 HookNotice::Unheard(_) => unreachable!("a number is cloned"),
                 #[cfg(feature = "metrics")]
                 HookNotice::Count(_) => unreachable!("nobody asks"),

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use iroh::endpoint::{PortmapperConfig, presets::Minimal};
 use iroh::{Endpoint, EndpointAddr, EndpointId, RelayMode, RelayUrl, SecretKey};
@@ -15,7 +15,7 @@ use peer_health::{
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 const ALPN: &[u8] = b"peer-health/relay";
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -158,8 +158,8 @@ impl Node {
         Self { registry, driver, us, opened, healthy, dead }
     }
 
-    fn served(&self) -> usize {
-        self.driver.stats().succeeded as usize
+    fn served(&self) -> u64 {
+        self.driver.stats().succeeded
     }
 
     fn request(&self) {
@@ -181,7 +181,7 @@ async fn outage(cut: Cut, lasts: Duration) {
     for _ in 0..DEAD {
         assert!(node.dead.contains(&in_time(node.opened.recv()).await.unwrap()));
     }
-    until("all are served once", || node.served() == HEALTHY).await;
+    until("all are served once", || node.served() == HEALTHY as u64).await;
 
     let began = Instant::now();
     let mut server = Some(server);
@@ -213,7 +213,7 @@ async fn outage(cut: Cut, lasts: Duration) {
     }
     until("the watch says that the link is back", || node.registry.is_link_up()).await;
     let back = Instant::now();
-    let served = until("all are served again", || node.served() == 2 * HEALTHY);
+    let served = until("all are served again", || node.served() == 2 * HEALTHY as u64);
     match cut {
         Cut::Way => timeout(Duration::from_secs(5), served).await.expect("served within 5 s"),
         Cut::Relay => served.await,

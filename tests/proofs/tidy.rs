@@ -166,7 +166,8 @@ fn no_file_is_too_long_and_none_is_unsafe() {
         assert!(lines <= 400, "{path:?} has {lines} lines");
         assert!(text.starts_with("//! "), "{path:?} does not say what it is for");
     }
-    for top in ["src", "tests", "loom-tests", "benches", "examples", "view", "capi", "iroh", ".ci"] {
+    for top in ["src", "tests", "loom-tests", "benches", "examples", "view", "capi", "iroh", ".ci"]
+    {
         assert!(tops.contains(OsStr::new(top)), "the files of {top} were not found");
     }
     for (_, path, text) in sources() {

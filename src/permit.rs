@@ -157,7 +157,7 @@ impl<'h, K> Permit<'h, K> {
             let began = self.latency.map(|took| Tick(now.0.saturating_sub(took)));
             began.or(self.ticket.start)
         };
-        context.link.excuses(failure, || context.clock.now(), began)
+        context.link.excuses(failure, || context.clock.now(), began, self.ticket.probe.is_some())
     }
 
     /// The call says nothing about the peer: it was not made, or not meant to succeed.

@@ -142,7 +142,7 @@ impl<K: PeerKey> CoordinatorShared<K> {
             }
             Err(elapsed) => (None, <Failure as From<Elapsed>>::from(elapsed)),
         };
-        let cut = self.registry.excuses(&failure, took);
+        let cut = self.registry.excuses(&failure, took, is_probe);
         let failure = if cut { failure.with_fault(Fault::Nobody) } else { failure };
         let recorded = permit.failed(|| failure.clone());
         let standing = self.standing(&peer);

@@ -17,10 +17,12 @@ impl<K: PeerKey> HealthRegistry<K> {
     /// local network are called, and their circuits move. No circuit closes by this: a peer that was dead before
     /// is still refused, or probed, afterwards.
     ///
-    /// A dial that began in the outage may fail long after it. So a call that is known to have begun before the
-    /// return (a driver's is; so is one whose latency was [stated](crate::Permit::with_latency) or measured)
-    /// counts against nobody whenever it fails by its link; and any other for 30 s after the return, which is
-    /// iroh's time-out for a dial. The price is that a peer which dies in these 30 s opens a little later.
+    /// A dial that began in the outage may fail long after it, and peers that lost the same relay find it again
+    /// one after another. So all of this holds for 30 s after the return too, which is iroh's time-out for a dial,
+    /// and whenever it fails for a call that is known to have begun before the return (a driver's is; so is one
+    /// whose latency was [stated](crate::Permit::with_latency) or measured). But a probe that is known to have
+    /// begun after the return counts at once: a dead peer is open again as soon as it was probed. The price is
+    /// that a peer which dies in these 30 s opens a little later.
     ///
     /// A driver on this registry goes on calling while the link is down, each peer ever more seldom up to half a
     /// minute; such failures use up no attempts and no budget. When the link is back, each driver on this
@@ -75,13 +77,18 @@ impl<K: PeerKey> HealthRegistry<K> {
 
     /// Returns the outcome of a report, of whose call nobody knows when it began.
     pub(crate) fn outcome_of(&self, failure: &Failure) -> Outcome {
-        let counts = failure.counts() && !self.shared().context.excuses(failure, None);
+        let counts = failure.counts() && !self.shared().context.excuses(failure, None, false);
         if counts { Outcome::Failure } else { Outcome::Neutral }
     }
 
     /// Returns whether our own link made a call fail that took so long.
     #[cfg(feature = "tokio")]
-    pub(crate) fn excuses(&self, failure: &Failure, took: std::time::Duration) -> bool {
-        self.shared().context.excuses(failure, Some(crate::time::nanos(took)))
+    pub(crate) fn excuses(
+        &self,
+        failure: &Failure,
+        took: std::time::Duration,
+        is_probe: bool,
+    ) -> bool {
+        self.shared().context.excuses(failure, Some(crate::time::nanos(took)), is_probe)
     }
 }

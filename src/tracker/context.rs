@@ -51,9 +51,9 @@ impl Context {
 
     /// Returns whether this failure is the doing of our own link (R33), if its call took so long, or if that is
     /// not known.
-    pub(crate) fn excuses(&self, failure: &Failure, took: Option<u64>) -> bool {
+    pub(crate) fn excuses(&self, failure: &Failure, took: Option<u64>, is_probe: bool) -> bool {
         let began = |now: Tick| took.map(|took| Tick(now.0.saturating_sub(took)));
-        self.link.excuses(failure, || self.clock.now(), began)
+        self.link.excuses(failure, || self.clock.now(), began, is_probe)
     }
 
     pub(crate) fn rules(&self) -> Loaded<Rules> {

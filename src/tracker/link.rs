@@ -12,8 +12,8 @@ use crate::time::Tick;
 const UP: u64 = 0;
 /// The link is down; any other value is the time of its return, plus one.
 const DOWN: u64 = u64::MAX;
-/// How long after the link's return a failure counts against nobody if its call may have begun before: 30 s,
-/// in which every dial has ended that was under way, by iroh's time-out and by most.
+/// How long after the link's return a failure of it counts against nobody: 30 s. Dials that were under way have
+/// ended by then, by iroh's time-out and by most, and a peer that lost the same relay has found it again.
 const GRACE: u64 = 30_000_000_000;
 
 /// The state of this node's link.
@@ -45,12 +45,14 @@ impl OwnLink {
     }
 
     /// Returns whether this failure is the doing of our own link. `began` tells when its call began, by the
-    /// time that it gets, if that is known. No clock is read before the link was down for the first time.
+    /// time that it gets, if that is known. A probe that is known to have begun after the return counts at once:
+    /// its peer was in trouble before. No clock is read before the link was down for the first time.
     pub(crate) fn excuses(
         &self,
         failure: &Failure,
         now: impl FnOnce() -> Tick,
         began: impl FnOnce(Tick) -> Option<Tick>,
+        is_probe: bool,
     ) -> bool {
         if failure.fault() != Fault::Link {
             return false;
@@ -61,7 +63,8 @@ impl OwnLink {
             DOWN => true,
             back => {
                 let (back, now) = (Tick(back - 1), now());
-                began(now).map_or(now < back.plus(GRACE), |began| began < back)
+                let soon = now < back.plus(GRACE);
+                began(now).map_or(soon, |began| began < back || soon && !is_probe)
             }
         }
     }

@@ -67,8 +67,28 @@ fn a_call_that_is_known_to_have_begun_before_or_after_the_return_is_judged_by_th
     hand.advance(60 * SECOND);
     registry.set_link_up(true);
     hand.advance(2 * SECOND);
-    let began_after = registry.acquire(&7).unwrap().with_latency(SECOND);
-    assert!(matches!(began_after.failure(network()), Recorded::Opened { .. }));
+    let began_after = || registry.acquire(&7).unwrap().with_latency(SECOND);
+    assert_eq!(began_after().failure(network()), Recorded::Neutral);
+    hand.advance(GRACE - 2 * SECOND);
+    assert!(matches!(began_after().failure(network()), Recorded::Opened { .. }));
+}
+
+/// A peer that lost the same relay may need a while to find it again; one that was dead before is probed.
+#[test]
+fn soon_after_the_return_only_probes_that_began_since_count() {
+    let (registry, hand) = registry::<u32>(touchy(5 * SECOND));
+    assert!(matches!(registry.acquire(&7).unwrap().failure(network()), Recorded::Opened { .. }));
+    registry.set_link_up(false);
+    hand.advance(60 * SECOND);
+    registry.set_link_up(true);
+    hand.advance(2 * SECOND);
+    let from_before = registry.acquire(&7).unwrap().with_latency(3 * SECOND);
+    assert!(from_before.is_probe());
+    assert_eq!(from_before.failure(network()), Recorded::Neutral);
+    let since = registry.acquire(&7).unwrap(); // a probe notes its start
+    assert!(matches!(since.failure(network()), Recorded::Opened { .. }));
+    let closed = registry.acquire(&8).unwrap().with_latency(SECOND);
+    assert_eq!(closed.failure(network()), Recorded::Neutral);
 }
 
 /// Neither opens nor closes: a probe gives its slot back.

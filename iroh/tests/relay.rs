@@ -1,8 +1,10 @@
 //! R33 with a real relay on loopback, by which alone all peers are reached: it is killed, or our way to it is cut,
-//! and comes back on the same port. Nothing sleeps; whatever is waited for has a deadline.
+//! and comes back on the same port; or the network goes, and comes back, in a namespace of the test's own. Nothing
+//! sleeps; whatever is waited for has a deadline.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::process::Command;
 use std::time::Duration;
 
 use iroh::endpoint::{PortmapperConfig, presets::Minimal};
@@ -11,6 +13,7 @@ use iroh_relay::server::{RelayConfig, Server, ServerConfig};
 use peer_health::iroh::RelayWatch;
 use peer_health::{
     EventKind, Failure, HealthConfig, HealthRegistry, Status, SyncCoordinator, SyncDriver,
+    SyncError,
 };
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
@@ -74,6 +77,8 @@ enum Cut {
     Way,
     /// The relay itself. Each peer finds it again by itself, as iroh's backoff says.
     Relay,
+    /// The network, for us, the peers and the relay, which keep their sockets.
+    Network,
 }
 
 /// An endpoint that has no address but that relay's.
@@ -191,6 +196,7 @@ async fn outage(cut: Cut, lasts: Duration) {
             assert!(in_time(carries).await.unwrap_err().is_cancelled());
         }
         Cut::Relay => in_time(server.take().unwrap().shutdown()).await.unwrap(),
+        Cut::Network => ip("link set lo down"),
     }
     until("the watch says that the link is down", || !node.registry.is_link_up()).await;
     node.request();
@@ -210,13 +216,14 @@ async fn outage(cut: Cut, lasts: Duration) {
     match cut {
         Cut::Way => _ = way(way_at, at).await,
         Cut::Relay => server = Some(relay(at).await.0),
+        Cut::Network => ip("link set lo up"),
     }
     until("the watch says that the link is back", || node.registry.is_link_up()).await;
     let back = Instant::now();
     let served = until("all are served again", || node.served() == 2 * HEALTHY as u64);
     match cut {
         Cut::Way => timeout(Duration::from_secs(5), served).await.expect("served within 5 s"),
-        Cut::Relay => served.await,
+        Cut::Relay | Cut::Network => served.await,
     }
     println!("link back after {:?}; all served {:?} later", back - began, back.elapsed());
     for peer in &node.healthy {
@@ -260,4 +267,92 @@ async fn a_watch_that_ends_in_an_outage_leaves_the_link_up() {
     watch.abort();
     assert!(in_time(watch).await.unwrap_err().is_cancelled());
     assert!(registry.is_link_up());
+}
+
+/// Changes the network of the namespace that this process is in.
+fn ip(words: &str) {
+    let ran = Command::new("ip").args(words.split(' ')).output().unwrap();
+    assert!(ran.status.success(), "ip {words}: {}", String::from_utf8_lossy(&ran.stderr));
+}
+
+/// The variable that names the network namespace from which a test was started in one of its own.
+const STARTED_FROM: &str = "PEER_HEALTH_STARTED_FROM";
+
+/// Does this in a network namespace of its own, if this machine lets it have one: the test of that name is run there.
+fn in_a_namespace(test: &str, does: impl Future<Output = ()>) {
+    let namespace = std::fs::read_link("/proc/self/ns/net").unwrap_or_default();
+    if let Some(from) = std::env::var_os(STARTED_FROM) {
+        assert_ne!(namespace.as_os_str(), from, "the network of the machine is left alone");
+        ip("link set lo up");
+        return tokio::runtime::Runtime::new().unwrap().block_on(does);
+    }
+    let run = |words: &[&str]| {
+        Command::new("unshare")
+            .args(["--user", "--map-root-user", "--net"])
+            .args(words)
+            .env(STARTED_FROM, &namespace)
+            .output()
+    };
+    match run(&["ip", "link", "set", "lo", "up"]) {
+        Ok(ran) if ran.status.success() => {}
+        Ok(ran) => {
+            let cause = String::from_utf8_lossy(&ran.stderr);
+            return eprintln!("skipped: no namespace with a network: {cause}");
+        }
+        Err(error) => return eprintln!("skipped: there is no unshare: {error}"),
+    }
+    let this = std::env::current_exe().unwrap();
+    let ran = run(&[this.to_str().unwrap(), "--exact", test, "--nocapture"]).unwrap();
+    let said = String::from_utf8_lossy(&ran.stdout);
+    let cause = String::from_utf8_lossy(&ran.stderr);
+    assert!(ran.status.success() && said.contains("1 passed"), "{said}\n{cause}");
+    println!("{said}");
+}
+
+#[test]
+fn a_network_that_goes_and_comes_back_opens_no_circuit() {
+    let test = "a_network_that_goes_and_comes_back_opens_no_circuit";
+    in_a_namespace(test, outage(Cut::Network, Duration::ZERO));
+}
+
+#[test]
+fn an_ip_address_that_iroh_tells_of_wakes_the_drivers() {
+    in_a_namespace("an_ip_address_that_iroh_tells_of_wakes_the_drivers", new_address());
+}
+
+async fn new_address() {
+    let endpoint = Endpoint::builder(Minimal)
+        .relay_mode(RelayMode::Disabled)
+        .clear_address_lookup()
+        .portmapper_config(PortmapperConfig::Disabled)
+        .bind();
+    let endpoint = in_time(endpoint).await.unwrap();
+    let has = |ip: [u8; 4]| endpoint.addr().ip_addrs().any(|at| at.ip() == IpAddr::from(ip));
+    until("iroh knows the first address", || has([127, 0, 0, 1])).await;
+
+    // A peer that failed waits for ten minutes, and nobody requests it again.
+    let config = HealthConfig::default()
+        .with_failure_threshold(1)
+        .with_open_timeout(Duration::from_secs(600));
+    let registry = HealthRegistry::builder().config(config).build().unwrap();
+    let watch = RelayWatch::new(registry.clone()).with_wake_every(Duration::ZERO);
+    let watch = tokio::spawn(watch.follow(&endpoint));
+    let (tell, mut called) = mpsc::unbounded_channel();
+    let coordinator = SyncCoordinator::builder(registry.clone()).build().unwrap();
+    let driver = coordinator
+        .drive(move |peer: u32| {
+            let _ = tell.send(peer);
+            async { Err::<(), _>(SyncError::Network("gone".into())) }
+        })
+        .unwrap();
+    driver.request(&7);
+    assert_eq!(in_time(called.recv()).await, Some(7));
+    until("its circuit is open", || registry.status(&7) == Status::Open).await;
+    assert!(called.try_recv().is_err(), "it waits");
+
+    ip("addr add 10.9.8.7/24 dev lo");
+    until("iroh knows the second address", || has([10, 9, 8, 7])).await;
+    assert_eq!(in_time(called.recv()).await, Some(7));
+    in_time(endpoint.close()).await;
+    in_time(watch).await.unwrap();
 }

@@ -103,27 +103,27 @@ impl<K: PeerKey> RelayWatch<K> {
     ///
     /// A future that ends or is dropped while the link is down brings it up again: nobody would do so later.
     pub fn follow(self, endpoint: &Endpoint) -> impl Future<Output = ()> + Send + use<K> {
-        let (relays, addr) = (endpoint.home_relay_status(), endpoint.watch_addr());
+        let (home, addr) = (endpoint.home_relay_status().map(Home::of), endpoint.watch_addr());
         let closed = endpoint.closed();
         async move {
-            closed.run_until(self.run(relays, addr)).await;
+            closed.run_until(self.run(home, addr)).await;
         }
     }
 
     async fn run(
         self,
-        mut relays: impl Watcher<Value = Vec<RelayStatus>>,
+        mut home: impl Watcher<Value = Home>,
         mut addr: impl Watcher<Value = EndpointAddr>,
     ) {
         let mut link = Link { registry: &self.registry, is_down: false };
         let mut known = ips(&addr.get());
         // The time from which on drivers may be woken, and whether they are to be.
         let (mut earliest, mut wakes) = (Instant::now(), false);
-        wakes |= link.take(&relays.get());
+        wakes |= link.take(home.get());
         loop {
             tokio::select! {
-                told = relays.updated() => match told {
-                    Ok(relays) => wakes |= link.take(&relays),
+                told = home.updated() => match told {
+                    Ok(home) => wakes |= link.take(home),
                     Err(_) => return,
                 },
                 told = addr.updated() => match told {
@@ -154,6 +154,30 @@ fn ips(addr: &EndpointAddr) -> HashSet<IpAddr> {
     addr.ip_addrs().map(|socket| socket.ip()).collect()
 }
 
+/// What the home relays of an endpoint report, taken together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Home {
+    /// There is none.
+    Missing,
+    /// Each is being dialled, and none has failed.
+    Dialled,
+    /// One has failed, and none is connected.
+    Failed,
+    /// One is connected.
+    Connected,
+}
+
+impl Home {
+    fn of(relays: Vec<RelayStatus>) -> Self {
+        match &relays[..] {
+            [] => Self::Missing,
+            relays if relays.iter().any(RelayStatus::is_connected) => Self::Connected,
+            relays if relays.iter().any(|relay| relay.last_error().is_some()) => Self::Failed,
+            _ => Self::Dialled,
+        }
+    }
+}
+
 /// What this watch has told the registry; a drop takes it back.
 struct Link<'a, K: PeerKey> {
     registry: &'a HealthRegistry<K>,
@@ -162,17 +186,15 @@ struct Link<'a, K: PeerKey> {
 
 impl<K: PeerKey> Link<'_, K> {
     /// Takes what the relays report. Returns whether the link is back.
-    fn take(&mut self, relays: &[RelayStatus]) -> bool {
-        let is_connected = relays.iter().any(RelayStatus::is_connected);
-        let has_failed = relays.iter().any(|relay| relay.last_error().is_some());
-        match self.is_down {
-            false if has_failed && !is_connected => {
+    fn take(&mut self, home: Home) -> bool {
+        match (self.is_down, home) {
+            (false, Home::Failed) => {
                 self.is_down = true;
                 self.registry.set_link_up(false);
                 false
             }
             // Without a relay of its own the endpoint is left alone.
-            true if is_connected || relays.is_empty() => {
+            (true, Home::Connected | Home::Missing) => {
                 self.is_down = false;
                 self.registry.bring_link_up()
             }
@@ -188,3 +210,6 @@ impl<K: PeerKey> Drop for Link<'_, K> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,6 +9,7 @@ use crate::sim::cell::{Cell, Cut, Happening, MINUTE, Rhythm, SECOND, Settings, T
 use crate::sim::judge::{Broken, Rule, judge};
 use crate::sim::peer::{Behaviour, Failing};
 use crate::sim::plain::{Gate, Open, Plain};
+use crate::sim::quick;
 use crate::sim::run::{run, run_with};
 
 const HALF_MINUTE: Rhythm = Rhythm::Every(30 * SECOND);
@@ -87,6 +88,18 @@ fn w4_is_broken_where_an_outage_of_our_own_locks_all_out() {
         let broken = locking_out(&cell);
         assert!(breaks(&broken, Rule::W4, words), "{broken:?}");
     }
+}
+
+#[test]
+fn w4_is_broken_where_nobody_tells_of_a_link_that_is_away() {
+    for (told, untold) in quick::link_away(Told::Link).iter().zip(quick::link_away(Told::Nothing)) {
+        let broken = judge(told, &run(&untold));
+        let name = told.name();
+        assert!(breaks(&broken, Rule::W4, "whose circuit opened"), "{name}: {broken:?}");
+    }
+    let cell = &quick::link_away(Told::Link)[1];
+    let late = locking_out(cell);
+    assert!(breaks(&late, Rule::W4, "the link back"), "{late:?}");
 }
 
 #[test]

@@ -72,7 +72,7 @@ fn each_cell_has_a_name_of_its_own_and_is_not_too_large() {
         assert!(largest.requests() < 2_000_000, "{}: {}", largest.name(), largest.requests());
     }
     let sum = quick.iter().map(Cell::requests).sum::<u64>();
-    assert!(sum < 1_300_000, "{sum}");
+    assert!(sum < 1_600_000, "{sum}");
     let unknown = |name: &&&str| !all.iter().chain(&quick).any(|cell| cell.name() == **name);
     assert_eq!(expected::FAILING.iter().find(unknown), None, "no cell has this name");
 }

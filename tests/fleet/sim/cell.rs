@@ -43,6 +43,8 @@ pub(crate) enum Cut {
     Silent,
     /// Each call fails at once, as this node's fault.
     Local,
+    /// Each call fails at once, and nothing says whose fault that is.
+    Refused,
 }
 
 /// What the node is told about its own outage.
@@ -53,6 +55,8 @@ pub(crate) enum Told {
     Kicked,
     /// `pause` at its begin, `resume` at its end.
     Paused,
+    /// `set_link_up(false)` at its begin, `set_link_up(true)` at its end.
+    Link,
 }
 
 #[derive(Debug, Clone)]
@@ -231,6 +235,16 @@ impl Cell {
             Happening::Outage { lasts, cut, told } => Some((*at, at + lasts, cut, told)),
             _ => None,
         })
+    }
+
+    /// Outages of the node's own link of which it is told: when each begins and ends.
+    pub(crate) fn links_away(&self) -> impl Iterator<Item = (u64, u64)> {
+        self.outages().filter(|(.., told)| *told == Told::Link).map(|(from, to, ..)| (from, to))
+    }
+
+    /// Whether a failure counts against nobody, of a call that began and ended then (R33).
+    pub(crate) fn excuses(&self, began: u64, ended: u64) -> bool {
+        self.links_away().any(|(from, to)| began <= to && ended >= from)
     }
 
     /// How many requests will be made, news and strangers included.

@@ -46,6 +46,7 @@ pub(crate) fn judge(cell: &Cell, report: &Report) -> Vec<Broken> {
     judge.strangers();
     judge.first_calls();
     judge.openings();
+    judge.blamed();
     judge.hours();
     judge.restarts();
     judge.downs();
@@ -153,6 +154,19 @@ impl Judge<'_> {
             let figure = format!("dead peers whose circuit is closed at the end: {closed}");
             self.breaks(Rule::W2, figure);
         }
+        let closed = self.each().filter(|(b, peer)| b.is_dead() && peer.closed).count();
+        if closed > 0 {
+            self.breaks(Rule::W2, format!("dead peers whose circuit closed: {closed}"));
+        }
+    }
+
+    /// W4: no healthy peer is blamed for an outage of the link of which the node is told.
+    fn blamed(&mut self) {
+        let healthy = self.each().filter(|(behaviour, _)| behaviour.is_healthy());
+        let opened = healthy.filter(|(_, peer)| peer.opened.is_some()).count();
+        if opened > 0 && self.cell.links_away().next().is_some() {
+            self.breaks(Rule::W4, format!("healthy peers whose circuit opened: {opened}"));
+        }
     }
 
     /// W2: after its first hour a peer that fails is called so many times an hour.
@@ -197,6 +211,7 @@ impl Judge<'_> {
             (Why::Restarted, Rule::W1, "served again, after a restart, after"),
             (Why::Recovered, Rule::W4, "served again, after our outage, after"),
             (Why::Kicked, Rule::W4, "served again, kicked, after"),
+            (Why::Linked, Rule::W4, "served again, the link back, after"),
         ] {
             let worst = self.each().filter_map(|(_, peer)| peer.returns.get(&why)?.worst);
             let worst: Vec<_> = worst.collect();

@@ -119,6 +119,8 @@ pub(crate) fn served_again(cell: &Cell, why: Why, in_flight: bool) -> u64 {
         Why::News => SECOND + begun,
         Why::Recovered => wait + queue(cell, cell.count()),
         Why::Kicked => 30 * SECOND + begun,
+        // With the slack it is 5 s, also for whom a call is out: it is abandoned and made again.
+        Why::Linked => 4 * SECOND,
         // The driver looks at least once a minute; whoever waited is due.
         Why::Awake => MINUTE + queue(cell, unsteady),
         // It is closed, and the dead leave half of the places.
@@ -141,7 +143,11 @@ pub(crate) fn can_be_kicked(cell: &Cell) -> bool {
 
 /// W4: by which of its two times who answered before is served after an outage of the node's own.
 pub(crate) fn after_outage(cell: &Cell, told: Told) -> Why {
-    if told != Told::Nothing && can_be_kicked(cell) { Why::Kicked } else { Why::Recovered }
+    match told {
+        Told::Link => Why::Linked,
+        Told::Kicked | Told::Paused if can_be_kicked(cell) => Why::Kicked,
+        _ => Why::Recovered,
+    }
 }
 
 /// W1: until when an outage of the node's own excuses a round that was not served.

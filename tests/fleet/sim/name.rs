@@ -58,11 +58,16 @@ impl fmt::Display for Happening {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Outage { lasts, cut, told } => {
-                let cut = if *cut == Cut::Silent { "silent" } else { "local" };
+                let cut = match cut {
+                    Cut::Silent => "silent",
+                    Cut::Local => "local",
+                    Cut::Refused => "refused",
+                };
                 let told = match told {
                     Told::Nothing => "",
                     Told::Kicked => ", kick_all",
                     Told::Paused => ", paused",
+                    Told::Link => ", set_link_up",
                 };
                 write!(f, "own outage ({cut}, {}{told})", Time(*lasts))
             }

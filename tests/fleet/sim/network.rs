@@ -71,8 +71,7 @@ impl Network {
     pub(crate) fn new(cell: &Cell, drops: UnboundedSender<u32>) -> Arc<Self> {
         let peers = cell.peers().map(|(peer, _)| (peer, Going::default())).collect::<Vec<_>>();
         let report = Report { peers: vec![Record::default(); peers.len()], ..Report::default() };
-        let all = [Why::Back, Why::News, Why::Recovered, Why::Kicked, Why::Awake, Why::Restarted];
-        let both = all.into_iter().flat_map(|why| [(why, false), (why, true)]);
+        let both = Why::ALL.into_iter().flat_map(|why| [(why, false), (why, true)]);
         Arc::new(Self {
             began: Instant::now(),
             cell: cell.clone(),
@@ -158,6 +157,7 @@ impl Network {
         let answer = match cut {
             Some(Cut::Silent) => Answer::Fails(Failing::Silent),
             Some(Cut::Local) => Answer::Local,
+            Some(Cut::Refused) => Answer::Fails(Failing::Refuses),
             None => peer.answer(now, n),
         };
         let luck = chance(self.cell.seed, u64::from(key), u64::from(n) + 100);
@@ -193,7 +193,8 @@ impl Network {
             None => now >= call.began + self.cell.settings.deadline(),
         };
         if failed {
-            record.streak += u32::from(answer != Some(Answer::Well));
+            let excused = self.cell.excuses(call.began, now);
+            record.streak += u32::from(answer != Some(Answer::Well) && !excused);
             if call.counts {
                 let since = match peer.behaviour {
                     Behaviour::Away { from, .. } => from,
@@ -255,7 +256,7 @@ impl Network {
         if answered && peer.is_up(now) {
             let in_flight = going.in_flight;
             // A call that fails after a `kick_all` is made again at once (D8).
-            let waits = waits || in_flight && why == Why::Kicked;
+            let waits = waits || in_flight && matches!(why, Why::Kicked | Why::Linked);
             let from = waits.then_some(now);
             going.back = Some(Return { why, at: now, from, in_flight });
         }
@@ -325,6 +326,7 @@ impl Network {
             EventKind::Opened { .. } => {
                 record.opened.get_or_insert(now);
             }
+            EventKind::Closed => record.closed = true,
             // Whatever is known of the peer begins anew.
             EventKind::Evicted | EventKind::Removed | EventKind::Reset => record.streak = 0,
             _ => {}

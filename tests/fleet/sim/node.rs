@@ -28,6 +28,7 @@ pub(crate) trait Node {
     fn kick_all(&self) {}
     fn pause(&self) {}
     fn resume(&self) {}
+    fn set_link_up(&self, _up: bool) {}
     fn set_config(&self, _config: HealthConfig) {}
     fn jump(&self, _by: i64) {}
     /// How many peers are tracked, and how many wait.
@@ -158,6 +159,10 @@ impl Node for Ours {
 
     fn resume(&self) {
         self.driver.resume();
+    }
+
+    fn set_link_up(&self, up: bool) {
+        self.registry.set_link_up(up);
     }
 
     fn set_config(&self, config: HealthConfig) {

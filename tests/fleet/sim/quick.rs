@@ -131,7 +131,7 @@ fn own_trouble() -> Vec<Cell> {
             .hours(2)
             .at(HOUR + 10 * MINUTE, Happening::Jump(by))
     };
-    vec![
+    let mut cells = vec![
         few().outage(HOUR, 10 * MINUTE, Cut::Silent, Told::Nothing),
         few().outage(HOUR, 10 * MINUTE, Cut::Silent, Told::Kicked),
         few().outage(HOUR, 10 * MINUTE, Cut::Silent, Told::Paused),
@@ -142,5 +142,16 @@ fn own_trouble() -> Vec<Cell> {
         Cell::of(30, 270, Dead(Silent), HALF_MINUTE).hours(2).restart(HOUR, 2 * MINUTE),
         Cell::of(30, 270, Dead(Refuses), Burst(MINUTE)).hours(2).restart(HOUR, 10 * MINUTE),
         jumps(HOUR as i64),
-    ]
+    ];
+    cells.extend(link_away(Told::Link));
+    cells
+}
+
+/// The node's own link is away for a minute; the program says so, or not.
+pub(crate) fn link_away(told: Told) -> Vec<Cell> {
+    let few = Cell::of(15, 5, Dead(Silent), Every(5 * SECOND)).deadline(2);
+    let many = Cell::of(100, 900, Dead(Silent), HALF_MINUTE).with(Settings::guide());
+    let away = |cell: &Cell, cut| cell.clone().outage(20 * MINUTE, MINUTE, cut, told).hours(1);
+    let both = |cell| [Cut::Silent, Cut::Refused].map(|cut| away(&cell, cut));
+    [few, many].into_iter().flat_map(both).collect()
 }

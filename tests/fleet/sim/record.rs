@@ -14,10 +14,24 @@ pub(crate) enum Why {
     Recovered,
     /// The same, and `kick_all` or `resume` was called.
     Kicked,
+    /// The same, and `set_link_up` told of its begin and its end.
+    Linked,
     /// It was back, and then the registry's clock jumped past the longest wait: the machine slept.
     Awake,
     /// The node was started again.
     Restarted,
+}
+
+impl Why {
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Back,
+        Self::News,
+        Self::Recovered,
+        Self::Kicked,
+        Self::Linked,
+        Self::Awake,
+        Self::Restarted,
+    ];
 }
 
 /// A peer is back, and not yet served.
@@ -75,6 +89,8 @@ pub(crate) struct Record {
     pub(crate) beyond: u32,
     /// When its circuit first opened.
     pub(crate) opened: Option<u64>,
+    /// Whether its circuit has closed again.
+    pub(crate) closed: bool,
     pub(crate) returns: BTreeMap<Why, Returns>,
 }
 

@@ -227,8 +227,10 @@ impl Simulation<'_> {
             Happening::Outage { cut, told, .. } => {
                 self.network.cut(Some(*cut));
                 (0..self.cell.count()).for_each(|key| self.network.is_down(key));
-                if *told == Told::Paused {
-                    self.node.pause();
+                match told {
+                    Told::Paused => self.node.pause(),
+                    Told::Link => self.node.set_link_up(false),
+                    Told::Nothing | Told::Kicked => {}
                 }
             }
             Happening::Jump(by) => {
@@ -280,6 +282,10 @@ impl Simulation<'_> {
             Told::Paused => {
                 self.network.all_kicked();
                 self.node.resume();
+            }
+            Told::Link => {
+                self.network.all_kicked();
+                self.node.set_link_up(true);
             }
         }
     }

@@ -254,8 +254,8 @@ impl<K: PeerKey> SyncDriver<K> {
         peer: &K,
         failure: impl IntoFailure<BY_REFERENCE>,
     ) {
-        let failure = Arc::new(failure.into_failure());
-        let outcome = self.driver.shared.registry.outcome_of(&failure);
+        let (outcome, failure) = self.driver.shared.registry.judged(failure.into_failure());
+        let failure = Arc::new(failure);
         if outcome == Outcome::Failure {
             let shared = &self.driver.shared;
             // A peer without a name has no session.

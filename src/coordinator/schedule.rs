@@ -55,13 +55,13 @@ enum PeerState<C> {
         operation: Operation,
     },
     /// The peer is being called. `again` is set if it was requested since, and `push_later` if there was
-    /// news of it. `retries_us` is set if its last call has failed for a reason of this node.
+    /// news of it. `without_link` is set if our own link was down when it began.
     Running {
         number: u64,
         again: bool,
         push_later: Push,
         call: Option<C>,
-        retries_us: bool,
+        without_link: bool,
     },
     /// The peer was forgotten, and its call has not ended. `again` is set if it was requested since.
     Leaving {
@@ -237,7 +237,7 @@ impl<K: PeerKey, C> Schedule<K, C> {
     }
 
     /// Begins the call of a peer that was granted its slots; returns `None` if it requests them no more.
-    pub(super) fn begin(&mut self, peer: &K, number: u64) -> Option<Attempt> {
+    pub(super) fn begin(&mut self, peer: &K, number: u64, without_link: bool) -> Option<Attempt> {
         let state = self.peers.get_mut(peer)?;
         let PeerState::Requesting { number: current, due, operation, .. } = *state else {
             return None;
@@ -245,8 +245,8 @@ impl<K: PeerKey, C> Schedule<K, C> {
         if current != number {
             return None;
         }
-        let (push_later, retries_us) = (Push::None, operation.local > 0);
-        *state = PeerState::Running { number, again: false, push_later, call: None, retries_us };
+        let push_later = Push::None;
+        *state = PeerState::Running { number, again: false, push_later, call: None, without_link };
         self.requesting -= 1;
         self.running += 1;
         self.uncount(operation);

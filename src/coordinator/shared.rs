@@ -96,7 +96,9 @@ impl<K: PeerKey> CoordinatorShared<K> {
                 }
                 self.on_notice(HookNotice::Peer(peer));
             }
-            HookNotice::Wake => self.each_driver(DriverState::wake),
+            HookNotice::LinkIsBack => self.each_driver(DriverState::link_is_back),
+            #[cfg(feature = "iroh")]
+            HookNotice::NewNetwork => self.each_driver(DriverState::kick_all),
             // A driver looks each second at a circuit that other calls probe, and another notice
             // tells of the step.
             HookNotice::Configured | HookNotice::Unheard(_) => {}

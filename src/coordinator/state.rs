@@ -236,10 +236,10 @@ impl<K: PeerKey> DriverState<K> {
     }
 
     /// Does what [`kick_all`](Self::kick_all) does after an outage of our own link (R33). A call that was begun
-    /// in it, after one that it cut, would take until its deadline to fail: it is made again now.
-    pub(super) fn wake(&self) {
+    /// in it may take until its deadline to fail: it is made again now.
+    pub(super) fn link_is_back(&self) {
         self.kick_all();
-        let stuck = self.with(|state| state.schedule.retries_of_ours());
+        let stuck = self.with(|state| state.schedule.begun_without_link());
         stuck.iter().for_each(AbortHandle::abort);
     }
 

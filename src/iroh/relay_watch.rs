@@ -14,6 +14,8 @@ use crate::registry::{HealthRegistry, PeerKey};
 
 /// Drivers are woken no more often than this, if nothing else is set.
 const WAKE_EVERY: Duration = Duration::from_secs(120);
+/// What is longer than this would overflow tokio's time.
+const LONGEST: Duration = Duration::from_secs(365 * 86_400);
 
 /// Tells a registry when an endpoint has lost its relay, so that no peer is blamed for that, and wakes the
 /// drivers when the relay is back or the network has changed ([R33](crate::_rules#r33)).
@@ -47,10 +49,11 @@ const WAKE_EVERY: Duration = Duration::from_secs(120);
 ///
 /// # What it follows
 ///
-/// [`Endpoint::home_relay_status`]: the link is down from the moment at which a home relay reports an error and
-/// none is connected, and up again as soon as one is. A relay that is being dialled for the first time, or in the
-/// place of another, changes nothing until the dial ends. [`Endpoint::watch_addr`]: an IP address that the
-/// endpoint did not have before is a change of network. Both are what iroh 1.4.1 tells without an unstable
+/// [`Endpoint::home_relay_status`]: the link is down from the moment at which no home relay is connected after one
+/// was, or one has reported an error, and up again as soon as one is connected. A relay that is dialled for the
+/// first time changes nothing until the dial ends, and one that denies this node says nothing of the link.
+/// [`Endpoint::watch_addr`]: an IP address that the endpoint did not have before is a change of network, unless
+/// it had none. Both are what iroh 1.4.1 tells without an unstable
 /// feature; where iroh cannot see the network by itself, as on Android, the program calls
 /// [`Endpoint::network_change`].
 ///
@@ -80,8 +83,9 @@ impl<K: PeerKey> RelayWatch<K> {
     }
 
     /// Sets how much time passes at least between two times at which drivers are woken, as by `kick_all`. A
-    /// relay that comes back sooner is believed at once, and its drivers are woken when the time is over;
-    /// peers that failed for want of it are called within half a minute anyway. Default: two minutes; zero is no
+    /// relay that comes back sooner after another return is believed at once, and its drivers are woken when the
+    /// time is over; peers that failed for want of it are called within half a minute anyway. A return waits for
+    /// no wake that a new address was the reason of. Default: two minutes; zero is no
     /// limit.
     ///
     /// ```
@@ -115,29 +119,38 @@ impl<K: PeerKey> RelayWatch<K> {
         mut home: impl Watcher<Value = Home>,
         mut addr: impl Watcher<Value = EndpointAddr>,
     ) {
-        let mut link = Link { registry: &self.registry, is_down: false };
+        let mut link = Link { registry: &self.registry, was_connected: false, is_down: false };
         let mut known = ips(&addr.get());
-        // The time from which on drivers may be woken, and whether they are to be.
-        let (mut earliest, mut wakes) = (Instant::now(), false);
-        wakes |= link.take(home.get());
+        // What drivers are to be woken for. A new address waits for the limit after any wake, the return of the
+        // link after that of another return only: its calls are the ones that failed.
+        let (mut returned, mut changed) = (link.take(home.get()), false);
+        let (mut after_return, mut after_any) = (Instant::now(), Instant::now());
         loop {
             tokio::select! {
                 told = home.updated() => match told {
-                    Ok(home) => wakes |= link.take(home),
+                    Ok(home) => returned |= link.take(home),
                     Err(_) => return,
                 },
                 told = addr.updated() => match told {
                     Ok(addr) => {
                         let now = ips(&addr);
-                        wakes |= !now.is_subset(&known);
+                        // An endpoint that had none has found out where it is.
+                        changed |= !known.is_empty() && !now.is_subset(&known);
                         known = now;
                     }
                     Err(_) => return,
                 },
-                () = sleep_until(earliest), if wakes && !link.is_down => {
-                    wakes = false;
-                    self.registry.wake_drivers();
-                    earliest = Instant::now() + self.wake_every;
+                () = sleep_until(if returned { after_return } else { after_any }),
+                    if (returned || changed) && !link.is_down =>
+                {
+                    after_any = Instant::now() + self.wake_every.min(LONGEST);
+                    if returned {
+                        after_return = after_any;
+                        self.registry.tell_of_link();
+                    } else {
+                        self.registry.tell_of_network();
+                    }
+                    (returned, changed) = (false, false);
                 }
             }
         }
@@ -172,33 +185,41 @@ impl Home {
         match &relays[..] {
             [] => Self::Missing,
             relays if relays.iter().any(RelayStatus::is_connected) => Self::Connected,
-            relays if relays.iter().any(|relay| relay.last_error().is_some()) => Self::Failed,
+            relays if relays.iter().any(has_failed) => Self::Failed,
             _ => Self::Dialled,
         }
     }
 }
 
+/// A relay that denies us is away for good, and says nothing of our link.
+fn has_failed(relay: &RelayStatus) -> bool {
+    relay.last_error().is_some() && relay.auth_denied_reason().is_none()
+}
+
 /// What this watch has told the registry; a drop takes it back.
 struct Link<'a, K: PeerKey> {
     registry: &'a HealthRegistry<K>,
+    was_connected: bool,
     is_down: bool,
 }
 
 impl<K: PeerKey> Link<'_, K> {
     /// Takes what the relays report. Returns whether the link is back.
     fn take(&mut self, home: Home) -> bool {
-        match (self.is_down, home) {
-            (false, Home::Failed) => {
+        match home {
+            // iroh dials a relay that it has lost at once, and tells of the loss by that only.
+            Home::Dialled if !self.was_connected && !self.is_down => false,
+            Home::Failed | Home::Dialled => {
                 self.is_down = true;
+                // Told again while it lasts: the program may have said otherwise meanwhile.
                 self.registry.set_link_up(false);
                 false
             }
             // Without a relay of its own the endpoint is left alone.
-            (true, Home::Connected | Home::Missing) => {
-                self.is_down = false;
-                self.registry.bring_link_up()
+            Home::Connected | Home::Missing => {
+                self.was_connected = home == Home::Connected;
+                std::mem::take(&mut self.is_down) && self.registry.bring_link_up()
             }
-            _ => false,
         }
     }
 }

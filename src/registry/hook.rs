@@ -24,8 +24,11 @@ pub(crate) enum HookNotice<'a, K> {
     Unheard(&'a K),
     /// The registry has a new configuration.
     Configured,
-    /// This node's link is back, or its network is another: all peers may be called now (D8).
-    Wake,
+    /// This node's link is back: all peers may be called now (D8), and what was begun meanwhile is begun again.
+    LinkIsBack,
+    /// This node's network is another: all peers may be called now (D8).
+    #[cfg(feature = "iroh")]
+    NewNetwork,
     /// No step: those that drive calls add what they do now.
     #[cfg(feature = "metrics")]
     Count(&'a std::cell::Cell<DriverCounts>),

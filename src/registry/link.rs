@@ -3,7 +3,7 @@
 use super::hook::HookNotice;
 use super::{HealthRegistry, PeerKey};
 use crate::circuit::Outcome;
-use crate::error::Failure;
+use crate::error::{Failure, Fault};
 
 impl<K: PeerKey> HealthRegistry<K> {
     /// Tells whether this node's own link is up: `false` when the system says that the network is gone, the
@@ -26,7 +26,8 @@ impl<K: PeerKey> HealthRegistry<K> {
     ///
     /// A driver on this registry goes on calling while the link is down, each peer ever more seldom up to half a
     /// minute; such failures use up no attempts and no budget. When the link is back, each driver on this
-    /// registry calls all peers that wait, as its `kick_all` does. With iroh, `RelayWatch` tells the registry.
+    /// registry calls all peers that wait, as its `kick_all` does; a call that was begun in the outage and is
+    /// still out is aborted, and made again. With iroh, `RelayWatch` tells the registry.
     ///
     /// The word is read and written by relaxed operations: a call that fails at the very moment may count, or not.
     ///
@@ -48,7 +49,7 @@ impl<K: PeerKey> HealthRegistry<K> {
         if !up {
             self.shared().context.link.take_down();
         } else if self.bring_link_up() {
-            self.wake_drivers();
+            self.tell_of_link();
         }
     }
 
@@ -58,9 +59,16 @@ impl<K: PeerKey> HealthRegistry<K> {
         context.link.bring_up(context.clock.now())
     }
 
+    /// Makes each driver on this registry call all peers that wait (D8), and make the calls anew that were begun
+    /// in the outage.
+    pub(crate) fn tell_of_link(&self) {
+        self.inner.hooks.tell(HookNotice::LinkIsBack);
+    }
+
     /// Makes each driver on this registry call all peers that wait (D8).
-    pub(crate) fn wake_drivers(&self) {
-        self.inner.hooks.tell(HookNotice::Wake);
+    #[cfg(feature = "iroh")]
+    pub(crate) fn tell_of_network(&self) {
+        self.inner.hooks.tell(HookNotice::NewNetwork);
     }
 
     /// Returns what [`set_link_up`](Self::set_link_up) was told last; `true` before that.
@@ -75,10 +83,12 @@ impl<K: PeerKey> HealthRegistry<K> {
         self.shared().context.link.is_up()
     }
 
-    /// Returns the outcome of a report, of whose call nobody knows when it began.
-    pub(crate) fn outcome_of(&self, failure: &Failure) -> Outcome {
-        let counts = failure.counts() && !self.shared().context.excuses(failure, None, false);
-        if counts { Outcome::Failure } else { Outcome::Neutral }
+    /// Returns the outcome of a report, of whose call nobody knows when it began, and the failure to keep.
+    pub(crate) fn judged(&self, failure: Failure) -> (Outcome, Failure) {
+        let cut = self.shared().context.excuses(&failure, None, false);
+        let failure = if cut { failure.with_fault(Fault::Nobody) } else { failure };
+        let outcome = if failure.counts() { Outcome::Failure } else { Outcome::Neutral };
+        (outcome, failure)
     }
 
     /// Returns whether our own link made a call fail that took so long.

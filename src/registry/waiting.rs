@@ -57,7 +57,9 @@ impl<K: PeerKey> WaitingRoom<K> {
             HookNotice::Unheard(peer) => peer,
             HookNotice::Configured => return self.ring_all(),
             // No circuit has made a step.
-            HookNotice::Wake => return,
+            HookNotice::LinkIsBack => return,
+            #[cfg(feature = "iroh")]
+            HookNotice::NewNetwork => return,
             #[cfg(feature = "metrics")]
             HookNotice::Count(_) => return,
         };

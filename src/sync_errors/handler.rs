@@ -186,8 +186,8 @@ impl<K: PeerKey> ErrorHandler<K> {
         peer_id: &K,
         error: SyncError,
     ) -> Result<Option<Duration>, SyncError> {
-        let failure = Arc::new(Failure::from(error));
-        let outcome = self.registry.outcome_of(&failure);
+        let (outcome, failure) = self.registry.judged(Failure::from(error));
+        let failure = Arc::new(failure);
         let (reply, attempt) = self.registry.report(peer_id, outcome, Some(&failure));
         match reply {
             Reported::Recorded(Recorded::Opened { .. }) | Reported::Refused => {

@@ -129,6 +129,7 @@ fn reports_without_a_permit_count_against_nobody_either() {
     let handler = peer_health::ErrorHandler::with_registry(registry.clone());
     registry.set_link_up(false);
     assert!(handler.handle_error(&7, network()).unwrap().is_some());
+    assert_eq!(registry.snapshot(&7).unwrap().last_error.unwrap().fault(), Fault::Nobody);
     registry.set_link_up(true);
     assert!(handler.handle_error(&7, network()).unwrap().is_some());
     assert_eq!(registry.status(&7), Status::Closed);

@@ -34,6 +34,8 @@ pub(in crate::coordinator) struct Operation {
     pub(in crate::coordinator) other_ends: u32,
     /// The number of calls in a row that failed locally, which are no attempts.
     pub(in crate::coordinator) local: u16,
+    /// The number of calls in a row that our own link cut, which are no attempts (R33).
+    pub(in crate::coordinator) cut: u16,
     /// The number of calls that were made in this half-open phase.
     pub(in crate::coordinator) probes: u16,
     pub(in crate::coordinator) push: Push,
@@ -54,7 +56,7 @@ impl Operation {
 
     /// Begins the operation anew. The count of local failures goes on, since it is the peer's.
     pub(super) fn anew(self, push: Push) -> Self {
-        Self { attempts: 0, probes: 0, push, ..self }
+        Self { attempts: 0, cut: 0, probes: 0, push, ..self }
     }
 }
 
@@ -70,7 +72,7 @@ pub(in crate::coordinator) struct Attempt {
 impl Attempt {
     /// Notes that the attempt has ended otherwise than by a local failure.
     pub(in crate::coordinator) fn ended(self) -> Self {
-        self.with(|operation| Operation { local: 0, push: Push::None, ..operation })
+        self.with(|operation| Operation { local: 0, cut: 0, push: Push::None, ..operation })
     }
 
     /// Notes that the attempt has failed.
@@ -90,6 +92,12 @@ impl Attempt {
         let local = self.operation.local.saturating_add(1);
         let push = Push::None;
         self.with(|operation| Operation { local, other_ends, push, ..operation })
+    }
+
+    /// Notes that our own link cut the attempt.
+    pub(in crate::coordinator) fn cut(self) -> Self {
+        let cut = self.operation.cut.saturating_add(1);
+        self.with(|operation| Operation { cut, push: Push::None, ..operation })
     }
 
     /// Notes that the circuit refused the attempt. A kick has had its effect; good news stays, since the

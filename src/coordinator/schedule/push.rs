@@ -43,7 +43,7 @@ impl<K: PeerKey, C> Schedule<K, C> {
             match state {
                 PeerState::Running { push_later, .. } => *push_later = Push::Kick,
                 PeerState::Requesting { recheck, operation, .. } => {
-                    (operation.push, *recheck) = (Push::Kick, true);
+                    (operation.push, operation.cut, *recheck) = (Push::Kick, 0, true);
                 }
                 _ => {}
             }
@@ -70,13 +70,13 @@ impl<K: PeerKey, C> Schedule<K, C> {
         }
     }
 
-    /// Returns what aborts the calls that are retries of one that failed for a reason of this node (R33).
-    pub(in crate::coordinator) fn retries_of_ours(&self) -> Vec<C>
+    /// Returns what aborts the calls that were begun while our own link was down (R33).
+    pub(in crate::coordinator) fn begun_without_link(&self) -> Vec<C>
     where
         C: Clone,
     {
         let calls = self.peers.values().filter_map(|state| match state {
-            PeerState::Running { retries_us: true, call, .. } => call.clone(),
+            PeerState::Running { without_link: true, call, .. } => call.clone(),
             _ => None,
         });
         calls.collect()

@@ -23,7 +23,7 @@ fn first(schedule: &Calls) -> Option<Tick> {
 /// Takes who is due, and gives it a slot at once.
 fn taken(schedule: &mut Calls, now: u64) -> Option<(u8, Attempt)> {
     let (peer, attempt) = looked_at(schedule, now)?;
-    let begun = schedule.begin(&peer, attempt.number)?;
+    let begun = schedule.begin(&peer, attempt.number, false)?;
     assert_eq!(begun.number, attempt.number);
     Some((peer, attempt))
 }
@@ -201,7 +201,7 @@ fn what_is_told_of_an_earlier_attempt_is_not_taken_for_the_latest() {
     assert_eq!(schedule.take_gone().1, [(1, what)]);
     schedule.done(&1, old, Tick(0));
     retry(&mut schedule, 1, old, 9);
-    assert_eq!(schedule.begin(&1, new.number), Some(Attempt { number: new.number, ..old }));
+    assert_eq!(schedule.begin(&1, new.number, false), Some(Attempt { number: new.number, ..old }));
     assert_eq!(schedule.attach(&1, old, "old"), Some("old"));
     assert_eq!(schedule.attach(&1, new, "new"), None);
     assert_eq!(schedule.forget(&1).unwrap().call, Some("new"));
@@ -263,7 +263,7 @@ fn who_asks_in_vain_is_told_where_to_take_it_back() {
     let attempt = asks(&mut schedule);
     assert!(schedule.kick(&1));
     assert_eq!(schedule.take_gone().1, [(1, what)]);
-    assert_eq!(schedule.begin(&1, attempt.number), None, "it has another attempt by now");
+    assert_eq!(schedule.begin(&1, attempt.number, false), None, "it has another attempt by now");
     schedule.forget(&1);
     asks(&mut schedule);
     schedule.forget(&1);
@@ -341,7 +341,7 @@ fn so_many_strangers_wait_and_requested_ones_displace_those_that_only_called() {
     let (peer, attempt) = looked_at(&mut schedule, 0).unwrap();
     schedule.requested_slots(&peer, attempt, slot_request(), false);
     assert_eq!((peer, schedule.strangers), (1, 2));
-    schedule.begin(&peer, attempt.number).unwrap();
+    schedule.begin(&peer, attempt.number, false).unwrap();
     let (peer, attempt) = taken(&mut schedule, 0).unwrap();
     assert_eq!((peer, schedule.strangers), (3, 1));
     for other in [8, 9] {

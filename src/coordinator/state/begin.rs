@@ -68,8 +68,9 @@ impl<K: PeerKey> DriverState<K> {
     pub(in crate::coordinator) fn next_granted(&self) -> Option<(Attempt, HeldSlots<Name<K>>)> {
         loop {
             let (number, slots) = self.with(|state| state.granted.pop())?;
+            let without_link = !self.shared.registry.is_link_up();
             let begun = self.change(|state, _| {
-                let attempt = state.schedule.begin(slots.peer(), number)?;
+                let attempt = state.schedule.begin(slots.peer(), number, without_link)?;
                 if state.may_begin(number) {
                     return Some(attempt);
                 }

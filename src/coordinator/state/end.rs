@@ -51,16 +51,21 @@ impl<K: PeerKey> DriverState<K> {
                 _ if push != Push::None => {
                     let delay = if push == Push::Kick { 0 } else { first_delay };
                     let attempt = match end {
-                        AttemptEnd::Local | AttemptEnd::Cut => {
-                            attempt.failed_locally(state.other_ends)
-                        }
+                        AttemptEnd::Local => attempt.failed_locally(state.other_ends),
+                        AttemptEnd::Cut => attempt.cut(),
                         _ => attempt.after_failure(),
                     };
                     schedule.wait_after_push(peer, attempt, push, now.plus(delay));
                 }
                 AttemptEnd::Local | AttemptEnd::Cut => {
-                    let attempt = attempt.failed_locally(state.other_ends);
-                    let wait = local_outage::pause(attempt.operation.local.into(), u);
+                    let (attempt, in_a_row) = if let AttemptEnd::Cut = end {
+                        let attempt = attempt.cut();
+                        (attempt, attempt.operation.cut)
+                    } else {
+                        let attempt = attempt.failed_locally(state.other_ends);
+                        (attempt, attempt.operation.local)
+                    };
+                    let wait = local_outage::pause(in_a_row.into(), u);
                     let at = now.plus(nanos(wait));
                     if !schedule.wait(peer, attempt, at, WaitReason::Local) {
                         stats.given_up += 1;

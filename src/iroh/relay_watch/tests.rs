@@ -29,13 +29,21 @@ struct Endpoint {
 impl Endpoint {
     /// One that is connected to its relay, and has the addresses 10.0.0.1 and 10.0.0.2.
     async fn followed(set: impl FnOnce(RelayWatch<u32>) -> RelayWatch<u32>) -> Self {
+        Self::begins(Home::Connected, &[1, 2], set).await
+    }
+
+    async fn begins(
+        home: Home,
+        ips: &[u8],
+        set: impl FnOnce(RelayWatch<u32>) -> RelayWatch<u32>,
+    ) -> Self {
         let id = SecretKey::from_bytes(&[7; 32]).public();
-        let (home, addr) = (Watchable::new(Home::Connected), Watchable::new(addr(id, &[1, 2], 1)));
+        let (home, addr) = (Watchable::new(home), Watchable::new(addr(id, ips, 1)));
         let (registry, began) = (HealthRegistry::new(), Instant::now());
         let woken = Arc::new(Mutex::new(Vec::new()));
         let wakes = Arc::clone(&woken);
         let hooked = registry.hook(move |notice| {
-            if let HookNotice::Wake = notice {
+            if let HookNotice::LinkIsBack | HookNotice::NewNetwork = notice {
                 wakes.lock().unwrap().push(began.elapsed().as_secs());
             }
         });
@@ -161,13 +169,61 @@ async fn while_the_relay_is_away_nobody_is_woken() {
 #[tokio::test(start_paused = true)]
 async fn a_relay_that_is_dialled_or_missing_from_the_start_is_no_outage() {
     for home in [Home::Dialled, Home::Missing] {
-        let endpoint = Endpoint::followed(|watch| watch).await;
-        endpoint.is_home(10, home).await;
+        let endpoint = Endpoint::begins(home, &[1], |watch| watch).await;
+        assert!(endpoint.registry.is_link_up());
         endpoint.is_home(20, Home::Connected).await;
         endpoint.at(1000).await;
         assert!(endpoint.registry.is_link_up());
         assert!(endpoint.woken().is_empty(), "{home:?}: nothing was down");
     }
+}
+
+/// iroh dials a relay that it has lost at once: no watcher sees the error before.
+#[tokio::test(start_paused = true)]
+async fn a_relay_that_is_dialled_again_is_lost() {
+    let endpoint = Endpoint::followed(|watch| watch).await;
+    endpoint.is_home(10, Home::Dialled).await;
+    endpoint.at(11).await;
+    assert!(!endpoint.registry.is_link_up());
+    endpoint.is_home(20, Home::Connected).await;
+    endpoint.at(21).await;
+    assert!(endpoint.registry.is_link_up());
+    assert_eq!(endpoint.woken(), [20]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_return_of_a_relay_waits_for_no_wake_by_an_address() {
+    let endpoint = Endpoint::begins(Home::Connected, &[], |watch| watch).await;
+    endpoint.has_ips(5, &[1]).await;
+    endpoint.at(6).await;
+    assert!(endpoint.woken().is_empty(), "it has found out where it is");
+    endpoint.has_ips(10, &[2]).await;
+    endpoint.is_home(20, Home::Failed).await;
+    endpoint.is_home(80, Home::Connected).await;
+    endpoint.has_ips(90, &[3]).await;
+    endpoint.at(1000).await;
+    assert_eq!(endpoint.woken(), [10, 80, 200]);
+}
+
+/// A program says that the network is back, which the relay is not yet.
+#[tokio::test(start_paused = true)]
+async fn a_relay_that_fails_again_takes_the_link_down_again() {
+    let endpoint = Endpoint::followed(|watch| watch).await;
+    endpoint.is_home(10, Home::Failed).await;
+    endpoint.at(11).await;
+    endpoint.registry.set_link_up(true);
+    endpoint.is_home(20, Home::Dialled).await;
+    endpoint.at(21).await;
+    assert!(!endpoint.registry.is_link_up());
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_limit_is_too_long() {
+    let endpoint = Endpoint::followed(|watch| watch.with_wake_every(Duration::MAX)).await;
+    endpoint.has_ips(10, &[3]).await;
+    endpoint.has_ips(20, &[4]).await;
+    endpoint.at(1000).await;
+    assert_eq!(endpoint.woken(), [10]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -32,7 +32,9 @@ impl Scene {
                 HookNotice::Peer(peer) => format!("{peer}"),
                 HookNotice::Gone { peer, answered } => format!("{peer} gone, answered: {answered}"),
                 HookNotice::Configured => "configured".into(),
-                HookNotice::Wake => "wake".into(),
+                HookNotice::LinkIsBack => "link is back".into(),
+                #[cfg(feature = "iroh")]
+                HookNotice::NewNetwork => unreachable!("no watch follows an endpoint"),
                 HookNotice::Unheard(_) => unreachable!("a number is cloned"),
                 #[cfg(feature = "metrics")]
                 HookNotice::Count(_) => unreachable!("nobody asks"),

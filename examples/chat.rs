@@ -18,6 +18,8 @@
 #[path = "common/mod.rs"]
 mod common;
 
+use std::fs::OpenOptions;
+use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -31,10 +33,11 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 
 const ALPN: &[u8] = b"peer-health/chat";
 const USAGE: &str = "usage: chat listen KEYFILE [PORT] | chat call ID [PORT]";
+/// The most bytes that one call carries, and that a listener takes from one.
 const MOST: usize = 64 * 1024;
 
-/// The lines that the peer has not confirmed yet.
-type Outbox = Arc<Mutex<Vec<String>>>;
+/// What was typed and the peer has not confirmed yet.
+type Outbox = Arc<Mutex<Vec<u8>>>;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
@@ -51,7 +54,14 @@ async fn main() -> Result<(), Error> {
 /// The key in this file, which is made if it is not there: who comes back is the same peer.
 fn key(file: &Path) -> Result<SecretKey, Error> {
     if !file.exists() {
-        std::fs::write(file, SecretKey::generate().to_bytes())?;
+        let mut options = OpenOptions::new();
+        #[cfg(unix)] // whoever can read the key can be this peer
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        options
+            .write(true)
+            .create_new(true)
+            .open(file)?
+            .write_all(&SecretKey::generate().to_bytes())?;
     }
     let bytes: [u8; 32] = std::fs::read(file)?.try_into().map_err(|_| "not a key of 32 bytes")?;
     Ok(SecretKey::from_bytes(&bytes))
@@ -75,7 +85,8 @@ async fn listen(key: &SecretKey, port: u16) -> Result<(), Error> {
 async fn hear(incoming: iroh::endpoint::Incoming) -> Result<(), Error> {
     let connection = incoming.await?;
     let (mut send, mut recv) = connection.accept_bi().await?;
-    print!("{}", String::from_utf8_lossy(&recv.read_to_end(MOST).await?));
+    let said = recv.read_to_end(MOST).await?; // it may end within a character, and the next call goes on
+    std::io::stdout().write_all(&said).and_then(|()| std::io::stdout().flush())?;
     send.write_all(b"ok").await?;
     send.finish()?;
     connection.closed().await;
@@ -107,11 +118,11 @@ async fn call(peer: EndpointId, port: u16) -> Result<(), Error> {
 
     let mut lines = BufReader::new(tokio::io::stdin()).lines();
     let mut second = tokio::time::interval(Duration::from_secs(1));
-    let mut is_here = false;
+    let (mut is_here, mut succeeded) = (false, 0);
     loop {
         tokio::select! {
             line = lines.next_line() => match line? {
-                Some(line) => lock(&outbox).push(line + "\n"),
+                Some(line) => lock(&outbox).extend((line + "\n").bytes()),
                 None => break,
             },
             _ = second.tick() => {}
@@ -119,8 +130,9 @@ async fn call(peer: EndpointId, port: u16) -> Result<(), Error> {
         if let Some(wait) = driver.waiting().first().filter(|wait| !wait.until.is_zero()) {
             let seconds = wait.until.as_secs_f64().ceil();
             println!("peer away ({}), next try in {seconds} s", wait.reason);
-            is_here = false;
-        } else if driver.request(&peer) && driver.stats().succeeded > 0 && !is_here {
+            // A peer that is being called does not wait: only a later success tells that it is back.
+            (is_here, succeeded) = (false, driver.stats().succeeded);
+        } else if driver.request(&peer) && driver.stats().succeeded > succeeded && !is_here {
             is_here = true;
             println!("peer is here");
         }
@@ -129,19 +141,19 @@ async fn call(peer: EndpointId, port: u16) -> Result<(), Error> {
     Ok(())
 }
 
-/// One call: what is unsent goes out, and is gone from the outbox once it is confirmed.
+/// One call: of what is unsent the first part goes out, and is gone from the outbox once it is confirmed.
 async fn deliver(endpoint: &Endpoint, to: EndpointAddr, outbox: &Outbox) -> Result<(), Failure> {
-    let lines = lock(outbox).clone();
+    let part: Vec<u8> = lock(outbox).iter().take(MOST).copied().collect();
     let connection = endpoint.connect(to, ALPN).await?;
     let (mut send, mut recv) = connection.open_bi().await?;
-    send.write_all(lines.concat().as_bytes()).await?;
+    send.write_all(&part).await?;
     send.finish()?;
     recv.read_to_end(2).await?;
     connection.close(0_u32.into(), b"done");
-    lock(outbox).drain(..lines.len());
+    lock(outbox).drain(..part.len());
     Ok(())
 }
 
-fn lock(outbox: &Outbox) -> std::sync::MutexGuard<'_, Vec<String>> {
+fn lock(outbox: &Outbox) -> std::sync::MutexGuard<'_, Vec<u8>> {
     outbox.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -244,7 +244,8 @@ impl HealthHooks {
     /// Other dials of the same peer within that time are the same failure. A handshake that follows is a
     /// success. Once the circuit opens, dials do not leave any more; when its wait is over the hooks let one
     /// dial of the peer pass at a time, as a probe, until the circuit is decided. While a connection that
-    /// this node began lasts, each further `within` counts as a success to a half-open circuit.
+    /// this node began on a watched ALPN lasts, each further `within` counts as a success to a circuit that is
+    /// half-open, or open and at the end of its wait.
     /// A peer that [bans us](BANNED) has failed, though its handshakes succeed.
     ///
     /// It is an inference, since iroh tells no hook of a dial that failed or was given up:
@@ -264,10 +265,14 @@ impl HealthHooks {
     /// would count twice, and compete with its own dial for a probe's slot: leave its protocol out by
     /// [`with_alpns`](Self::with_alpns), or let it report by its permits alone and infer nothing.
     ///
-    /// At most `max_peers` peers are waited for; further dials pass unless their circuit is open.
+    /// At most `max_peers` peers are waited for, those that ban us included, however many are connected; further
+    /// dials pass unless their circuit is open.
     /// `within` is counted by tokio's timers in the runtime of the dial, and outside of a runtime nothing is
     /// inferred; what follows from a failure is decided by the registry's clock. A probe is waited for at
-    /// most half as long as its [lease](crate::HealthConfig::probe_lease).
+    /// most half as long as its [lease](crate::HealthConfig::probe_lease). Each connection has a small task in
+    /// the runtime of its handshake, which holds it by a weak handle, and wakes each `within` if this node began
+    /// it on a watched ALPN. A runtime that ends takes its dials with it as no calls, and its connections as
+    /// ended.
     ///
     /// # Errors
     ///

@@ -2,12 +2,15 @@
 //!
 //! 1. A peer has one dial that is waited for at a time. It holds a permit, and it ends once: by a handshake,
 //!    by its timer, or with the hooks.
-//! 2. A peer is remembered while a dial of it is waited for, while a connection to it is open, and after it
-//!    has banned us. The first and the last are bounded by `max_peers`, the second by the endpoint.
+//! 2. A peer is remembered while a dial of it is waited for, and after it has banned us: `max_peers` bounds
+//!    these. Open connections are counted apart, and the endpoint bounds them.
 //! 3. Permits end outside of the lock: a listener of the registry may dial.
 //! 4. Tasks hold the hooks weakly, so hooks end with their endpoint, and their permits with them.
+//! 5. What a task has to undo it undoes by a `Drop`: a runtime that ends drops its tasks where they stand.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::mem::take;
 use std::pin::pin;
 use std::time::Duration;
 
@@ -36,6 +39,8 @@ pub(super) struct Dials {
 #[derive(Default)]
 struct Known {
     peers: HashMap<EndpointId, Peer>,
+    /// The number of connections that are open to a peer, begun by either side and on any ALPN; never zero.
+    open: HashMap<EndpointId, usize>,
     /// The number of dials that were waited for: what tells a dial from a later one of the same peer.
     dials: u64,
 }
@@ -44,8 +49,6 @@ struct Known {
 #[derive(Default)]
 struct Peer {
     dial: Option<Dial>,
-    /// The number of connections that are open, begun by either side and on any ALPN.
-    open: usize,
     /// Whether the last connection that we began ended by a ban.
     bans_us: bool,
 }
@@ -55,6 +58,39 @@ struct Dial {
     number: u64,
     permit: OwnedPermit<EndpointId>,
     timer: Option<Timer>,
+}
+
+/// A dial that ends with the task which waits for it, and as no call if nothing has ended it before.
+struct Awaited {
+    dials: Weak<Dials>,
+    peer: EndpointId,
+    number: u64,
+}
+
+impl Drop for Awaited {
+    fn drop(&mut self) {
+        with(&self.dials, |dials| drop(dials.take(&self.peer, self.number)));
+    }
+}
+
+/// A connection that counts as open while this lasts.
+struct Opened {
+    dials: Weak<Dials>,
+    peer: EndpointId,
+}
+
+impl Drop for Opened {
+    fn drop(&mut self) {
+        with(&self.dials, |dials| {
+            let mut known = dials.known.lock();
+            if let Entry::Occupied(mut open) = known.open.entry(self.peer) {
+                *open.get_mut() -= 1;
+                if *open.get() == 0 {
+                    open.remove();
+                }
+            }
+        });
+    }
 }
 
 /// A task that ends with this.
@@ -69,7 +105,7 @@ impl Drop for Timer {
 impl Known {
     /// Forgets the peer if there is nothing to remember.
     fn tidy(&mut self, peer: &EndpointId) {
-        let empty = |p: &Peer| p.dial.is_none() && p.open == 0 && !p.bans_us;
+        let empty = |p: &Peer| p.dial.is_none() && !p.bans_us;
         if self.peers.get(peer).is_some_and(empty) {
             self.peers.remove(peer);
         }
@@ -147,10 +183,10 @@ impl Dials {
     fn start_timer(self: &Arc<Self>, runtime: &Handle, peer: EndpointId, number: u64, probe: bool) {
         let lease = self.registry.rules().given.probe_lease.filter(|_| probe);
         let wait = lease.map_or(self.within, |lease| self.within.min(lease / 2));
-        let dials = Arc::downgrade(self);
+        let awaited = Awaited { dials: Arc::downgrade(self), peer, number };
         let task = runtime.spawn(async move {
             sleep(wait).await;
-            with(&dials, |dials| dials.give_up(&peer, number, wait));
+            with(&awaited.dials, |dials| dials.give_up(&awaited, wait));
         });
         let timer = Timer(task.abort_handle());
         let mut known = self.known.lock();
@@ -161,21 +197,22 @@ impl Dials {
     }
 
     /// Ends a dial whose time is over: as a failure, unless a connection to the peer is open.
-    fn give_up(&self, peer: &EndpointId, number: u64, wait: Duration) {
-        let (permit, connected) = {
-            let mut known = self.known.lock();
-            let Some(entry) = known.peers.get_mut(peer) else { return };
-            let Some(dial) = entry.dial.take_if(|dial| dial.number == number) else { return };
-            let connected = entry.open > 0;
-            known.tidy(peer);
-            (dial.permit, connected)
-        };
+    fn give_up(&self, of: &Awaited, wait: Duration) {
+        let Some((dial, connected)) = self.take(&of.peer, of.number) else { return };
         if connected {
-            permit.neutral();
+            dial.permit.neutral();
         } else {
             let late = SyncError::Network(format!("no handshake within {wait:?} of a dial"));
-            permit.failure(Failure::from(late).with_fault(Fault::Link));
+            dial.permit.failure(Failure::from(late).with_fault(Fault::Link));
         }
+    }
+
+    /// Takes the dial if it is still waited for, and tells whether a connection to the peer is open.
+    fn take(&self, peer: &EndpointId, number: u64) -> Option<(Dial, bool)> {
+        let mut known = self.known.lock();
+        let dial = known.peers.get_mut(peer)?.dial.take_if(|dial| dial.number == number)?;
+        known.tidy(peer);
+        Some((dial, known.open.contains_key(peer)))
     }
 
     /// Takes note of a handshake. It ends the dial that is waited for: as a success if this node began the
@@ -184,65 +221,74 @@ impl Dials {
         let Ok(runtime) = Handle::try_current() else { return };
         let peer = connection.remote_id();
         let ours = watched && connection.side() == Side::Client;
-        let (permit, bans_us) = {
+        let (dial, mut bans_us) = {
             let mut known = self.known.lock();
-            let entry = known.peers.entry(peer).or_default();
-            entry.open += 1;
-            (entry.dial.take().map(|dial| dial.permit), entry.bans_us)
+            *known.open.entry(peer).or_default() += 1;
+            let entry = known.peers.get_mut(&peer);
+            let taken = entry.map_or((None, false), |entry| (entry.dial.take(), entry.bans_us));
+            known.tidy(&peer);
+            taken
         };
-        match permit {
-            Some(permit) if ours && !bans_us => drop(permit.success()),
-            Some(permit) => drop(permit.neutral()),
+        let opened = Opened { dials: Arc::downgrade(self), peer };
+        match dial {
+            Some(dial) if ours && !bans_us => drop(dial.permit.success()),
+            Some(dial) => drop(dial.permit.neutral()),
             None if ours && !bans_us => self.succeeded(&peer),
             None => {}
         }
         // The future is made while the connection is sure to be alive, and does not keep it alive.
         let closed = connection.weak_handle().closed();
-        let (dials, within) = (Arc::downgrade(self), self.within);
+        let within = self.within;
         runtime.spawn(async move {
             let mut closed = pin!(closed);
-            // A connection that lasts goes on telling of the peer, until its circuit is decided.
-            while ours && upgraded(&dials, |dials| dials.is_undecided(&peer)) {
-                if let Ok(end) = timeout(within, &mut closed).await {
-                    return with(&dials, |dials| dials.ended(&peer, ours, end.map(|e| e.reason)));
+            // A connection that lasts goes on telling of the peer: its circuit may open at any time.
+            let end = loop {
+                match timeout(within, &mut closed).await {
+                    Ok(end) => break end,
+                    Err(_) if ours => {
+                        with(&opened.dials, |dials| dials.lasted(&peer, take(&mut bans_us)));
+                    }
+                    Err(_) => break closed.await,
                 }
-                with(&dials, |dials| dials.lasted(&peer));
-            }
-            let end = closed.await;
-            with(&dials, |dials| dials.ended(&peer, ours, end.map(|end| end.reason)));
+            };
+            let dials = opened.dials.clone();
+            drop(opened);
+            with(&dials, |dials| dials.ended(&peer, ours, bans_us, end.map(|end| end.reason)));
         });
     }
 
-    fn is_undecided(&self, peer: &EndpointId) -> bool {
-        let bans_us = self.known.lock().peers.get(peer).is_some_and(|p| p.bans_us);
-        bans_us || self.registry.status(peer) == Status::HalfOpen
-    }
-
-    fn lasted(&self, peer: &EndpointId) {
-        self.set_bans_us(peer, false);
-        self.succeeded(peer);
-    }
-
-    /// Takes note of a connection's end.
-    fn ended(&self, peer: &EndpointId, ours: bool, reason: Option<ConnectionError>) {
-        let bans_us = {
-            let mut known = self.known.lock();
-            let Some(entry) = known.peers.get_mut(peer) else { return };
-            entry.open = entry.open.saturating_sub(1);
-            let bans_us = entry.bans_us;
-            known.tidy(peer);
-            bans_us
+    /// Takes note that a connection of ours has lasted another `within`; `lifts` says that the peer had banned
+    /// us before it was made. A connection that is older than the ban tells nothing of it.
+    fn lasted(&self, peer: &EndpointId, lifts: bool) {
+        if lifts {
+            self.set_bans_us(peer, false);
+        } else if self.bans_us(peer) {
+            return;
+        }
+        let undecided = match self.registry.status(peer) {
+            Status::HalfOpen => true,
+            Status::Open => !self.registry.refuses_now(peer),
+            _ => false,
         };
+        if lifts || undecided {
+            self.succeeded(peer);
+        }
+    }
+
+    /// Takes note of a connection's end; `lifts` as in [`Self::lasted`].
+    fn ended(&self, peer: &EndpointId, ours: bool, lifts: bool, reason: Option<ConnectionError>) {
         match reason {
             Some(reason) if ours && banned(&reason) => {
                 self.set_bans_us(peer, true);
                 self.failed(peer, &reason.into());
             }
-            Some(_) if ours && bans_us => {
-                self.set_bans_us(peer, false);
-            }
+            Some(_) if ours && lifts => self.set_bans_us(peer, false),
             _ => {}
         }
+    }
+
+    fn bans_us(&self, peer: &EndpointId) -> bool {
+        self.known.lock().peers.get(peer).is_some_and(|p| p.bans_us)
     }
 
     fn set_bans_us(&self, peer: &EndpointId, bans_us: bool) {
@@ -267,10 +313,6 @@ impl Dials {
 
 fn banned(reason: &ConnectionError) -> bool {
     matches!(reason, ConnectionError::ApplicationClosed(close) if is_ban(close))
-}
-
-fn upgraded(dials: &Weak<Dials>, is: impl FnOnce(&Dials) -> bool) -> bool {
-    dials.upgrade().is_some_and(|dials| is(&dials))
 }
 
 fn with(dials: &Weak<Dials>, then: impl FnOnce(&Dials)) {

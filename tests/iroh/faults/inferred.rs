@@ -12,6 +12,7 @@ use peer_health::{
     EventKind, Fault, HealthConfig, HealthRegistry, ManualClock, PeerTotals, Status, SyncError,
 };
 use tokio::net::UdpSocket;
+use tokio::runtime::{self, Runtime};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -223,4 +224,73 @@ fn outside_of_a_runtime_a_dial_is_judged_and_not_waited_for() {
         assert_eq!(error.field(), "within");
         assert!(error.to_string().contains(&format!("{nonsense:?}")), "{error}");
     }
+}
+
+#[tokio::test]
+async fn connections_take_no_place_of_the_dials_that_are_waited_for() {
+    let node = Node::new(touchy(OPEN_TIMEOUT).with_max_peers(2), SOON).await;
+    let mut open = Vec::new();
+    for _ in 0..2 {
+        let caller = bound(crate::endpoints::node()).await;
+        let ours = answering(&node.us);
+        let theirs = in_time(caller.connect(address_of(&node.us), OTHER)).await.unwrap();
+        open.push((caller, theirs, in_time(ours).await.unwrap().unwrap()));
+    }
+    let (_socket, to) = silent().await;
+    let dial = node.dial(&to, ALPN);
+    node.totals(|totals| totals.failed == 1).await;
+    dial.abort();
+}
+
+#[tokio::test]
+async fn a_connection_that_lasts_tells_of_a_circuit_that_opens_later() {
+    let mut node = Node::new(touchy(OPEN_TIMEOUT), SOON).await;
+    let peer = bound(crate::endpoints::node()).await;
+    tokio::spawn(take_everything(peer.clone()));
+    let _lasting = in_time(node.us.connect(address_of(&peer), ALPN)).await.unwrap();
+    super::open(&node.registry, &peer.id());
+    assert!(matches!(node.turn().await, EventKind::Opened { .. }));
+    node.hand.advance(OPEN_TIMEOUT);
+    assert_eq!(node.turn().await, EventKind::HalfOpened);
+    assert_eq!(node.turn().await, EventKind::Closed);
+}
+
+fn runtime() -> Runtime {
+    runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap()
+}
+
+#[test]
+fn a_runtime_that_ends_takes_its_connections_with_it() {
+    let (first, second) = (runtime(), runtime());
+    // It accepts one connection, and leaves the others without an answer.
+    let (node, peer, accepted) = second.block_on(async {
+        let node = Node::new(touchy(OPEN_TIMEOUT), SOON).await;
+        let peer = bound(crate::endpoints::node()).await;
+        let accepted = answering(&peer);
+        (node, peer, accepted)
+    });
+    let to = address_of(&peer);
+    let connection = first.block_on(async { in_time(node.us.connect(to.clone(), ALPN)).await });
+    drop(first);
+    connection.unwrap().close(0_u32.into(), b"");
+    second.block_on(async {
+        in_time(accepted).await.unwrap().unwrap();
+        let dial = node.dial(&to, ALPN);
+        node.totals(|totals| totals.failed == 1).await;
+        dial.abort();
+    });
+}
+
+#[test]
+fn a_runtime_that_ends_takes_its_dials_with_it() {
+    let (first, second) = (runtime(), runtime());
+    let node = second.block_on(Node::new(touchy(OPEN_TIMEOUT), NEVER));
+    let (_socket, to) = second.block_on(silent());
+    first.block_on(async {
+        let _dial = node.dial(&to, ALPN);
+        until(|| node.registry.contains(&to.id)).await;
+    });
+    drop(first);
+    second.block_on(node.totals(|totals| totals.abandoned == 1));
+    assert_eq!(node.registry.totals().all.failed, 0);
 }

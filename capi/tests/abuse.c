@@ -186,6 +186,28 @@ static void tokens(uint64_t registry) {
     IS(ph_settle(registry, foreign, PH_SUCCESS, PH_ERROR_NONE, NULL), PH_LATE, NULL);
 }
 
+// What a settle returns says whether the outcome counts: the failure that opens the circuit does.
+static void what_counts(void) {
+    ph_config config = defaults();
+    uint64_t registry, token, late;
+    int32_t status;
+    config.failure_threshold = 1;
+    IS(ph_registry_new(&config, &registry), PH_OK, NULL);
+    IS(ph_acquire(registry, PEER, &token, NULL), PH_OK, NULL);
+    IS(ph_settle(registry, token, PH_FAILURE, PH_ERROR_DOCUMENT, NULL), PH_NEUTRAL, NULL);
+    IS(ph_acquire(registry, PEER, &token, NULL), PH_OK, NULL);
+    IS(ph_settle(registry, token, PH_IGNORED, PH_ERROR_NONE, NULL), PH_NEUTRAL, NULL);
+    IS(ph_acquire(registry, PEER, &token, NULL), PH_OK, NULL);
+    IS(ph_settle(registry, token, PH_SUCCESS, PH_ERROR_NONE, NULL), PH_OK, NULL);
+    IS(ph_acquire(registry, PEER, &token, NULL), PH_OK, NULL);
+    IS(ph_acquire(registry, PEER, &late, NULL), PH_OK, NULL);
+    IS(ph_settle(registry, token, PH_FAILURE, PH_ERROR_NETWORK, NULL), PH_OK, NULL);
+    IS(ph_status(registry, PEER, &status, NULL), PH_OK, NULL);
+    TRUE(status == PH_OPEN);
+    IS(ph_settle(registry, late, PH_FAILURE, PH_ERROR_NETWORK, NULL), PH_LATE, NULL);
+    IS(ph_registry_free(registry), PH_OK, NULL);
+}
+
 static void data_that_is_none(uint64_t registry) {
     ph_config config = defaults();
     uint64_t number;
@@ -274,6 +296,7 @@ int main(void) {
     values_that_make_no_sense(registry);
     sizes_and_keys(registry);
     tokens(registry);
+    what_counts();
     data_that_is_none(registry);
     the_last_error(registry);
     the_queue();

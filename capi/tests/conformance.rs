@@ -65,6 +65,7 @@ struct World<'d> {
     registry: u64,
     /// By id: whose it is, and the token.
     permits: HashMap<String, (String, u64)>,
+    removed: Vec<String>,
 }
 
 #[derive(Default)]
@@ -113,7 +114,7 @@ fn config(of: &HealthConfig) -> String {
 /// Plays all steps; every mismatch as a line.
 fn play(driver: &mut Driver, scenario: &Scenario) -> Read<Vec<String>> {
     let registry = driver.ask(&format!("new 0 {}", config(&scenario.config)))?.1[0];
-    let mut world = World { driver, registry, permits: HashMap::new() };
+    let mut world = World { driver, registry, permits: HashMap::new(), removed: Vec::new() };
     let mut mismatches = Vec::new();
     for (number, step) in scenario.steps.iter().enumerate() {
         let at = |e: String| format!("step {number}: {e}");
@@ -147,7 +148,10 @@ impl World<'_> {
         match &step.op {
             Op::Observe => {}
             Op::Sweep => drop(self.ask("control", "any 4")?),
-            Op::Remove => drop(self.ask("control", &format!("{} 3", named()?))?),
+            Op::Remove => {
+                self.ask("control", &format!("{} 3", named()?))?;
+                self.removed.push(named()?.clone());
+            }
             Op::Acquire { id } => {
                 let token = self.acquire(named()?, &mut seen)?;
                 if let Some(token) = token {
@@ -155,15 +159,15 @@ impl World<'_> {
                 }
             }
             Op::Settle { id, end } => {
-                let (_, token) =
+                let (peer, token) =
                     self.permits.remove(id).ok_or(format!("`{id}` holds no permit"))?;
                 seen.tracked = Some(self.ask("tracked", &token.to_string())?.0 == 0);
-                self.settle(token, end)?;
+                self.settle(&peer, token, end)?;
             }
             Op::Call { end, repeat } => {
                 for _ in 0..*repeat {
                     if let Some(token) = self.acquire(named()?, &mut seen)? {
-                        self.settle(token, end)?;
+                        self.settle(named()?, token, end)?;
                     }
                 }
             }
@@ -205,7 +209,7 @@ impl World<'_> {
         Ok(token)
     }
 
-    fn settle(&mut self, token: u64, end: &End) -> Read<()> {
+    fn settle(&mut self, peer: &str, token: u64, end: &End) -> Read<()> {
         let outcome = match end.outcome {
             Outcome::Success => 0,
             Outcome::Failure | Outcome::FatalDocument => 1,
@@ -215,7 +219,21 @@ impl World<'_> {
         // The largest number says that the latency is not stated; the next is as long in nanoseconds (R1).
         let latency = end.latency.map_or(UNKNOWN, |latency| ms(latency).min(UNKNOWN - 1));
         let wait = end.retry_after.map_or(0, ms);
-        self.ask("settle", &format!("{token} {outcome} {} {latency} {wait}", kind(end.outcome)))?;
+        let before = self.ask("look", peer)?.1;
+        let how = format!("{token} {outcome} {} {latency} {wait}", kind(end.outcome));
+        let code = self.ask("settle", &how)?.0;
+        let after = self.ask("look", peer)?.1;
+        // PH_OK counts, PH_NEUTRAL decides nothing, PH_LATE is what the peer's own count says is late.
+        let expected = match end.outcome {
+            Outcome::Drop => 4,
+            _ if after[6] > before[6] => 5,
+            _ if code == 5 && self.removed.iter().any(|gone| gone == peer) => 5, // its count is gone with it
+            Outcome::Success | Outcome::Failure if STATES[before[0] as usize] != "disabled" => 0,
+            _ => 4,
+        };
+        if code != expected {
+            return Err(format!("a settle of {how} is {code}: must be {expected}"));
+        }
         // Twice is late, whatever the first time was.
         match self.ask("settle", &format!("{token} 0 0 {UNKNOWN} 0"))?.0 {
             5 => Ok(()),

@@ -44,7 +44,7 @@ static void numbers_that_are_no_registry(uint64_t registry) {
         IS(ph_status(no, PEER, NULL, NULL), PH_E_REGISTRY, "there is no registry");
         IS(ph_peer_snapshot(no, PEER, &snapshot), PH_E_REGISTRY, "there is no registry");
         IS(ph_all_totals(no, &totals), PH_E_REGISTRY, "there is no registry");
-        IS(ph_force_open(no, PEER, 0), PH_E_REGISTRY, "there is no registry");
+        IS(ph_force_open(no, PEER, PH_UNKNOWN), PH_E_REGISTRY, "there is no registry");
         IS(ph_reset(no, PEER), PH_E_REGISTRY, "there is no registry");
         IS(ph_end_wait(no, PEER), PH_E_REGISTRY, "there is no registry");
         IS(ph_note_reachable(no, PEER), PH_E_REGISTRY, "there is no registry");
@@ -70,7 +70,7 @@ static void pointers_that_are_null(uint64_t registry) {
     IS(ph_status(registry, NULL, 5, NULL, NULL), PH_E_NULL, "peer is null");
     IS(ph_peer_snapshot(registry, PEER, NULL), PH_E_NULL, "snapshot is null");
     IS(ph_all_totals(registry, NULL), PH_E_NULL, "totals is null");
-    IS(ph_force_open(registry, NULL, 5, 0), PH_E_NULL, "peer is null");
+    IS(ph_force_open(registry, NULL, 5, PH_UNKNOWN), PH_E_NULL, "peer is null");
     IS(ph_reset(registry, NULL, 5), PH_E_NULL, "peer is null");
     IS(ph_end_wait(registry, NULL, 5), PH_E_NULL, "peer is null");
     IS(ph_note_reachable(registry, NULL, 5), PH_E_NULL, "peer is null");
@@ -108,7 +108,7 @@ static void sizes_and_keys(uint64_t registry) {
     IS(ph_status(registry, key, 0, NULL, NULL), PH_E_PEER, "peer_len is 0");
     // Keys of all lengths are peers of their own, a zero at the end counts.
     for (size_t length = 1; length <= PH_MAX_PEER; length++)
-        IS(ph_force_open(registry, key, length, 0), PH_OK, NULL);
+        IS(ph_force_open(registry, key, length, PH_UNKNOWN), PH_OK, NULL);
     ph_totals totals = {.struct_size = sizeof totals};
     IS(ph_all_totals(registry, &totals), PH_OK, NULL);
     TRUE(totals.peers == PH_MAX_PEER);
@@ -208,6 +208,43 @@ static void what_counts(void) {
     IS(ph_registry_free(registry), PH_OK, NULL);
 }
 
+// Times that nobody filled in are 0: such a ban is refused, and such a latency is measured.
+static void times_that_are_zero(void) {
+    ph_config config = defaults();
+    uint64_t registry, token, next;
+    int32_t status;
+    ph_snapshot seen = {.struct_size = sizeof seen};
+    IS(ph_test_registry_new(&config, &registry), PH_OK, NULL);
+    IS(ph_force_open(registry, PEER, 0), PH_E_VALUE, "duration_ms is 0");
+    IS(ph_peer_snapshot(registry, PEER, &seen), PH_NOTHING, NULL);
+    IS(ph_force_open(registry, PEER, 5), PH_OK, NULL);
+    IS(ph_status(registry, PEER, &status, &next), PH_OK, NULL);
+    TRUE(status == PH_FORCED_OPEN && next == 5);
+    IS(ph_test_set_clock(registry, 5), PH_OK, NULL);
+    IS(ph_status(registry, PEER, &status, &next), PH_OK, NULL);
+    TRUE(status == PH_CLOSED && next == 0);
+    IS(ph_force_open(registry, PEER, PH_UNKNOWN), PH_OK, NULL);
+    IS(ph_status(registry, PEER, &status, &next), PH_OK, NULL);
+    TRUE(status == PH_FORCED_OPEN && next == PH_UNKNOWN);
+    IS(ph_reset(registry, PEER), PH_OK, NULL);
+
+    config.window_calls = 10;
+    config.slow_call_ms = 250;
+    config.slow_rate = 1;
+    IS(ph_configure(registry, &config), PH_OK, NULL);
+    uint64_t latencies[] = {0, PH_UNKNOWN};
+    for (size_t n = 0; n < 2; n++) {
+        uint8_t peer = (uint8_t)n;
+        ph_outcome outcome = {.struct_size = sizeof outcome, .latency_ms = latencies[n]};
+        IS(ph_acquire(registry, &peer, 1, &token, NULL), PH_OK, NULL);
+        IS(ph_test_set_clock(registry, 5 + 250 * (n + 1)), PH_OK, NULL);
+        IS(ph_settle_with(registry, token, &outcome), PH_OK, NULL);
+        IS(ph_peer_snapshot(registry, &peer, 1, &seen), PH_OK, NULL);
+        TRUE(seen.latency_us == 250000 && seen.window_slow == 1);
+    }
+    IS(ph_registry_free(registry), PH_OK, NULL);
+}
+
 static void data_that_is_none(uint64_t registry) {
     ph_config config = defaults();
     uint64_t number;
@@ -255,15 +292,18 @@ static void the_queue(void) {
     config.event_capacity = 4;
     IS(ph_registry_new(&config, &registry), PH_OK, NULL);
     for (int n = 0; n < 3; n++) {
-        IS(ph_force_open(registry, PEER, 0), PH_OK, NULL);
+        IS(ph_force_open(registry, PEER, PH_UNKNOWN), PH_OK, NULL);
         IS(ph_reset(registry, PEER), PH_OK, NULL);
     }
+    // Who does not ask for the number that was lost leaves it to the next call.
+    IS(ph_next_events(registry, NULL, 0, sizeof events[0], &count, NULL), PH_OK, NULL);
+    TRUE(count == 0);
     IS(ph_next_events(registry, events, 3, sizeof events[0], &count, &lost), PH_OK, NULL);
     TRUE(count == 3 && lost == 2 && events[0].kind == PH_EVENT_OVERRIDDEN && events[0].status == PH_FORCED_OPEN);
     TRUE(events[1].kind == PH_EVENT_RESET && events[0].generation < events[1].generation);
     TRUE(events[0].peer_len == sizeof ALICE - 1 && !memcmp(events[0].peer, PEER));
-    IS(ph_next_events(registry, events, 8, sizeof events[0], &count, NULL), PH_OK, NULL);
-    TRUE(count == 1);
+    IS(ph_next_events(registry, events, 8, sizeof events[0], &count, &lost), PH_OK, NULL);
+    TRUE(count == 1 && lost == 0);
     IS(ph_registry_free(registry), PH_OK, NULL);
 }
 
@@ -297,6 +337,7 @@ int main(void) {
     sizes_and_keys(registry);
     tokens(registry);
     what_counts();
+    times_that_are_zero();
     data_that_is_none(registry);
     the_last_error(registry);
     the_queue();

@@ -95,7 +95,7 @@ int main(void) {
             answer = (uint64_t)number;
         } else if (!strcmp(op, "control")) {
             if (sscanf(rest, "%" SCNd32, &number) != 1) return 2;
-            if (number == PH_TEST_FORCE_OPEN) code = ph_force_open(registry, peer, length, 0);
+            if (number == PH_TEST_FORCE_OPEN) code = ph_force_open(registry, peer, length, PH_UNKNOWN);
             else if (number < 0) code = ph_reset(registry, peer, length);
             else code = ph_test_control(registry, peer, length, number);
         } else if (!strcmp(op, "look")) {

@@ -290,6 +290,8 @@ typedef struct ph_counts {
   uint64_t refused_probes;
   // The calls refused by a circuit that was forced open.
   uint64_t refused_forced;
+  // Zero. This struct lies in the middle of others: what is counted in future takes these places.
+  uint64_t reserved[4];
 } ph_counts;
 
 // What is known of a peer.

@@ -1,32 +1,9 @@
 // Every bad argument is a code and a message, and never a crash; after each of them, and after a panic inside,
 // the registry is as it was.
 
-#include <peer_health_testing.h>
+#include "check.h"
+
 #include <pthread.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#define IS(call, code, says) is(__LINE__, #call, (call), (code), (says))
-#define TRUE(condition) is(__LINE__, #condition, !(condition), 0, NULL)
-
-static const uint8_t ALICE[] = "alice";
-#define PEER ALICE, sizeof ALICE - 1
-
-static void is(int line, const char *call, int32_t got, int32_t code, const char *says) {
-    char why[512] = "";
-    if (code < 0) ph_last_error(why, sizeof why);
-    if (got == code && (!says || strstr(why, says))) return;
-    fprintf(stderr, "abuse.c:%d: %s: %d, expected %d: '%s', expected '%s'\n", line, call, got, code, why,
-            says ? says : "");
-    exit(1);
-}
-
-static ph_config defaults(void) {
-    ph_config config = {.struct_size = sizeof config};
-    IS(ph_config_default(&config), PH_OK, NULL);
-    return config;
-}
 
 static void numbers_that_are_no_registry(uint64_t registry) {
     ph_config config = defaults();
@@ -283,49 +260,6 @@ static void data_that_is_none(void) {
     IS(ph_registry_free(registry), PH_OK, NULL);
 }
 
-// Makes a registry of a committed file.
-static uint64_t of_file(const char *name, uint64_t downtime_ms) {
-    ph_config config = defaults();
-    uint64_t registry;
-    char path[128];
-    static uint8_t data[4096];
-    snprintf(path, sizeof path, "tests/exports/%s", name);
-    FILE *file = fopen(path, "rb");
-    if (!file) perror(path);
-    TRUE(file != NULL);
-    size_t length = fread(data, 1, sizeof data, file);
-    TRUE(!fclose(file) && length > 0);
-    IS(ph_import(&config, data, length, downtime_ms, &registry), PH_OK, NULL);
-    return registry;
-}
-
-// The files are of users by now: who cannot read one of them any more has broken the form, and the core that writes
-// `Saved` otherwise is what is to be mended. A file is never written anew.
-static void exports_of_earlier_versions(void) {
-    static const struct {
-        const char *name;
-        int32_t status;
-        uint64_t least, most, latency_us;
-    } files[] = {
-        {"open", PH_OPEN, 50000, 60000, PH_UNKNOWN},
-        {"ban", PH_FORCED_OPEN, 3590000, 3600000, PH_UNKNOWN},
-        {"ban-for-ever", PH_FORCED_OPEN, PH_UNKNOWN, PH_UNKNOWN, PH_UNKNOWN},
-        {"disabled", PH_DISABLED, 0, 0, PH_UNKNOWN},
-        {"metrics-only", PH_METRICS_ONLY, 0, 0, PH_UNKNOWN},
-        {"latency", PH_CLOSED, 0, 0, 12500},
-        {"later", PH_OPEN, 50000, 60000, PH_UNKNOWN}, // with fields that this version does not know
-    };
-    for (size_t n = 0; n < sizeof files / sizeof files[0]; n++) {
-        uint64_t registry = of_file(files[n].name, 0);
-        ph_snapshot seen = {.struct_size = sizeof seen};
-        is(__LINE__, files[n].name, ph_peer_snapshot(registry, PEER, &seen), PH_OK, NULL);
-        is(__LINE__, files[n].name, seen.status, files[n].status, NULL);
-        TRUE(files[n].least <= seen.next_admission_ms && seen.next_admission_ms <= files[n].most);
-        TRUE(seen.latency_us == files[n].latency_us);
-        IS(ph_registry_free(registry), PH_OK, NULL);
-    }
-}
-
 static void *errors_of_a_thread(void *unused) {
     (void)unused;
     TRUE(ph_last_error(NULL, 0) == 0);
@@ -397,7 +331,6 @@ int main(void) {
     what_counts();
     times_that_are_zero();
     data_that_is_none();
-    exports_of_earlier_versions();
     the_last_error(registry);
     the_queue();
     a_panic_inside(registry);

@@ -201,6 +201,13 @@ impl World<'_> {
     fn acquire(&mut self, peer: &str, seen: &mut Seen) -> Read<Option<u64>> {
         let (code, rest) = self.ask("acquire", peer)?;
         let token = (code == 0).then_some(rest[0]);
+        if token.is_none() {
+            let next = self.ask("look", peer)?.1[1];
+            let hint = next == UNKNOWN && (1..=1000).contains(&rest[0]);
+            if !hint && rest[0] != whole(next) {
+                return Err(format!("ph_acquire says {} ms for {next} ns", rest[0]));
+            }
+        }
         seen.admits.push(token.is_some());
         seen.tracked = Some(match token {
             Some(token) => self.ask("tracked", &token.to_string())?.0 == 0,
@@ -256,9 +263,13 @@ impl World<'_> {
         let of = expected.of.as_ref().filter(|_| expected.field != "counts");
         let peer = of.or(peer).ok_or("a `peer` is missing")?;
         let (_, of_peer) = self.ask("look", peer)?;
-        let [status, next, streak, total, failures, slow, late, opens, known] = of_peer[..] else {
+        let [status, next, streak, total, failures, slow, late, opens, known, shown] = of_peer[..]
+        else {
             return Err(format!("a look at {peer} shows {of_peer:?}"));
         };
+        if shown != whole(next) {
+            return Err(format!("ph_status shows {shown} ms for {next} ns"));
+        }
         Ok(match expected.field {
             "state" | "states" => json!(STATES[usize::try_from(status).unwrap()]),
             "contains" => json!(known == 1),
@@ -279,6 +290,11 @@ impl World<'_> {
             other => return Err(format!("unknown expectation `{other}`")),
         })
     }
+}
+
+/// The milliseconds that a program sees of a time in nanoseconds: rounded up, so that it waits long enough.
+fn whole(nanos: u64) -> u64 {
+    if nanos == UNKNOWN { UNKNOWN } else { nanos.div_ceil(1_000_000) }
 }
 
 fn kind(outcome: Outcome) -> i32 {

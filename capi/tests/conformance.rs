@@ -230,12 +230,13 @@ impl World<'_> {
         let how = format!("{token} {outcome} {} {latency} {wait}", kind(end.outcome));
         let code = self.ask("settle", &how)?.0;
         let after = self.ask("look", peer)?.1;
+        let disabled = STATES[usize::try_from(before[0]).unwrap()] == "disabled";
         // PH_OK counts, PH_NEUTRAL decides nothing, PH_LATE is what the peer's own count says is late.
         let expected = match end.outcome {
             Outcome::Drop => 4,
             _ if after[6] > before[6] => 5,
             _ if code == 5 && self.removed.iter().any(|gone| gone == peer) => 5, // its count is gone with it
-            Outcome::Success | Outcome::Failure if STATES[before[0] as usize] != "disabled" => 0,
+            Outcome::Success | Outcome::Failure if !disabled => 0,
             _ => 4,
         };
         if code != expected {

@@ -3,6 +3,8 @@
 # `find_package(PeerHealth)` find it there.
 set -euo pipefail
 prefix=${1:?"capi/install.sh PREFIX"}
+mkdir -p "$prefix"
+prefix=$(CDPATH='' cd -- "$prefix" && pwd) # it counts from where the caller is
 cd "$(dirname "$0")"
 cargo build --profile c-library --quiet -p peer-health-capi
 target=${CARGO_TARGET_DIR:-../target}
@@ -11,7 +13,6 @@ version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
 libs=${PEER_HEALTH_LIBS:--lpthread -lm -ldl}
 
 mkdir -p "$prefix"/{include,lib/pkgconfig,lib/cmake/PeerHealth}
-prefix=$(cd "$prefix" && pwd)
 install -m 644 include/peer_health.h "$prefix/include"
 install -m 644 "$target/c-library/libpeer_health_c.a" "$prefix/lib"
 if [[ $(uname) == Darwin ]]; then

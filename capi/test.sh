@@ -19,14 +19,15 @@ say() { printf -- '-- %s\n' "$*"; }
 command -v timeout >/dev/null || timeout() { "${@:2}"; }
 
 say "installed from the checkout"
-rm -rf "$work/prefix" "$work/cmake" "$work"/{abuse,storm,driver} # nothing of an earlier run is tested
-./install.sh "$work/prefix"
+rm -rf "$work/prefix" "$work/cmake" "$work"/{abuse,kept,storm,driver} # nothing of an earlier run is tested
+(cd "$work" && "$OLDPWD/install.sh" prefix) # a relative path counts from where the caller is
+[[ -f $work/prefix/include/peer_health.h ]] || { echo "a relative prefix went elsewhere"; exit 1; }
 export PKG_CONFIG_PATH=$work/prefix/lib/pkgconfig
 release=$work/prefix/lib/libpeer_health_c
 
 if [[ ${1-} == cost ]]; then
     cc -O2 "${warnings[@]}" -I"$work/prefix/include" benches/cost.c -o "$work/cost" "$release.a" "${libs[@]}"
-    CAPI_COST=$work/cost cargo bench --quiet -p peer-health-capi --bench cost
+    CAPI_COST=$work/cost cargo bench --quiet --profile c-library -p peer-health-capi --bench cost
     exit
 fi
 
@@ -70,11 +71,12 @@ cargo build --quiet -p peer-health-capi --features testing
 testing=$work/libtesting.a
 cp "$target/debug/libpeer_health_c.a" "$testing"
 sanitize=(-g -fsanitize=address,undefined -fno-sanitize-recover=all -Iinclude)
-for program in abuse storm driver; do
+for program in abuse kept storm driver; do
     cc "${warnings[@]}" "${sanitize[@]}" "tests/$program.c" "$testing" "${libs[@]}" -o "$work/$program" &
 done
 wait
 timeout 60 "$work/abuse" 2>"$work/abuse.txt" || { cat "$work/abuse.txt"; exit 1; }
+timeout 60 "$work/kept" # reads tests/exports
 timeout 300 "$work/storm" "$calls"
 CAPI_DRIVER=$work/driver cargo test --quiet -p peer-health-capi --features testing --test conformance --no-run
 CAPI_DRIVER=$work/driver timeout 120 cargo test --quiet -p peer-health-capi --features testing \

@@ -263,7 +263,8 @@ typedef struct ph_outcome {
   int32_t fault;
   // Of a failure: how long the peer asked us to stay away; 0 is not at all.
   uint64_t retry_after_ms;
-  // How long the call took; `PH_UNKNOWN` is the time since it was admitted.
+  // How long the call took; with 0 and `PH_UNKNOWN` it is measured from the admission on, if
+  // `ph_config.slow_call_ms` asks for it.
   uint64_t latency_ms;
   // Of a failure: what went wrong, in UTF-8 and with a NUL at the end, or null. The first kibibyte is kept.
   const char *message;
@@ -289,6 +290,8 @@ typedef struct ph_counts {
   uint64_t refused_probes;
   // The calls refused by a circuit that was forced open.
   uint64_t refused_forced;
+  // Zero. This struct lies in the middle of others: what is counted in future takes these places.
+  uint64_t reserved[4];
 } ph_counts;
 
 // What is known of a peer.
@@ -493,14 +496,18 @@ int32_t ph_peer_snapshot(uint64_t registry,
 // `totals` leads to a struct that may be read and written.
 int32_t ph_all_totals(uint64_t registry, struct ph_totals *totals);
 
-// Bans a peer: every call is refused, for `duration_ms`, or with 0 until `ph_reset`.
+// Bans a peer: every call is refused for `duration_ms`, or with `PH_UNKNOWN` until `ph_reset`. 0 is an error: a
+// field that nobody filled in bans nobody.
 //
-// Returns `PH_OK`, or `PH_E_FULL`, `PH_E_NULL`, `PH_E_PEER`, `PH_E_REGISTRY`.
+// Returns `PH_OK`, or `PH_E_VALUE`, `PH_E_FULL`, `PH_E_NULL`, `PH_E_PEER`, `PH_E_REGISTRY`.
 //
 // Memory:
 //
 // `peer` leads to `peer_len` bytes.
-int32_t ph_force_open(uint64_t registry, const uint8_t *peer, size_t peer_len, uint64_t duration_ms);
+int32_t ph_force_open(uint64_t registry,
+                      const uint8_t *peer,
+                      size_t peer_len,
+                      uint64_t duration_ms);
 
 // Closes a circuit, and clears what was held against the peer.
 //
@@ -532,8 +539,9 @@ int32_t ph_note_reachable(uint64_t registry, const uint8_t *peer, size_t peer_le
 // Fetches the events that happened since the last call, the oldest first, and at most `capacity`. It waits for
 // none. The queue holds as many as `ph_config.event_capacity` says; then the oldest is lost, and counted.
 //
-// `event_size` is `sizeof(ph_event)`. `count` gets the number of events; `lost`, which may be null, the number
-// that was lost since the last call: after a loss, `ph_status` tells how a peer stands.
+// `event_size` is `sizeof(ph_event)`. `count` gets the number of events; `lost`, the number that
+// was lost since it was last asked for: it may be null, and the next call gets it. After a loss, `ph_status` tells
+// how a peer stands.
 //
 // Returns `PH_OK`, or `PH_E_NULL`, `PH_E_STRUCT_SIZE`, `PH_E_REGISTRY`.
 //

@@ -33,9 +33,10 @@ pub(crate) fn full(_: peer_health::TableFull) -> Problem {
     Problem::new(PH_E_FULL, "the table has no room for this peer, and none can be forgotten")
 }
 
-/// Bans a peer: every call is refused, for `duration_ms`, or with 0 until `ph_reset`.
+/// Bans a peer: every call is refused for `duration_ms`, or with `PH_UNKNOWN` until `ph_reset`. 0 is an error: a
+/// field that nobody filled in bans nobody.
 ///
-/// Returns `PH_OK`, or `PH_E_FULL`, `PH_E_NULL`, `PH_E_PEER`, `PH_E_REGISTRY`.
+/// Returns `PH_OK`, or `PH_E_VALUE`, `PH_E_FULL`, `PH_E_NULL`, `PH_E_PEER`, `PH_E_REGISTRY`.
 ///
 /// # Safety
 ///
@@ -50,7 +51,11 @@ pub unsafe extern "C" fn ph_force_open(
 ) -> i32 {
     let run = |registry: &HealthRegistry<Key>, peer: &Key| {
         let done = match duration_ms {
-            0 => registry.force_open(peer),
+            0 => {
+                let known = "1 and above, PH_UNKNOWN (until ph_reset)";
+                return Err(Problem::number("duration_ms", 0, known));
+            }
+            PH_UNKNOWN => registry.force_open(peer),
             ms => registry.force_open_for(peer, time(ms)),
         };
         done.map(|()| true).map_err(full)

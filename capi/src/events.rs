@@ -62,10 +62,12 @@ impl Queue {
         waiting.events.push_back(event.clone());
     }
 
-    fn take(&self, most: usize) -> (Vec<Event<Key>>, u64) {
+    /// Takes the oldest events, and if `count_lost` is set the number of those that were lost.
+    fn take(&self, most: usize, count_lost: bool) -> (Vec<Event<Key>>, u64) {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         let count = waiting.events.len().min(most);
-        (waiting.events.drain(..count).collect(), std::mem::take(&mut waiting.lost))
+        let lost = if count_lost { std::mem::take(&mut waiting.lost) } else { 0 };
+        (waiting.events.drain(..count).collect(), lost)
     }
 }
 
@@ -109,8 +111,9 @@ fn shown(event: &Event<Key>) -> ph_event {
 /// Fetches the events that happened since the last call, the oldest first, and at most `capacity`. It waits for
 /// none. The queue holds as many as `ph_config.event_capacity` says; then the oldest is lost, and counted.
 ///
-/// `event_size` is `sizeof(ph_event)`. `count` gets the number of events; `lost`, which may be null, the number
-/// that was lost since the last call: after a loss, `ph_status` tells how a peer stands.
+/// `event_size` is `sizeof(ph_event)`. `count` gets the number of events; `lost`, the number that
+/// was lost since it was last asked for: it may be null, and the next call gets it. After a loss, `ph_status` tells
+/// how a peer stands.
 ///
 /// Returns `PH_OK`, or `PH_E_NULL`, `PH_E_STRUCT_SIZE`, `PH_E_REGISTRY`.
 ///
@@ -137,7 +140,9 @@ pub unsafe extern "C" fn ph_next_events(
             let message = format!("event_size is {event_size}: must be {size}");
             return Err(Problem::new(PH_E_STRUCT_SIZE, message));
         }
-        let (taken, lost_now) = table::with(registry, |entry| Ok(entry.events.take(capacity)))?;
+        let counted = !lost.is_null();
+        let (taken, lost_now) =
+            table::with(registry, |entry| Ok(entry.events.take(capacity, counted)))?;
         let shown: Vec<ph_event> = taken.iter().map(shown).collect();
         // SAFETY: `take` gave at most `capacity`, and the caller promises room for so many.
         unsafe { memory::write_all(events, &shown) };

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::hash::{Hash, Hasher};
 
-use serde::de::{Error, Visitor};
+use serde::de::{Error, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::codes::PH_MAX_PEER;
@@ -65,31 +65,36 @@ impl fmt::Debug for Key {
 
 impl Serialize for Key {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        to.serialize_bytes(self.as_bytes())
+        to.collect_str(&format_args!("{self:?}"))
     }
 }
 
 impl<'de> Deserialize<'de> for Key {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        struct Bytes;
+        struct Hex;
 
-        impl Visitor<'_> for Bytes {
+        impl Visitor<'_> for Hex {
             type Value = Key;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, "1 to {PH_MAX_PEER} bytes")
+                write!(f, "1 to {PH_MAX_PEER} bytes in hexadecimal digits")
             }
 
-            fn visit_bytes<E: Error>(self, read: &[u8]) -> Result<Key, E> {
+            fn visit_str<E: Error>(self, read: &str) -> Result<Key, E> {
+                let wrong = || E::invalid_value(Unexpected::Str(read), &self);
+                let (pairs, []) = read.as_bytes().as_chunks::<2>() else { return Err(wrong()) };
                 let mut key = Key::empty();
-                match key.place(read.len()) {
-                    Some(place) => place.copy_from_slice(read),
-                    None => return Err(E::invalid_length(read.len(), &self)),
+                let place = key.place(pairs.len()).ok_or_else(wrong)?;
+                for (byte, pair) in place.iter_mut().zip(pairs) {
+                    let digit = |digit: u8| char::from(digit).to_digit(16);
+                    let both = digit(pair[0]).zip(digit(pair[1]));
+                    let value = both.and_then(|(high, low)| u8::try_from(high * 16 + low).ok());
+                    *byte = value.ok_or_else(wrong)?;
                 }
                 Ok(key)
             }
         }
 
-        from.deserialize_bytes(Bytes)
+        from.deserialize_str(Hex)
     }
 }

@@ -25,7 +25,8 @@ pub struct ph_outcome {
     pub fault: i32,
     /// Of a failure: how long the peer asked us to stay away; 0 is not at all.
     pub retry_after_ms: u64,
-    /// How long the call took; `PH_UNKNOWN` is the time since it was admitted.
+    /// How long the call took; with 0 and `PH_UNKNOWN` it is measured from the admission on, if
+    /// `ph_config.slow_call_ms` asks for it.
     pub latency_ms: u64,
     /// Of a failure: what went wrong, in UTF-8 and with a NUL at the end, or null. The first kibibyte is kept.
     pub message: *const c_char,
@@ -135,7 +136,7 @@ pub unsafe extern "C" fn ph_settle_with(
         // SAFETY: as the caller promises.
         let message = unsafe { memory::text("message", with.message) }?;
         let end = End::new(with.outcome, with.kind, with.fault, with.retry_after_ms, message)?;
-        let latency = (with.latency_ms != PH_UNKNOWN).then(|| time(with.latency_ms));
+        let latency = (![0, PH_UNKNOWN].contains(&with.latency_ms)).then(|| time(with.latency_ms));
         settle(registry, token, |permit| match latency {
             Some(latency) => end.of(permit.with_latency(latency)),
             None => end.of(permit),
@@ -229,9 +230,10 @@ fn settle(registry: u64, token: u64, end: impl FnOnce(OwnedPermit<Key>) -> Recor
     // A registry that has permits exists: it is looked up where there is none.
     match tokens::take(registry, token) {
         Ok(Some(permit)) => Ok(match end(permit) {
-            Recorded::Counted => PH_OK,
             Recorded::Late => PH_LATE,
-            _ => PH_NEUTRAL,
+            Recorded::Neutral => PH_NEUTRAL,
+            // `Counted`, `Opened`, and what a later core tells apart among what counts.
+            _ => PH_OK,
         }),
         other => {
             table::with(registry, |_| Ok(()))?;

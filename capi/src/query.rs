@@ -69,6 +69,8 @@ pub struct ph_counts {
     pub refused_probes: u64,
     /// The calls refused by a circuit that was forced open.
     pub refused_forced: u64,
+    /// Zero. This struct lies in the middle of others: what is counted in future takes these places.
+    pub reserved: [u64; 4],
 }
 
 /// The counts of all peers, forgotten ones included.
@@ -107,6 +109,7 @@ impl From<PeerTotals> for ph_counts {
             refused_open: of.refused.open,
             refused_probes: of.refused.probes_in_flight,
             refused_forced: of.refused.forced_open,
+            reserved: [0; 4],
         }
     }
 }

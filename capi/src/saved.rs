@@ -9,12 +9,15 @@ use crate::outcome::{Answer, Problem, guard};
 use crate::registry::make;
 use crate::{memory, table};
 
-/// What the data begins with. Another form gets another number.
+/// What the data begins with; the rest is JSON. A field that a later version adds has a default for older data, and
+/// an older version leaves it alone: files outlive versions. Another form gets another number.
 const MAGIC: &[u8] = b"peer-health 1\n";
 
 fn written(peers: &[Saved<Key>]) -> Answer<Vec<u8>> {
-    let data = postcard::to_extend(peers, MAGIC.to_vec());
-    data.map_err(|error| Problem::new(PH_E_DATA, format!("data cannot be written: {error}")))
+    let mut data = MAGIC.to_vec();
+    let done = serde_json::to_writer(&mut data, peers);
+    done.map_err(|error| Problem::new(PH_E_DATA, format!("data cannot be written: {error}")))?;
+    Ok(data)
 }
 
 fn read(data: &[u8]) -> Answer<Vec<Saved<Key>>> {
@@ -22,11 +25,7 @@ fn read(data: &[u8]) -> Answer<Vec<Saved<Key>>> {
         |rule: String| Problem::new(PH_E_DATA, format!("data of {} bytes {rule}", data.len()));
     let body =
         data.strip_prefix(MAGIC).ok_or_else(|| wrong("does not begin as an export".into()))?;
-    match postcard::take_from_bytes(body) {
-        Ok((peers, [])) => Ok(peers),
-        Ok((_, rest)) => Err(wrong(format!("has {} more than an export", rest.len()))),
-        Err(error) => Err(wrong(format!("is damaged: {error}"))),
-    }
+    serde_json::from_slice(body).map_err(|error| wrong(format!("is damaged: {error}")))
 }
 
 /// Writes what is worth keeping of all peers across a restart: waits, bans, latencies, and who ever answered.

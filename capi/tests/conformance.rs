@@ -65,6 +65,7 @@ struct World<'d> {
     registry: u64,
     /// By id: whose it is, and the token.
     permits: HashMap<String, (String, u64)>,
+    removed: Vec<String>,
 }
 
 #[derive(Default)]
@@ -113,7 +114,7 @@ fn config(of: &HealthConfig) -> String {
 /// Plays all steps; every mismatch as a line.
 fn play(driver: &mut Driver, scenario: &Scenario) -> Read<Vec<String>> {
     let registry = driver.ask(&format!("new 0 {}", config(&scenario.config)))?.1[0];
-    let mut world = World { driver, registry, permits: HashMap::new() };
+    let mut world = World { driver, registry, permits: HashMap::new(), removed: Vec::new() };
     let mut mismatches = Vec::new();
     for (number, step) in scenario.steps.iter().enumerate() {
         let at = |e: String| format!("step {number}: {e}");
@@ -147,7 +148,10 @@ impl World<'_> {
         match &step.op {
             Op::Observe => {}
             Op::Sweep => drop(self.ask("control", "any 4")?),
-            Op::Remove => drop(self.ask("control", &format!("{} 3", named()?))?),
+            Op::Remove => {
+                self.ask("control", &format!("{} 3", named()?))?;
+                self.removed.push(named()?.clone());
+            }
             Op::Acquire { id } => {
                 let token = self.acquire(named()?, &mut seen)?;
                 if let Some(token) = token {
@@ -155,15 +159,15 @@ impl World<'_> {
                 }
             }
             Op::Settle { id, end } => {
-                let (_, token) =
+                let (peer, token) =
                     self.permits.remove(id).ok_or(format!("`{id}` holds no permit"))?;
                 seen.tracked = Some(self.ask("tracked", &token.to_string())?.0 == 0);
-                self.settle(token, end)?;
+                self.settle(&peer, token, end)?;
             }
             Op::Call { end, repeat } => {
                 for _ in 0..*repeat {
                     if let Some(token) = self.acquire(named()?, &mut seen)? {
-                        self.settle(token, end)?;
+                        self.settle(named()?, token, end)?;
                     }
                 }
             }
@@ -197,6 +201,13 @@ impl World<'_> {
     fn acquire(&mut self, peer: &str, seen: &mut Seen) -> Read<Option<u64>> {
         let (code, rest) = self.ask("acquire", peer)?;
         let token = (code == 0).then_some(rest[0]);
+        if token.is_none() {
+            let next = self.ask("look", peer)?.1[1];
+            let hint = next == UNKNOWN && (1..=1000).contains(&rest[0]);
+            if !hint && rest[0] != whole(next) {
+                return Err(format!("ph_acquire says {} ms for {next} ns", rest[0]));
+            }
+        }
         seen.admits.push(token.is_some());
         seen.tracked = Some(match token {
             Some(token) => self.ask("tracked", &token.to_string())?.0 == 0,
@@ -205,7 +216,7 @@ impl World<'_> {
         Ok(token)
     }
 
-    fn settle(&mut self, token: u64, end: &End) -> Read<()> {
+    fn settle(&mut self, peer: &str, token: u64, end: &End) -> Read<()> {
         let outcome = match end.outcome {
             Outcome::Success => 0,
             Outcome::Failure | Outcome::FatalDocument => 1,
@@ -215,7 +226,22 @@ impl World<'_> {
         // The largest number says that the latency is not stated; the next is as long in nanoseconds (R1).
         let latency = end.latency.map_or(UNKNOWN, |latency| ms(latency).min(UNKNOWN - 1));
         let wait = end.retry_after.map_or(0, ms);
-        self.ask("settle", &format!("{token} {outcome} {} {latency} {wait}", kind(end.outcome)))?;
+        let before = self.ask("look", peer)?.1;
+        let how = format!("{token} {outcome} {} {latency} {wait}", kind(end.outcome));
+        let code = self.ask("settle", &how)?.0;
+        let after = self.ask("look", peer)?.1;
+        let disabled = STATES[usize::try_from(before[0]).unwrap()] == "disabled";
+        // PH_OK counts, PH_NEUTRAL decides nothing, PH_LATE is what the peer's own count says is late.
+        let expected = match end.outcome {
+            Outcome::Drop => 4,
+            _ if after[6] > before[6] => 5,
+            _ if code == 5 && self.removed.iter().any(|gone| gone == peer) => 5, // its count is gone with it
+            Outcome::Success | Outcome::Failure if !disabled => 0,
+            _ => 4,
+        };
+        if code != expected {
+            return Err(format!("a settle of {how} is {code}: must be {expected}"));
+        }
         // Twice is late, whatever the first time was.
         match self.ask("settle", &format!("{token} 0 0 {UNKNOWN} 0"))?.0 {
             5 => Ok(()),
@@ -238,9 +264,13 @@ impl World<'_> {
         let of = expected.of.as_ref().filter(|_| expected.field != "counts");
         let peer = of.or(peer).ok_or("a `peer` is missing")?;
         let (_, of_peer) = self.ask("look", peer)?;
-        let [status, next, streak, total, failures, slow, late, opens, known] = of_peer[..] else {
+        let [status, next, streak, total, failures, slow, late, opens, known, shown] = of_peer[..]
+        else {
             return Err(format!("a look at {peer} shows {of_peer:?}"));
         };
+        if shown != whole(next) {
+            return Err(format!("ph_status shows {shown} ms for {next} ns"));
+        }
         Ok(match expected.field {
             "state" | "states" => json!(STATES[usize::try_from(status).unwrap()]),
             "contains" => json!(known == 1),
@@ -261,6 +291,11 @@ impl World<'_> {
             other => return Err(format!("unknown expectation `{other}`")),
         })
     }
+}
+
+/// The milliseconds that a program sees of a time in nanoseconds: rounded up, so that it waits long enough.
+fn whole(nanos: u64) -> u64 {
+    if nanos == UNKNOWN { UNKNOWN } else { nanos.div_ceil(1_000_000) }
 }
 
 fn kind(outcome: Outcome) -> i32 {

@@ -13,15 +13,17 @@ static int32_t look(uint64_t registry, const uint8_t *peer, size_t length) {
     ph_snapshot seen;
     memset(&seen, 0, sizeof seen);
     seen.struct_size = sizeof seen;
-    int32_t code = ph_status(registry, peer, length, &status, NULL);
+    uint64_t wait_ms;
+    int32_t code = ph_status(registry, peer, length, &status, &wait_ms);
     if (code == PH_OK) code = ph_test_next_admission(registry, peer, length, &next);
     if (code != PH_OK) return code;
     code = ph_peer_snapshot(registry, peer, length, &seen);
     if (code < 0) return code;
+    if (code == PH_OK && seen.next_admission_ms != wait_ms) wait_ms = PH_UNKNOWN - 1; // both show one time
     printf("%d %d %" PRIu64 " %u %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " ", PH_OK, status, next,
            (unsigned)seen.consecutive_failures, seen.window_total, seen.window_failures, seen.window_slow,
            seen.totals.late, seen.totals.opened);
-    printf("%d\n", code == PH_OK);
+    printf("%d %" PRIu64 "\n", code == PH_OK, wait_ms);
     return PH_OK;
 }
 
@@ -73,6 +75,7 @@ int main(void) {
             uint64_t wait;
             code = ph_acquire(registry, peer, length, &answer, &wait);
             if (code > 0 && (wait == 0 || answer != 0)) return 3; // a refusal says when to ask again
+            if (code > 0) answer = wait;
         } else if (!strcmp(op, "tracked")) {
             if (sscanf(rest, "%" SCNu64, &answer) != 1) return 2;
             code = ph_test_is_tracked(registry, answer);
@@ -95,7 +98,7 @@ int main(void) {
             answer = (uint64_t)number;
         } else if (!strcmp(op, "control")) {
             if (sscanf(rest, "%" SCNd32, &number) != 1) return 2;
-            if (number == PH_TEST_FORCE_OPEN) code = ph_force_open(registry, peer, length, 0);
+            if (number == PH_TEST_FORCE_OPEN) code = ph_force_open(registry, peer, length, PH_UNKNOWN);
             else if (number < 0) code = ph_reset(registry, peer, length);
             else code = ph_test_control(registry, peer, length, number);
         } else if (!strcmp(op, "look")) {

@@ -52,8 +52,8 @@ use walk::Walk;
 /// | what is seen | reported as |
 /// |---|---|
 /// | no connection came about | `Network`, `Link`: it counts |
-/// | the connection ended | as [its reason](peer_health::iroh) |
-/// | the connection goes on, and the provider reset a stream: it lacks the blob | `Document`, `Nobody` |
+/// | the connection ended | as [`Codes::blobs`](peer_health::iroh::Codes::blobs) judge its reason |
+/// | the connection goes on, and the provider reset a stream: it lacks the blob | `Document`, `Document` |
 /// | the connection goes on without a reset, and another provider delivers to the same store: wrong data | `Protocol`, `Peer`: it counts |
 /// | the same, and nobody else delivers: perhaps our store is at fault | abandoned |
 ///

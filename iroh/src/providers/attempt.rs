@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use iroh::EndpointId;
 use iroh_blobs::HashAndFormat;
+use peer_health::iroh::Codes;
 use peer_health::{Failure, Fault, OwnedPermit, SyncError};
 use tokio::time::Instant;
 
@@ -84,7 +85,7 @@ impl Attempt {
             return link("no connection to the provider");
         };
         match noted.state() {
-            State::Ended(Some(reason)) => Verdict::Shared(reason.into()),
+            State::Ended(Some(reason)) => Verdict::Shared(Codes::blobs().judge(&reason)),
             State::Ended(None) => link("the connection to the provider is gone"),
             State::Open(now) if now.resets > before.resets => {
                 Verdict::Own(not_found("the provider does not serve the blob"))

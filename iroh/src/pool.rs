@@ -31,6 +31,8 @@ const DEADLINE: Duration = Duration::from_secs(10);
 /// - A call that is dropped is abandoned, counts nothing, and leaves the connection in the pool.
 /// - A coordinator or a driver on the same registry holds a permit already: its operation makes its call by
 ///   [`call_admitted`](Self::call_admitted), which takes none.
+/// - Hooks with [inferred failures](peer_health::iroh::HealthHooks::with_inferred_failures) take permits too:
+///   those on the same registry must leave out the pool's ALPN.
 ///
 /// A clone shares everything but the deadline. The connections are closed when the last clone is dropped.
 ///

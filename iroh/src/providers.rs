@@ -67,6 +67,9 @@ const STALL: Duration = Duration::from_secs(10);
 /// providers that are dialled at once should know that a dial which these limits refuse looks like a provider
 /// that is gone.
 ///
+/// Hooks with [inferred failures](peer_health::iroh::HealthHooks::with_inferred_failures) take permits too: those
+/// on the same registry must [leave out](peer_health::iroh::HealthHooks::with_alpns) the ALPN of iroh-blobs.
+///
 /// A clone shares everything; [`of`](Self::of) gives one with other providers, for another blob.
 ///
 /// ```no_run
@@ -167,10 +170,7 @@ impl HealthyProviders {
     /// If `stall` is zero: choose a longer one.
     ///
     /// ```
-    /// # use peer_health::HealthRegistry;
-    /// # use peer_health_iroh::HealthyProviders;
-    /// use std::time::Duration;
-    ///
+    /// # use {peer_health::HealthRegistry, peer_health_iroh::HealthyProviders, std::time::Duration};
     /// let providers = HealthyProviders::new(HealthRegistry::new(), []);
     /// assert!(providers.clone().with_stall(Duration::from_secs(3)).is_ok());
     /// let refused = providers.with_stall(Duration::ZERO).unwrap_err();

@@ -25,7 +25,7 @@ impl Blame {
     /// Returns the share of a call that begins now, in whatever happens to the peer while it lasts.
     pub(crate) fn share(self: &Arc<Self>, peer: EndpointId) -> Share {
         let blamed = Arc::clone(lock(&self.called).entry(peer).or_default());
-        Share { blame: Arc::clone(self), peer, blamed }
+        Share { blame: Arc::clone(self), peer, blamed: Some(blamed) }
     }
 }
 
@@ -33,35 +33,37 @@ impl Blame {
 pub(crate) struct Share {
     blame: Arc<Blame>,
     peer: EndpointId,
-    blamed: Arc<AtomicBool>,
+    /// `None` only while the share is dropped.
+    blamed: Option<Arc<AtomicBool>>,
 }
 
 impl Share {
     /// Returns whether this is the first of the calls that overlap to blame the peer. Calls that begin later
     /// share another event.
     pub(crate) fn is_first(&self) -> bool {
+        let Some(blamed) = &self.blamed else { return false };
         // Relaxed: the swap alone decides, and publishes nothing.
-        let first = !self.blamed.swap(true, Ordering::Relaxed);
-        if first {
-            self.leave(usize::MAX);
-        }
-        first
-    }
-
-    /// Removes the entry that this share is of, if no more than `holders` hold it.
-    fn leave(&self, holders: usize) {
-        if let Entry::Occupied(entry) = lock(&self.blame.called).entry(self.peer)
-            && Arc::ptr_eq(entry.get(), &self.blamed)
-            && Arc::strong_count(&self.blamed) <= holders
+        let first = !blamed.swap(true, Ordering::Relaxed);
+        if first
+            && let Entry::Occupied(entry) = lock(&self.blame.called).entry(self.peer)
+            && Arc::ptr_eq(entry.get(), blamed)
         {
             entry.remove();
         }
+        first
     }
 }
 
 impl Drop for Share {
     fn drop(&mut self) {
-        self.leave(2); // the table and this share
+        let mut called = lock(&self.blame.called);
+        // Under the lock: of two shares that are dropped at once, the second sees that it is the last.
+        drop(self.blamed.take());
+        if let Entry::Occupied(entry) = called.entry(self.peer)
+            && Arc::strong_count(entry.get()) == 1
+        {
+            entry.remove();
+        }
     }
 }
 
@@ -74,6 +76,8 @@ impl fmt::Debug for Share {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 mod tests {
+    use std::sync::atomic::AtomicUsize;
+
     use iroh::SecretKey;
 
     use super::*;
@@ -91,5 +95,33 @@ mod tests {
         assert_eq!(lock(&blame.called).len(), 1, "the last call goes on");
         drop(last);
         assert!(lock(&blame.called).is_empty());
+    }
+
+    #[test]
+    fn shares_that_are_dropped_at_once_leave_nothing_behind() {
+        let blame = Arc::new(Blame::default());
+        let peers: Vec<_> = (0..10_000).map(|_| SecretKey::generate().public()).collect();
+        for _ in 0..20 {
+            let arrived = AtomicUsize::new(0);
+            let call = || {
+                for (round, peer) in peers.iter().enumerate() {
+                    let share = blame.share(*peer);
+                    arrived.fetch_add(1, Ordering::SeqCst);
+                    let mut spins = 0;
+                    while arrived.load(Ordering::SeqCst) < 2 * (round + 1) {
+                        spins += 1;
+                        if spins % 1_000 == 0 {
+                            std::thread::yield_now();
+                        }
+                    }
+                    drop(share);
+                }
+            };
+            std::thread::scope(|scope| {
+                scope.spawn(call);
+                scope.spawn(call);
+            });
+            assert!(lock(&blame.called).is_empty());
+        }
     }
 }

@@ -4,9 +4,8 @@ use iroh_blobs::get::GetError;
 use iroh_blobs::get::fsm::{
     AtBlobHeaderNextError, AtClosingNextError, ConnectedNextError, DecodeError, InitialNextError,
 };
-use iroh_blobs::protocol::{ERR_INTERNAL, ERR_LIMIT, ERR_PERMISSION};
-use peer_health::iroh::Coded;
-use peer_health::{Failure, Fault, SyncError};
+use peer_health::iroh::Codes;
+use peer_health::{Failure, SyncError};
 use std::io;
 
 /// Returns the failure that an error of iroh-blobs' get requests stands for.
@@ -14,9 +13,8 @@ use std::io;
 /// | error | [`SyncError`] | [`Fault`] | counts |
 /// |---|---|---|---|
 /// | wrong data: a hash does not match | `Protocol` | `Peer` | yes |
-/// | not found: the provider ended the stream before the data | `Document` | `Nobody` | no |
-/// | reset or closed with `ERR_INTERNAL` (a provider that lacks the blob) or `ERR_PERMISSION` | `Document` | `Nobody` | no |
-/// | reset or closed with `ERR_LIMIT` | `ResourceExhaustion` | `Peer` | yes |
+/// | not found: the provider ended the stream before the data | `Document` | `Document` | no |
+/// | reset or closed with 1 (permission), 2 (limit) or 3 (a provider that lacks the blob) | as [`Codes::blobs`] | | |
 /// | any other error of the stream or the connection | as [its `io::Error`](peer_health::iroh) | | |
 /// | our store, our request, our program | `State` | `Local` | no |
 /// | a variant that a newer iroh-blobs adds | `Network` | `Link` | yes |
@@ -31,14 +29,15 @@ use std::io;
 /// use iroh_blobs::get::fsm::{AtBlobHeaderNextError, DecodeError};
 /// use iroh_blobs::protocol::ERR_LIMIT;
 /// use iroh::endpoint::ReadError;
-/// use peer_health::Fault;
+/// use peer_health::{Fault, iroh::REFUSED_RETRY_AFTER};
 /// use peer_health_iroh::get_failure;
 ///
 /// let missing = GetError::from(n0_error::e!(AtBlobHeaderNextError::NotFound));
-/// assert_eq!(get_failure(&missing).fault(), Fault::Nobody);
+/// assert_eq!(get_failure(&missing).fault(), Fault::Document);
 /// let busy = ReadError::Reset(ERR_LIMIT).into();
 /// let busy = GetError::from(n0_error::e!(DecodeError::Read, busy));
 /// assert_eq!(get_failure(&busy).fault(), Fault::Peer);
+/// assert_eq!(get_failure(&busy).retry_after(), Some(REFUSED_RETRY_AFTER));
 /// ```
 pub fn get_failure(error: &GetError) -> Failure {
     use GetError as E;
@@ -76,14 +75,10 @@ pub fn get_failure(error: &GetError) -> Failure {
 
 /// Judges an error of a stream by the code that the provider gave, as iroh-blobs uses them.
 fn of_stream(error: &io::Error) -> Failure {
-    match error.code() {
-        Some(ERR_LIMIT) => SyncError::ResourceExhaustion(error.to_string()).into(),
-        Some(ERR_INTERNAL | ERR_PERMISSION) => not_found(error),
-        _ => error.into(),
-    }
+    Codes::blobs().judge(error)
 }
 
-/// Returns the failure of a request that the provider cannot serve, or may not.
+/// Returns the failure of a request that the provider cannot serve.
 pub(crate) fn not_found(error: impl std::fmt::Display) -> Failure {
-    Failure::from(SyncError::Document(error.to_string())).with_fault(Fault::Nobody)
+    Failure::document(error.to_string())
 }

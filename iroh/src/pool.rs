@@ -29,6 +29,10 @@ const DEADLINE: Duration = Duration::from_secs(10);
 ///   of them counts: the others report [`Fault::Nobody`]. So a peer that restarts under thirty calls has
 ///   failed once.
 /// - A call that is dropped is abandoned, counts nothing, and leaves the connection in the pool.
+/// - A coordinator or a driver on the same registry holds a permit already: its operation makes its call by
+///   [`call_admitted`](Self::call_admitted), which takes none.
+/// - Hooks with [inferred failures](peer_health::iroh::HealthHooks::with_inferred_failures) take permits too:
+///   those on the same registry must leave out the pool's ALPN.
 ///
 /// A clone shares everything but the deadline. The connections are closed when the last clone is dropped.
 ///
@@ -268,20 +272,79 @@ impl HealthPool {
     ) -> Result<T, PoolError<E>> {
         let permit = self.registry.acquire(peer).map_err(PoolError::Refused)?;
         let began = Instant::now();
-        let Ended { error, shared } = match self.make(peer, op).await {
+        match self.judged(peer, op, classify).await {
             Ok(value) => {
                 permit.with_latency(began.elapsed()).success();
-                return Ok(value);
+                Ok(value)
             }
+            Err((error, failure)) => {
+                permit.failure(failure);
+                Err(error)
+            }
+        }
+    }
+
+    /// Makes a call under a permit that the caller holds: inside the operation of a coordinator, a driver or
+    /// [`call_async`](HealthRegistry::call_async) on the same registry. It asks the registry nothing and
+    /// reports nothing. The operation hands the failure on, and whoever holds the permit reports it.
+    ///
+    /// [`call`](Self::call) is wrong there: it takes a second permit, so one failure counts twice, and a probe,
+    /// which holds the only slot of its peer, is refused by its own registry each time.
+    ///
+    /// # Errors
+    ///
+    /// The failure that the [`PoolError`] of [`call`](Self::call) would stand for, of [`Fault::Nobody`] if
+    /// another call has blamed the peer for the same event.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the returned future drops that of `op`; the dial goes on for others.
+    ///
+    /// ```
+    /// # use iroh::{Endpoint, RelayMode, SecretKey, endpoint::presets::Minimal};
+    /// # use iroh_util::connection_pool::Options;
+    /// # use peer_health::{Failure, HealthRegistry};
+    /// # use peer_health_iroh::HealthPool;
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+    /// # let builder = Endpoint::builder(Minimal).relay_mode(RelayMode::Disabled);
+    /// # let builder = builder.clear_address_lookup().clear_ip_transports();
+    /// # let us = builder.bind_addr("127.0.0.1:0")?.bind().await?;
+    /// let registry = HealthRegistry::new();
+    /// let pool = HealthPool::new(registry.clone(), us, b"my-sync/1", Options::default());
+    /// let nobody = SecretKey::generate().public(); // and no address of it
+    /// let op = pool.call_admitted(&nobody, |_| async { Ok::<_, Failure>(()) });
+    /// assert!(registry.call_async(&nobody, op).await.is_err());
+    /// assert_eq!(registry.snapshot(&nobody).unwrap().totals.failed, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub async fn call_admitted<T, E: AsFailure, F: Future<Output = Result<T, E>>>(
+        &self,
+        peer: &EndpointId,
+        op: impl FnOnce(Connection) -> F,
+    ) -> Result<T, Failure> {
+        self.judged(peer, op, E::as_failure).await.map_err(|(_, failure)| failure)
+    }
+
+    /// Makes the call that was admitted; with an error comes what is to be reported.
+    async fn judged<T, E, F: Future<Output = Result<T, E>>>(
+        &self,
+        peer: &EndpointId,
+        op: impl FnOnce(Connection) -> F,
+        classify: impl FnOnce(&E) -> Failure,
+    ) -> Result<T, (PoolError<E>, Failure)> {
+        let Ended { error, shared } = match self.make(peer, op).await {
+            Ok(value) => return Ok(value),
             Err(ended) => ended,
         };
         let failure = error.judge(classify);
         let told_before = failure.counts() && shared.is_some_and(|share| !share.is_first());
-        permit.failure(if told_before { failure.with_fault(Fault::Nobody) } else { failure });
-        Err(error)
+        let failure = if told_before { failure.with_fault(Fault::Nobody) } else { failure };
+        Err((error, failure))
     }
 
-    /// Makes the call that was admitted.
+    /// Dials if need be, and calls.
     async fn make<T, E, F: Future<Output = Result<T, E>>>(
         &self,
         peer: &EndpointId,

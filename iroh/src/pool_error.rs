@@ -9,7 +9,9 @@ use peer_health::{AsFailure, Failure, Fault, Refused, SyncError};
 
 /// Why a call over a [`HealthPool`](crate::HealthPool) gave no result.
 ///
-/// It is an [`AsFailure`], so that such a call may stand inside the operation of a coordinator.
+/// It is an [`AsFailure`], so that another registry may be told of it. The registry of the pool knows it
+/// already: an operation of a coordinator on that one makes its call by
+/// [`call_admitted`](crate::HealthPool::call_admitted), whose error is a [`Failure`].
 ///
 /// ```
 /// use peer_health::{Failure, Fault, SyncError};

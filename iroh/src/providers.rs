@@ -8,6 +8,7 @@ mod walk;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 use iroh::endpoint::Connection;
 use iroh::{Endpoint, EndpointId};
@@ -27,6 +28,9 @@ use attempt::Book;
 use follow::Follower;
 use seen::Seen;
 use walk::Walk;
+
+/// As the deadline of a pool's call.
+const STALL: Duration = Duration::from_secs(10);
 
 /// Providers for the [`Downloader`] of iroh-blobs, the best first; what becomes of each attempt is reported.
 ///
@@ -52,8 +56,9 @@ use walk::Walk;
 /// | what is seen | reported as |
 /// |---|---|
 /// | no connection came about | `Network`, `Link`: it counts |
-/// | the connection ended | as [its reason](peer_health::iroh) |
-/// | the connection goes on, and the provider reset a stream: it lacks the blob | `Document`, `Nobody` |
+/// | the connection ended | as [`Codes::blobs`](peer_health::iroh::Codes::blobs) judge its reason |
+/// | it sends no data for the time of a [stall](Self::with_stall) | `Network`, `Link`: it counts |
+/// | the connection goes on, and the provider reset a stream: it lacks the blob | `Document`, `Document` |
 /// | the connection goes on without a reset, and another provider delivers to the same store: wrong data | `Protocol`, `Peer`: it counts |
 /// | the same, and nobody else delivers: perhaps our store is at fault | abandoned |
 ///
@@ -61,6 +66,9 @@ use walk::Walk;
 /// A part looks at each of the providers once. Whoever sets the pool's limits lower than the number of
 /// providers that are dialled at once should know that a dial which these limits refuse looks like a provider
 /// that is gone.
+///
+/// Hooks with [inferred failures](peer_health::iroh::HealthHooks::with_inferred_failures) take permits too: those
+/// on the same registry must [leave out](peer_health::iroh::HealthHooks::with_alpns) the ALPN of iroh-blobs.
 ///
 /// A clone shares everything; [`of`](Self::of) gives one with other providers, for another blob.
 ///
@@ -87,6 +95,7 @@ pub struct HealthyProviders {
     providers: Arc<[EndpointId]>,
     /// The attempts of a download that is followed; `None` if each part has its own.
     book: Option<Arc<Book>>,
+    stall: Duration,
 }
 
 /// The state that all providers have in common.
@@ -124,7 +133,12 @@ impl HealthyProviders {
             blame: Arc::default(),
             parts: AtomicU64::new(0),
         };
-        Self { shared: Arc::new(shared), providers: providers.into_iter().collect(), book: None }
+        Self {
+            shared: Arc::new(shared),
+            providers: providers.into_iter().collect(),
+            book: None,
+            stall: STALL,
+        }
     }
 
     /// Returns other providers that share everything else with these: for another blob.
@@ -141,7 +155,33 @@ impl HealthyProviders {
     #[must_use]
     pub fn of(&self, providers: impl IntoIterator<Item = EndpointId>) -> Self {
         let providers = providers.into_iter().collect();
-        Self { shared: Arc::clone(&self.shared), providers, book: None }
+        Self { shared: Arc::clone(&self.shared), providers, book: None, stall: self.stall }
+    }
+
+    /// Gives the providers another limit for their silence; the default is 10 s. The connection of one that is
+    /// asked, and sends no data for so long, is closed: it has failed, and the downloader asks the next. So has
+    /// one that has been silent for so long when the download is dropped.
+    ///
+    /// That needs [`download`](Self::download) or [`progress`](Self::progress), and connections that these
+    /// providers [see](Self::pool_options). A store of ours that takes no data for so long looks the same.
+    ///
+    /// # Errors
+    ///
+    /// If `stall` is zero: choose a longer one.
+    ///
+    /// ```
+    /// # use {peer_health::HealthRegistry, peer_health_iroh::HealthyProviders, std::time::Duration};
+    /// let providers = HealthyProviders::new(HealthRegistry::new(), []);
+    /// assert!(providers.clone().with_stall(Duration::from_secs(3)).is_ok());
+    /// let refused = providers.with_stall(Duration::ZERO).unwrap_err();
+    /// assert_eq!(refused.to_string(), "stall is 0ns: must be more than 0s");
+    /// ```
+    pub fn with_stall(mut self, stall: Duration) -> Result<Self> {
+        if stall.is_zero() {
+            return Err(anyerr!("stall is {stall:?}: must be more than 0s"));
+        }
+        self.stall = stall;
+        Ok(self)
     }
 
     /// Returns the providers, in the order in which they were given.
@@ -246,7 +286,8 @@ impl HealthyProviders {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future ends the download, and its attempts count as abandoned.
+    /// Dropping the future ends the download. Its attempts count as abandoned, but for those of providers that
+    /// have been silent for the time of a [stall](Self::with_stall).
     ///
     /// ```
     /// # use iroh::{Endpoint, RelayMode, endpoint::presets::Minimal};
@@ -333,11 +374,9 @@ impl HealthyProviders {
         let followed = Self { book: Some(Arc::clone(&book)), ..self.clone() };
         let options = DownloadOptions::new(request, followed, strategy);
         let items = downloader.download_with_opts(options).stream().await?;
-        let follower = Follower::new(shared, book);
-        Ok(stream::unfold((items, follower), |(mut items, mut follower)| async {
-            let item = items.next().await;
-            follower.hear(item.as_ref());
-            item.map(|item| (item, (items, follower)))
+        let follower = Follower::new(shared, book, items.boxed(), self.stall);
+        Ok(stream::unfold(follower, |mut follower| async {
+            follower.next().await.map(|item| (item, follower))
         })
         .boxed())
     }

@@ -46,7 +46,8 @@ type Meaning = Own<Box<dyn Fn(VarInt) -> Option<Ending> + Send + Sync>>;
 ///
 /// A peer that drops its connection closes it with 0 and no reason, and so does one whose endpoint is closed:
 /// nothing tells these from each other, or a planned end from a crash. With 0 and a reason of this list the
-/// meaning is that of the reason, unless your function gives 0 a meaning.
+/// meaning is that of the reason, unless your function gives 0 a meaning; `not allowed` is a refusal of this
+/// node even then.
 ///
 /// | crate | what it does | when | default |
 /// |---|---|---|---|
@@ -109,7 +110,8 @@ impl Codes {
     /// Returns the codes of iroh-docs: a connection that is closed with 0 has ended as planned, since iroh-docs
     /// drops each connection after its sync.
     ///
-    /// The end of a connection that a peer lost in the middle of a sync looks the same.
+    /// The end of a connection that a peer lost in the middle of a sync looks the same. A peer that refuses us
+    /// by the access limit of iroh-util closes with 0 too, and says so by its reason: that one has failed.
     ///
     /// ```
     /// use iroh::endpoint::{ApplicationClose, ConnectionError};
@@ -169,7 +171,7 @@ impl Codes {
     /// assert_eq!(codes.judge(&stopped).fault(), Fault::Nobody);
     /// ```
     pub fn judge<E: Coded + AsFailure>(&self, error: &E) -> Failure {
-        match error.code().and_then(|code| self.meaning(code)) {
+        match self.meaning(error) {
             Some(Ending::Failed(failure)) => failure,
             Some(Ending::Planned) => row(SyncError::Network, Fault::Nobody, error),
             None => error.as_failure(),
@@ -194,17 +196,21 @@ impl Codes {
             ConnectionError::LocallyClosed => Ending::Planned,
             // The endpoint went away under the connection: another sign that this side closed it.
             ConnectionError::TransportError(found) if is_endpoint_gone(found) => Ending::Planned,
-            _ => {
-                reason.code().and_then(|code| self.meaning(code)).unwrap_or_else(|| match reason {
-                    ConnectionError::ApplicationClosed(c) if is_not_needed(c) => Ending::Planned,
-                    _ => Ending::Failed(reason.into()),
-                })
-            }
+            _ => self.meaning(reason).unwrap_or_else(|| match reason {
+                ConnectionError::ApplicationClosed(c) if is_not_needed(c) => Ending::Planned,
+                _ => Ending::Failed(reason.into()),
+            }),
         }
     }
 
-    /// Returns the meaning of a code; `None` if the function panics.
-    fn meaning(&self, code: VarInt) -> Option<Ending> {
+    /// Returns the meaning of an error's code; `None` if the function panics. 0 is the code of a drop, so with
+    /// it the reason of a ban decides, which the failure tells by the wait that it asks for.
+    fn meaning<E: Coded + AsFailure>(&self, error: &E) -> Option<Ending> {
+        let code = error.code()?;
+        let is_ban = || error.as_failure().retry_after() == Some(BANNED_RETRY_AFTER);
+        if code == VarInt::from_u32(0) && is_ban() {
+            return None;
+        }
         guarded(|| (self.meaning)(code)).flatten()
     }
 }

@@ -3,11 +3,12 @@
 use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
 use iroh::EndpointId;
-use iroh::endpoint::{Closed, Connection, ConnectionError, WeakConnectionHandle};
+use iroh::endpoint::{Closed, Connection, ConnectionError, VarInt, WeakConnectionHandle};
 
 use crate::blame::lock;
 
@@ -24,6 +25,7 @@ pub(super) struct Seen {
 pub(super) struct Noted {
     handle: WeakConnectionHandle,
     end: Mutex<End>,
+    is_silent: AtomicBool,
 }
 
 /// How a connection ended, as far as somebody has asked. The future does not hold the connection.
@@ -42,9 +44,23 @@ pub(super) enum State {
 /// What a connection has received so far.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Counts {
+    /// Whatever came, keep-alives and acknowledgements too.
     pub(super) bytes: u64,
+    /// Frames with data of a stream: what a provider that is merely connected does not send.
+    pub(super) frames: u64,
     /// Streams that the provider has reset: iroh-blobs does so for a request that it does not serve.
     pub(super) resets: u64,
+}
+
+impl Counts {
+    /// Returns what was received after `before`.
+    pub(super) fn since(self, before: Self) -> Self {
+        Self {
+            bytes: self.bytes.saturating_sub(before.bytes),
+            frames: self.frames.saturating_sub(before.frames),
+            resets: self.resets.saturating_sub(before.resets),
+        }
+    }
 }
 
 impl Seen {
@@ -53,7 +69,7 @@ impl Seen {
     pub(super) fn note(&self, connection: &Connection) {
         let handle = connection.weak_handle();
         let end = Mutex::new(End::Open(Box::pin(handle.closed())));
-        let noted = Arc::new(Noted { handle, end });
+        let noted = Arc::new(Noted { handle, end, is_silent: AtomicBool::new(false) });
         let mut newest = lock(&self.newest);
         if newest.len() >= FEW && newest.len() == newest.capacity() {
             newest.retain(|_, noted| noted.is_open());
@@ -72,13 +88,27 @@ impl Noted {
         self.handle.upgrade().is_some_and(|connection| connection.close_reason().is_none())
     }
 
+    /// Closes the connection, since the provider says nothing on it: the downloader goes on with the next.
+    pub(super) fn close_silent(&self) {
+        // Relaxed: the close below publishes it, by the lock of the connection.
+        self.is_silent.store(true, Ordering::Relaxed);
+        if let Some(connection) = self.handle.upgrade() {
+            connection.close(VarInt::from_u32(0), b"silent");
+        }
+    }
+
+    /// Returns whether the connection was closed since the provider said nothing.
+    pub(super) fn was_silent(&self) -> bool {
+        self.is_silent.load(Ordering::Relaxed) // pairs with the store in `close_silent`
+    }
+
     pub(super) fn state(&self) -> State {
         if let Some(connection) = self.handle.upgrade()
             && connection.close_reason().is_none()
         {
             let stats = connection.stats();
-            let (bytes, resets) = (stats.udp_rx.bytes, stats.frame_rx.reset_stream);
-            return State::Open(Counts { bytes, resets });
+            let (frames, resets) = (stats.frame_rx.stream, stats.frame_rx.reset_stream);
+            return State::Open(Counts { bytes: stats.udp_rx.bytes, frames, resets });
         }
         let mut end = lock(&self.end);
         if let End::Open(closed) = &mut *end {

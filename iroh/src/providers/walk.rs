@@ -91,3 +91,12 @@ impl Iterator for Walk {
         Some(provider)
     }
 }
+
+/// The downloader is through with the part.
+impl Drop for Walk {
+    fn drop(&mut self) {
+        if let Some(provider) = self.asked.take() {
+            self.book.over(provider, self.content);
+        }
+    }
+}

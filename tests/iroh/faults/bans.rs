@@ -124,6 +124,11 @@ async fn a_reason_of_irohs_crates_decides_where_the_code_is_that_of_a_drop() {
     let (_ours, end) = closed(0, b"not allowed").await;
     assert_eq!(Failure::from(&end).retry_after(), Some(BANNED_RETRY_AFTER));
     assert_counts(ResourceExhaustion, Peer, &end);
+    let banned = Ending::Failed(Failure::from(&end));
+    for codes in [Codes::docs(), Codes::new(|_| Some(Ending::Planned))] {
+        assert_eq!(codes.ending(&end), banned, "a ban is none of the protocol's own ends");
+        assert_eq!(codes.judge(&end), Failure::from(&end));
+    }
 
     let dropped = ApplicationClose { error_code: 0u32.into(), reason: Default::default() };
     let dropped = ConnectionError::ApplicationClosed(dropped);

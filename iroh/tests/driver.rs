@@ -41,7 +41,7 @@ async fn a_peer_that_dies_and_returns_is_called_again_by_the_driver_that_holds_t
     let registry = HealthRegistry::builder().config(config).build().unwrap();
     let (tell, mut told) = mpsc::unbounded_channel();
     let _listening = registry.listen(move |event| {
-        let _ = tell.send(event.kind.clone());
+        let _ = tell.send(event.kind);
     });
 
     let (us, list) = finding(ALPN).await;

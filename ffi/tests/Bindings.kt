@@ -133,6 +133,9 @@ fun events() {
             cancelled.cancel()
             registry.reset(ALICE)
             same(withTimeout(60_000) { events.nextEvent() }!!.kind, EventKind.Reset)
+            registry.forceOpen(ALICE)
+            check(withTimeout(60_000) { events.ready() } && !events.ended()) // it takes none
+            same(events.nextEvents(9u, Duration.ZERO).map { it.kind }, listOf(EventKind.Overridden(Status.FORCED_OPEN)))
         }
         registry.forceOpen(BOB)
         same(events.nextEvents(9u, SECOND).map { it.kind }, listOf(EventKind.Overridden(Status.FORCED_OPEN)))

@@ -212,10 +212,19 @@ def test_events_are_awaited_and_a_cancelled_wait_loses_none():
             await cancelled
         registry.reset(ALICE)
         assert (await asyncio.wait_for(events.next_event(), 60)).kind.is_RESET()
+        registry.force_open(ALICE)
+        late = asyncio.ensure_future(events.next_event())  # the event is there, and it is cancelled on its way
+        await asyncio.sleep(0)
+        late.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await late
+        assert await events.ready() and not events.ended()
+        assert [event.kind.is_OVERRIDDEN() for event in events.next_events(9, timedelta(0))] == [True]
         ends = asyncio.ensure_future(events.next_event())
         await asyncio.sleep(0)
         events.stop()
         assert await asyncio.wait_for(ends, 60) is None
+        assert events.ended() and not await events.ready()
 
     asyncio.run(run())
 

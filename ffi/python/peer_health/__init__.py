@@ -1,14 +1,17 @@
 """One circuit breaker for each peer of a node.
 
-Everything of the generated module is here, and two things that it lacks: `with registry.permit(peer) as permit:`,
-which settles a permit in every case, since a garbage collector would do it late; and objects that refuse to be
-copied or pickled, since a copy would hold the same address, and free it twice.
+Everything of the generated module is here, and what it lacks: `with registry.permit(peer) as permit:`, which settles
+a permit in every case, since a garbage collector would do it late; `await events.next_event()`, which loses no event
+when it is cancelled; and objects that refuse to be copied or pickled, since a copy would hold the same address, and
+free it twice.
 """
 
+import typing
 from contextlib import contextmanager
+from datetime import timedelta
 
 from ._generated import *  # noqa: F403
-from ._generated import Backoff, Events, HealthRegistry, Permit
+from ._generated import Backoff, Event, Events, HealthRegistry, Permit
 from ._generated.peer_health_ffi import InternalError  # noqa: F401
 
 
@@ -25,11 +28,21 @@ def _permit(self, peer):
         permit.abandon()
 
 
+async def _next_event(self) -> typing.Optional[Event]:
+    """Waits for the next event; returns None once the stream is closed and empty. A cancelled call loses no event."""
+    while await self.ready():
+        told = self.next_events(1, timedelta(0))  # none if another task was faster
+        if told:
+            return told[0]
+    return None
+
+
 def _not_copied(self, *_):
     raise TypeError(f"{type(self).__name__} is neither copied nor pickled: it is one object of this process")
 
 
 HealthRegistry.permit = _permit
+Events.next_event = _next_event
 for _class in (Backoff, Events, HealthRegistry, Permit):
     _class.__reduce_ex__ = _class.__copy__ = _class.__deepcopy__ = _not_copied
 del _class

@@ -120,10 +120,16 @@ impl Queue {
     }
 
     pub(crate) fn push(&self, event: Event) {
-        self.change(|waiting| match waiting.events.len() < self.capacity && !waiting.closed {
+        self.change(|waiting| match waiting.events.len() < self.capacity {
+            _ if waiting.closed => {}
             true => waiting.events.push_back(event),
             false => waiting.missed = waiting.missed.saturating_add(1),
         });
+    }
+
+    /// Lets nothing more in: who waits finds what is left, or the end.
+    pub(crate) fn close(&self) {
+        self.change(|waiting| waiting.closed = true);
     }
 }
 
@@ -164,7 +170,8 @@ impl Drop for Ready {
     }
 }
 
-/// The events of a registry since the stream was made, in order, up to a capacity.
+/// The events of a registry since the stream was made, in order, up to a capacity. The stream ends with `stop`, or
+/// with the registry.
 #[derive(Debug, uniffi::Object)]
 pub struct Events {
     queue: Arc<Queue>,
@@ -219,6 +226,6 @@ impl Events {
     pub fn stop(&self) {
         let listening = self.listening.lock().unwrap_or_else(PoisonError::into_inner).take();
         drop(listening);
-        self.queue.change(|waiting| waiting.closed = true);
+        self.queue.close();
     }
 }

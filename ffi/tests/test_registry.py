@@ -147,6 +147,26 @@ def test_what_an_operator_sets_holds_until_it_is_reset():
     assert registry.status(ALICE) == ph.Status.CLOSED
 
 
+def test_a_ban_of_no_time_is_an_error_and_changes_nothing():
+    registry, _ = manual()
+    with pytest.raises(ph.HealthError.Invalid) as invalid:
+        registry.force_open(ALICE, timedelta(0))
+    assert (invalid.value.field, invalid.value.value) == ("duration", "0")
+    assert not registry.contains(ALICE)
+    registry.force_open(ALICE, timedelta(microseconds=1))
+    assert registry.status(ALICE) == ph.Status.FORCED_OPEN
+
+
+def test_max_peers_is_taken_by_set_config():
+    registry, _ = manual(max_peers=1)
+    fail(registry)
+    assert not registry.acquire(BOB).is_tracked()
+    registry.set_config(strict(max_peers=2))
+    assert registry.config().max_peers == 2 and registry.acquire(BOB).is_tracked()
+    registry.set_config(strict(max_peers=1))
+    assert registry.sweep() == 1 and registry.contains(ALICE) and not registry.contains(BOB)
+
+
 def test_a_full_table_serves_newcomers_untracked_and_says_so():
     registry, _ = manual(max_peers=1)
     fail(registry)
@@ -197,6 +217,24 @@ def test_events_are_polled_in_order_and_what_does_not_fit_is_counted():
         assert invalid.value.field == field
 
 
+def test_a_long_wait_is_many_short_ones(monkeypatch):
+    registry, _ = manual()
+    events, polled, poll = registry.events(), [], ph._poll
+
+    def third(stream, most, timeout):
+        polled.append(timeout)
+        if len(polled) == 3:
+            registry.force_open(ALICE)
+        return poll(stream, most, timedelta(0))
+
+    monkeypatch.setattr(ph, "_poll", third)
+    assert [event.peer for event in events.next_events(9, timedelta(days=1))] == [ALICE]
+    assert polled == [ph._SLICE] * 3 and ph._SLICE <= SECOND
+    assert events.next_events(9, timedelta(0)) == [] and polled[3:] == [timedelta(0)]
+    events.stop()
+    assert events.next_events(9, timedelta(days=1)) == [] and len(polled) == 5
+
+
 def test_events_are_awaited_and_a_cancelled_wait_loses_none():
     async def run():
         registry, _ = manual()
@@ -225,6 +263,24 @@ def test_events_are_awaited_and_a_cancelled_wait_loses_none():
         events.stop()
         assert await asyncio.wait_for(ends, 60) is None
         assert events.ended() and not await events.ready()
+
+    asyncio.run(run())
+
+
+def test_a_stream_ends_with_its_registry():
+    async def run():
+        registry, _ = manual()
+        events, kept = registry.events(), registry.events()
+        registry.force_open(ALICE)
+        assert (await asyncio.wait_for(events.next_event(), 60)).peer == ALICE
+        ends = asyncio.ensure_future(events.next_event())
+        await asyncio.sleep(0)
+        del registry
+        gc.collect()
+        assert await asyncio.wait_for(ends, 60) is None
+        assert events.next_events(9, timedelta(days=1)) == [] and events.ended()  # at once
+        assert not kept.ended() and len(kept.next_events(9, timedelta(0))) == 1  # what was told is still to be had
+        assert kept.ended() and kept.missed() == 0
 
     asyncio.run(run())
 

@@ -5,6 +5,7 @@ import copy
 import gc
 import pickle
 from datetime import timedelta
+from pathlib import Path
 
 import peer_health as ph
 import pytest
@@ -283,6 +284,27 @@ def test_a_stream_ends_with_its_registry():
         assert kept.ended() and kept.missed() == 0
 
     asyncio.run(run())
+
+
+EXPORTED = sorted((Path(__file__).parent / "exported").glob("*.json"))
+
+
+@pytest.mark.parametrize("path", EXPORTED, ids=lambda path: path.stem)
+def test_what_each_version_exported_is_restored(path):
+    year = timedelta(days=365)
+    config = strict(open_timeout=10 * year, open_max=10 * year)
+    registry = ph.HealthRegistry.restored(path.read_bytes(), downtime=timedelta(minutes=10), config=config)
+    assert registry.len() == 5
+    assert registry.status(b"open") == ph.Status.OPEN and registry.status(b"banned") == ph.Status.FORCED_OPEN
+    assert 9 * year < registry.next_admission(b"open").wait < 10 * year < registry.next_admission(b"banned").wait
+    assert registry.status(b"disabled") == ph.Status.DISABLED
+    assert registry.status(b"watched") == ph.Status.METRICS_ONLY
+    assert registry.snapshot(b"called").latency == timedelta(milliseconds=250)
+
+
+def test_there_is_an_export_of_this_version():
+    assert "0.1" in [path.stem for path in EXPORTED]
+    assert ph.library_version().startswith("0.1."), "another version adds a file: python ffi/tests/exported/make.py"
 
 
 def test_what_is_exported_is_restored_and_shorter_by_the_downtime():

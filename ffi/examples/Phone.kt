@@ -59,5 +59,6 @@ class Phone(private val file: File, private val dial: (ByteArray, Duration) -> U
         check(next.renameTo(file)) { "$file is not written" }
     }
 
+    /** Ends the registry and its streams: who awaits an event gets null. */
     override fun close() = registry.close()
 }

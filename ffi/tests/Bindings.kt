@@ -145,6 +145,23 @@ fun events() {
     }
 }
 
+@OptIn(DelicateCoroutinesApi::class)
+fun ends() {
+    val phone = Phone(File(Files.createTempDirectory("phone").toFile(), "peers.json"), { _, _ -> })
+    val (registry, _) = manual()
+    for ((events, close) in listOf(registry.events() to registry::close, phone.registry.events() to phone::close)) {
+        events.use {
+            runBlocking {
+                val next = GlobalScope.async(Dispatchers.Default, CoroutineStart.UNDISPATCHED) { it.nextEvent() }
+                check(!it.ended())
+                close()
+                same(withTimeout(60_000) { next.await() }, null)
+                check(it.ended())
+            }
+        }
+    }
+}
+
 fun panics() {
     val (registry, _) = manual()
     repeat(10) { throws<InternalException> { registry.panicInside() } }
@@ -191,7 +208,7 @@ fun cost() {
 
 fun main(arguments: Array<String>) {
     if (arguments.contentEquals(arrayOf("cost"))) return cost()
-    val checks = listOf(::circuits, ::badInput, ::collected, ::threads, ::events, ::panics, ::restored, ::phone)
+    val checks = listOf(::circuits, ::badInput, ::collected, ::threads, ::events, ::ends, ::panics, ::restored, ::phone)
     val failed = checks.count { check ->
         val result = runCatching { check() }
         println("${check.name} ... ${result.exceptionOrNull()?.stackTraceToString() ?: "ok"}")

@@ -156,9 +156,9 @@ impl HealthRegistry {
     #[uniffi::method(default(duration = None))]
     pub fn force_open(&self, peer: Vec<u8>, duration: Option<Duration>) -> Result<(), HealthError> {
         let peer = PeerId::new(peer)?;
-        if duration == Some(Duration::ZERO) {
+        if let Some(none @ Duration::ZERO) = duration {
             let rule = "must be longer than 0; `reset` ends a ban";
-            return Err(HealthError::invalid("duration", "0".into(), rule));
+            return Err(HealthError::invalid("duration", format!("{none:?}"), rule));
         }
         match duration {
             Some(duration) => self.core.force_open_for(&peer, duration)?,

@@ -74,7 +74,7 @@ def test_events_are_awaited_and_a_cancelled_wait_loses_none():
         late.cancel()
         with pytest.raises(asyncio.CancelledError):
             await late
-        assert await events.ready() and not events.ended()
+        assert await asyncio.wait_for(events.ready(), 60) and not events.ended()
         assert [event.kind.is_OVERRIDDEN() for event in events.next_events(9, timedelta(0))] == [True]
         ends = asyncio.ensure_future(events.next_event())
         await asyncio.sleep(0)

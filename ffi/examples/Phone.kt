@@ -9,6 +9,12 @@ import uniffi.peer_health_ffi.*
 /** A failed dial, by the name of iroh-ffi's kind: `DialFailed(error.kind().name, ..)` where that is caught. */
 class DialFailed(val kind: String, message: String) : Exception(message)
 
+/** Waits for the next event; returns null once the stream is closed and empty. A cancelled wait loses no event. */
+suspend fun Events.nextEvent(): Event? {
+    while (ready()) nextEvents(1u, Duration.ZERO).firstOrNull()?.let { return it } // null: another was faster
+    return null
+}
+
 class Phone(private val file: File, private val dial: (ByteArray, Duration) -> Unit) : AutoCloseable {
     val registry: HealthRegistry = start()
 
@@ -53,5 +59,6 @@ class Phone(private val file: File, private val dial: (ByteArray, Duration) -> U
         check(next.renameTo(file)) { "$file is not written" }
     }
 
+    /** Ends the registry and its streams: who awaits an event gets null. */
     override fun close() = registry.close()
 }

@@ -9,6 +9,16 @@ struct DialFailed: Error {
     var message = ""
 }
 
+extension Events {
+    /// Waits for the next event; returns nil once the stream is closed and empty. A cancelled wait loses no event.
+    func nextEvent() async throws -> Event? {
+        while await ready() {
+            if let event = try nextEvents(max: 1, timeout: 0).first { return event }
+        }
+        return nil
+    }
+}
+
 final class Phone {
     let registry: HealthRegistry
     private let file: URL

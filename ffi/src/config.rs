@@ -105,7 +105,7 @@ settings! {
     open_multiplier: f64, same, same;
     /// The longest wait.
     open_max: Duration, wait, same;
-    /// The share by which a wait may be longer at random, from 0 to 1.
+    /// The share by which a wait may be shorter at random, from 0 to 1.
     open_jitter: f64, same, same;
     /// How many probes are admitted while half-open, and must succeed; from 1 to 64.
     success_threshold: u32, same, same;
@@ -115,7 +115,7 @@ settings! {
     half_open_max: Option<Duration>, some_wait, same;
     /// How long a probe holds its place, 15 seconds by default. It should exceed the deadline of a call.
     probe_lease: Option<Duration>, some_wait, same;
-    /// How many peers are tracked; at least 1. It holds for a registry that is made, not for `set_config`.
+    /// How many peers are tracked; at least 1. `set_config` changes it, too.
     max_peers: u32, shown_count, core_count;
     /// After how long a peer without trouble may be forgotten.
     idle_timeout: Duration, wait, same;

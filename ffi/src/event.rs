@@ -120,31 +120,34 @@ impl Queue {
     }
 
     pub(crate) fn push(&self, event: Event) {
-        self.change(|waiting| match waiting.events.len() < self.capacity && !waiting.closed {
+        self.change(|waiting| match waiting.events.len() < self.capacity {
+            _ if waiting.closed => {}
             true => waiting.events.push_back(event),
             false => waiting.missed = waiting.missed.saturating_add(1),
         });
     }
+
+    /// Lets nothing more in: who waits finds what is left, or the end.
+    pub(crate) fn close(&self) {
+        self.change(|waiting| waiting.closed = true);
+    }
 }
 
-/// Waits for one event.
-struct Next {
+/// Waits until there is an event or there will be none; it takes none, so that a wait that is dropped loses none.
+struct Ready {
     queue: Arc<Queue>,
     number: Option<u64>,
 }
 
-impl Future for Next {
-    type Output = Option<Event>;
+impl Future for Ready {
+    type Output = bool;
 
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Event>> {
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<bool> {
         let waker = context.waker().clone(); // foreign code, before the lock
         let queue = Arc::clone(&self.queue);
         let mut waiting = queue.lock();
-        if let Some(event) = waiting.events.pop_front() {
-            return Poll::Ready(Some(event));
-        }
-        if waiting.closed {
-            return Poll::Ready(None);
+        if !waiting.events.is_empty() || waiting.closed {
+            return Poll::Ready(!waiting.events.is_empty());
         }
         let number = self.number.unwrap_or(waiting.next);
         if self.number.is_none() {
@@ -158,7 +161,7 @@ impl Future for Next {
     }
 }
 
-impl Drop for Next {
+impl Drop for Ready {
     fn drop(&mut self) {
         if let Some(number) = self.number {
             let waker = self.queue.lock().wakers.remove(&number);
@@ -167,7 +170,8 @@ impl Drop for Next {
     }
 }
 
-/// The events of a registry since the stream was made, in order, up to a capacity.
+/// The events of a registry since the stream was made, in order, up to a capacity. The stream ends with `stop`, or
+/// with the registry.
 #[derive(Debug, uniffi::Object)]
 pub struct Events {
     queue: Arc<Queue>,
@@ -200,10 +204,17 @@ impl Events {
         Ok(waiting.events.drain(..count).collect())
     }
 
-    /// Waits for the next event, on the executor of the caller's language; nothing once the stream is closed and
-    /// empty. A call that is cancelled loses no event.
-    pub async fn next_event(&self) -> Option<Event> {
-        Next { queue: Arc::clone(&self.queue), number: None }.await
+    /// Waits on the executor of the caller's language: true once an event is there, false once the stream is closed
+    /// and empty. It takes no event, so that a call that is cancelled loses none: `next_events` with a `timeout` of
+    /// zero takes it, and returns none where another task was faster; the caller then waits again.
+    pub async fn ready(&self) -> bool {
+        Ready { queue: Arc::clone(&self.queue), number: None }.await
+    }
+
+    /// Returns whether the stream is closed and empty, so that no further event will come.
+    pub fn ended(&self) -> bool {
+        let waiting = self.queue.lock();
+        waiting.closed && waiting.events.is_empty()
     }
 
     /// Returns how many events did not fit: the program then looks at the peers it cares for.
@@ -215,6 +226,6 @@ impl Events {
     pub fn stop(&self) {
         let listening = self.listening.lock().unwrap_or_else(PoisonError::into_inner).take();
         drop(listening);
-        self.queue.change(|waiting| waiting.closed = true);
+        self.queue.close();
     }
 }

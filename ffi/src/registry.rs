@@ -1,6 +1,6 @@
 //! The registry, by names of bytes.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use peer_health::{HealthRegistry as Core, Saved};
@@ -19,6 +19,21 @@ use crate::snapshot::{NextAdmission, PeerView, Snapshot, Status, Totals};
 #[derive(Debug, uniffi::Object)]
 pub struct HealthRegistry {
     pub(crate) core: Core<PeerId>,
+    /// Streams that are to end with this registry: nobody else would wake those who await them.
+    streams: Mutex<Vec<Weak<Queue>>>,
+}
+
+impl HealthRegistry {
+    pub(crate) fn of(core: Core<PeerId>) -> Arc<Self> {
+        Arc::new(Self { core, streams: Mutex::default() })
+    }
+}
+
+impl Drop for HealthRegistry {
+    fn drop(&mut self) {
+        let streams = self.streams.get_mut().unwrap_or_else(PoisonError::into_inner);
+        streams.iter().filter_map(Weak::upgrade).for_each(|queue| queue.close());
+    }
 }
 
 #[uniffi::export]
@@ -31,7 +46,7 @@ impl HealthRegistry {
     #[uniffi::constructor(default(config = None))]
     pub fn new(config: Option<HealthConfig>) -> Result<Arc<Self>, HealthError> {
         let config = config.unwrap_or_else(default_config).into_core();
-        Ok(Arc::new(Self { core: Core::builder().config(config).build()? }))
+        Ok(Self::of(Core::builder().config(config).build()?))
     }
 
     /// Makes a registry that begins with what `export` of an earlier one returned. `downtime` is how long ago that
@@ -52,7 +67,7 @@ impl HealthRegistry {
             HealthError::invalid("saved", value, format!("must be of an export: {error}"))
         })?;
         let core = Core::builder().config(config).restore(peers, downtime).build()?;
-        Ok(Arc::new(Self { core }))
+        Ok(Self::of(core))
     }
 
     /// Asks whether the peer may be called, and takes the right to one call.
@@ -123,7 +138,8 @@ impl HealthRegistry {
         self.core.config().into()
     }
 
-    /// Replaces the settings; `max_peers` stays as it was.
+    /// Replaces the settings, `max_peers` too. Where it is lowered, newcomers make the table smaller step by step, and
+    /// `sweep` does at once; peers in trouble stay.
     ///
     /// # Errors
     ///
@@ -136,10 +152,14 @@ impl HealthRegistry {
     ///
     /// # Errors
     ///
-    /// `TableFull` where nothing can be kept about the peer.
+    /// `Invalid` where `duration` is 0, which would ban nobody. `TableFull` where nothing can be kept about the peer.
     #[uniffi::method(default(duration = None))]
     pub fn force_open(&self, peer: Vec<u8>, duration: Option<Duration>) -> Result<(), HealthError> {
         let peer = PeerId::new(peer)?;
+        if let Some(none @ Duration::ZERO) = duration {
+            let rule = "must be longer than 0; `reset` ends a ban";
+            return Err(HealthError::invalid("duration", format!("{none:?}"), rule));
+        }
         match duration {
             Some(duration) => self.core.force_open_for(&peer, duration)?,
             None => self.core.force_open(&peer)?,
@@ -192,6 +212,7 @@ impl HealthRegistry {
     }
 
     /// Begins a stream of events that holds up to `capacity` of them; further ones are counted as missed.
+    /// It ends with `stop`, or when the program lets go of the registry.
     ///
     /// # Errors
     ///
@@ -203,6 +224,10 @@ impl HealthRegistry {
             return Err(HealthError::invalid("capacity", "0".into(), "must be at least 1"));
         }
         let queue = Queue::new(room);
+        let mut streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
+        streams.retain(|stream| stream.strong_count() > 0);
+        streams.push(Arc::downgrade(&queue));
+        drop(streams);
         let told = Arc::clone(&queue);
         let listening = self.core.listen(move |event| told.push(event.into()));
         Ok(Events::new(queue, listening))

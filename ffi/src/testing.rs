@@ -54,7 +54,7 @@ impl HealthRegistry {
         clock: Arc<ManualClock>,
     ) -> Result<Arc<Self>, HealthError> {
         let builder = Core::builder().config(config.into_core()).clock(clock.clock.clone());
-        Ok(Arc::new(Self { core: builder.build()? }))
+        Ok(Self::of(builder.build()?))
     }
 
     /// Reports an outcome without a permit, a success if there is no kind; returns `open`, `now` or `other` for a

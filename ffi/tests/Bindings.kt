@@ -133,12 +133,32 @@ fun events() {
             cancelled.cancel()
             registry.reset(ALICE)
             same(withTimeout(60_000) { events.nextEvent() }!!.kind, EventKind.Reset)
+            registry.forceOpen(ALICE)
+            check(withTimeout(60_000) { events.ready() } && !events.ended()) // it takes none
+            same(events.nextEvents(9u, Duration.ZERO).map { it.kind }, listOf(EventKind.Overridden(Status.FORCED_OPEN)))
         }
         registry.forceOpen(BOB)
         same(events.nextEvents(9u, SECOND).map { it.kind }, listOf(EventKind.Overridden(Status.FORCED_OPEN)))
         events.stop()
         same(events.nextEvents(9u, Duration.ofDays(1)), listOf<Event>())
         same(events.missed(), 0uL)
+    }
+}
+
+@OptIn(DelicateCoroutinesApi::class)
+fun ends() {
+    val phone = Phone(File(Files.createTempDirectory("phone").toFile(), "peers.json"), { _, _ -> })
+    val (registry, _) = manual()
+    for ((events, close) in listOf(registry.events() to registry::close, phone.registry.events() to phone::close)) {
+        events.use {
+            runBlocking {
+                val next = GlobalScope.async(Dispatchers.Default, CoroutineStart.UNDISPATCHED) { it.nextEvent() }
+                check(!it.ended())
+                close()
+                same(withTimeout(60_000) { next.await() }, null)
+                check(it.ended())
+            }
+        }
     }
 }
 
@@ -188,7 +208,7 @@ fun cost() {
 
 fun main(arguments: Array<String>) {
     if (arguments.contentEquals(arrayOf("cost"))) return cost()
-    val checks = listOf(::circuits, ::badInput, ::collected, ::threads, ::events, ::panics, ::restored, ::phone)
+    val checks = listOf(::circuits, ::badInput, ::collected, ::threads, ::events, ::ends, ::panics, ::restored, ::phone)
     val failed = checks.count { check ->
         val result = runCatching { check() }
         println("${check.name} ... ${result.exceptionOrNull()?.stackTraceToString() ?: "ok"}")

@@ -1,34 +1,14 @@
 """Every function of the bindings, from one thread."""
 
-import asyncio
 import copy
 import gc
 import pickle
 from datetime import timedelta
+from pathlib import Path
 
 import peer_health as ph
 import pytest
-
-ALICE, BOB = b"alice", b"b" * 64
-SECOND = timedelta(seconds=1)
-
-
-def strict(**changes):
-    """Settings under which one failure opens a circuit for exactly five seconds."""
-    config = ph.default_config()
-    config.failure_threshold, config.success_threshold, config.open_jitter = 1, 1, 0.0
-    for field, value in changes.items():
-        setattr(config, field, value)
-    return config
-
-
-def manual(**changes):
-    clock = ph.ManualClock()
-    return ph.HealthRegistry.on_manual_clock(strict(**changes), clock), clock
-
-
-def fail(registry, peer=ALICE, kind=ph.ErrorKind.NETWORK, **rest):
-    return registry.acquire(peer).failure(kind, "reset", **rest)
+from registries import ALICE, BOB, SECOND, fail, manual, strict
 
 
 def test_a_peer_that_fails_is_refused_probed_and_called_again():
@@ -147,6 +127,26 @@ def test_what_an_operator_sets_holds_until_it_is_reset():
     assert registry.status(ALICE) == ph.Status.CLOSED
 
 
+def test_a_ban_of_no_time_is_an_error_and_changes_nothing():
+    registry, _ = manual()
+    with pytest.raises(ph.HealthError.Invalid) as invalid:
+        registry.force_open(ALICE, timedelta(0))
+    assert (invalid.value.field, invalid.value.value) == ("duration", "0ns")
+    assert not registry.contains(ALICE)
+    registry.force_open(ALICE, timedelta(microseconds=1))
+    assert registry.status(ALICE) == ph.Status.FORCED_OPEN
+
+
+def test_max_peers_is_taken_by_set_config():
+    registry, _ = manual(max_peers=1)
+    fail(registry)
+    assert not registry.acquire(BOB).is_tracked()
+    registry.set_config(strict(max_peers=2))
+    assert registry.config().max_peers == 2 and registry.acquire(BOB).is_tracked()
+    registry.set_config(strict(max_peers=1))
+    assert registry.sweep() == 1 and registry.contains(ALICE) and not registry.contains(BOB)
+
+
 def test_a_full_table_serves_newcomers_untracked_and_says_so():
     registry, _ = manual(max_peers=1)
     fail(registry)
@@ -171,53 +171,25 @@ def test_good_news_ends_a_wait_and_idle_peers_are_forgotten():
     assert registry.totals().evicted == 1
 
 
-def test_events_are_polled_in_order_and_what_does_not_fit_is_counted():
-    registry, clock = manual()
-    events = registry.events()
-    small = registry.events(capacity=1)
-    fail(registry)
-    clock.advance(5 * SECOND)
-    registry.acquire(ALICE).success()
-    registry.force_open(BOB)
-    kinds = ph.EventKind
-    expected = [(ALICE, kinds.OPENED(retry_after=5 * SECOND, reopened=False)), (ALICE, kinds.HALF_OPENED()),
-                (ALICE, kinds.CLOSED()), (BOB, kinds.OVERRIDDEN(status=ph.Status.FORCED_OPEN))]
-    first = events.next_events(1, SECOND)
-    rest = events.next_events(10, SECOND)
-    assert [(event.peer, event.kind) for event in first + rest] == expected
-    assert [event.generation for event in first + rest][:3] == sorted(event.generation for event in first + rest[:2])
-    assert len(small.next_events(10, SECOND)) == 1 and small.missed() == 3 and events.missed() == 0
-    assert events.next_events(10, timedelta(0)) == []
-    events.stop()
-    registry.reset(BOB)
-    assert events.next_events(10, timedelta(days=1)) == []  # returns at once
-    for call, field in [(lambda: events.next_events(0, SECOND), "max"), (lambda: registry.events(0), "capacity")]:
-        with pytest.raises(ph.HealthError.Invalid) as invalid:
-            call()
-        assert invalid.value.field == field
+EXPORTED = sorted((Path(__file__).parent / "exported").glob("*.json"))
 
 
-def test_events_are_awaited_and_a_cancelled_wait_loses_none():
-    async def run():
-        registry, _ = manual()
-        events = registry.events()
-        waiting = asyncio.ensure_future(events.next_event())
-        await asyncio.sleep(0)
-        await asyncio.to_thread(fail, registry)
-        assert (await asyncio.wait_for(waiting, 60)).kind.is_OPENED()
-        cancelled = asyncio.ensure_future(events.next_event())
-        await asyncio.sleep(0)
-        cancelled.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await cancelled
-        registry.reset(ALICE)
-        assert (await asyncio.wait_for(events.next_event(), 60)).kind.is_RESET()
-        ends = asyncio.ensure_future(events.next_event())
-        await asyncio.sleep(0)
-        events.stop()
-        assert await asyncio.wait_for(ends, 60) is None
+@pytest.mark.parametrize("path", EXPORTED, ids=lambda path: path.stem)
+def test_what_each_version_exported_is_restored(path):
+    year = timedelta(days=365)
+    config = strict(open_timeout=10 * year, open_max=10 * year)
+    registry = ph.HealthRegistry.restored(path.read_bytes(), downtime=timedelta(minutes=10), config=config)
+    assert registry.len() == 5
+    assert registry.status(b"open") == ph.Status.OPEN and registry.status(b"banned") == ph.Status.FORCED_OPEN
+    assert 9 * year < registry.next_admission(b"open").wait < 10 * year < registry.next_admission(b"banned").wait
+    assert registry.status(b"disabled") == ph.Status.DISABLED
+    assert registry.status(b"watched") == ph.Status.METRICS_ONLY
+    assert registry.snapshot(b"called").latency == timedelta(milliseconds=250)
 
-    asyncio.run(run())
+
+def test_there_is_an_export_of_this_version():
+    assert "0.1" in [path.stem for path in EXPORTED]
+    assert ph.library_version().startswith("0.1."), "another version adds a file: python ffi/tests/exported/make.py"
 
 
 def test_what_is_exported_is_restored_and_shorter_by_the_downtime():

@@ -2,6 +2,9 @@
 //! whatever is waited for has a deadline.
 #![allow(dead_code, reason = "each binary uses a part")]
 
+#[path = "../../../tests/support/loopback.rs"]
+mod endpoint;
+
 use std::future::Future;
 use std::net::UdpSocket;
 use std::sync::mpsc;
@@ -9,24 +12,15 @@ use std::thread;
 use std::time::Duration;
 
 use iroh::address_lookup::memory::MemoryLookup;
-use iroh::endpoint::{Builder, Connection, NetReportConfig, PortmapperConfig, presets::Minimal};
-use iroh::{Endpoint, EndpointAddr, EndpointId, RelayMode, SecretKey};
+use iroh::endpoint::{Builder, Connection};
+use iroh::{Endpoint, EndpointAddr, EndpointId, SecretKey};
 use peer_health::{Clock, HealthConfig, HealthRegistry, PeerTotals};
 use tokio::sync::oneshot;
 
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 
 pub(crate) fn node(key: SecretKey, alpn: &[u8]) -> Builder {
-    Endpoint::builder(Minimal)
-        .secret_key(key)
-        .alpns(vec![alpn.to_vec()])
-        .relay_mode(RelayMode::Disabled)
-        .clear_address_lookup()
-        .portmapper_config(PortmapperConfig::Disabled)
-        .net_report_config(NetReportConfig::minimal())
-        .clear_ip_transports()
-        .bind_addr("127.0.0.1:0")
-        .unwrap()
+    endpoint::node(alpn).secret_key(key)
 }
 
 pub(crate) async fn in_time<F: Future>(future: F) -> F::Output {

@@ -54,7 +54,7 @@ pub struct Permit<'h, K> {
 /// ```
 pub type OwnedPermit<K> = Permit<'static, K>;
 
-enum PermitTarget<'h, K> {
+pub(crate) enum PermitTarget<'h, K> {
     Borrowed(&'h PeerEntry<K>),
     /// The same, of a permit whose latency was stated: a success has more to do than to count.
     Timed(&'h PeerEntry<K>),
@@ -68,7 +68,12 @@ impl<'h, K> Permit<'h, K> {
     }
 
     pub(crate) fn owned(entry: Arc<PeerEntry<K>>, ticket: Ticket) -> Self {
-        Self { hold: Some(PermitTarget::Owned(entry)), ticket, latency: None }
+        Self::of(PermitTarget::Owned(entry), ticket)
+    }
+
+    #[inline(always)]
+    pub(crate) fn of(target: PermitTarget<'h, K>, ticket: Ticket) -> Self {
+        Self { hold: Some(target), ticket, latency: None }
     }
 
     pub(crate) fn untracked(shared: Arc<RegistryShared<K>>) -> Self {

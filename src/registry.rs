@@ -29,12 +29,12 @@ use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 
 use crate::circuit::Reported;
-use crate::circuit::{Admission, Outcome};
+use crate::circuit::{Admission, Outcome, Ticket};
 use crate::config::HealthConfig;
 use crate::error::Failure;
 use crate::outcome::{Recorded, Refused};
 use crate::peer::{PeerEntry, RegistryShared};
-use crate::permit::OwnedPermit;
+use crate::permit::{OwnedPermit, PermitTarget};
 use crate::snapshot::PeerTotals;
 use crate::sync::{Arc, AtomicU8, Mutex, Ordering};
 use hook::Hooks;
@@ -201,11 +201,16 @@ impl<K: PeerKey> HealthRegistry<K> {
     #[inline]
     pub fn acquire(&self, peer: &K) -> Result<OwnedPermit<K>, Refused> {
         // The healthy case first: it is small enough to become a part of the caller.
-        let Some(entry) = self.entry(peer) else { return self.acquire_in_trouble(None, peer) };
-        match entry.admit_at_rest() {
-            Some(ticket) => Ok(OwnedPermit::owned(entry, ticket)),
-            None => self.acquire_in_trouble(Some(entry), peer),
-        }
+        let entry = match self.entry(peer) {
+            Some(entry) => match entry.admit_at_rest() {
+                Some(ticket) => return Ok(OwnedPermit::owned(entry, ticket)),
+                None => Some(entry),
+            },
+            None => None,
+        };
+        // What is returned through memory are the parts: the healthy permit stays in registers.
+        let (target, ticket) = self.acquire_in_trouble(entry, peer)?;
+        Ok(OwnedPermit::of(target, ticket))
     }
 
     /// Asks to be admitted where that takes more than a look.
@@ -214,20 +219,21 @@ impl<K: PeerKey> HealthRegistry<K> {
         &self,
         mut entry: Option<Arc<PeerEntry<K>>>,
         peer: &K,
-    ) -> Result<OwnedPermit<K>, Refused> {
+    ) -> Result<(PermitTarget<'static, K>, Ticket), Refused> {
         loop {
             let Some(found) = entry else {
-                return Ok(OwnedPermit::untracked(Arc::clone(&self.inner.shared)));
+                let untracked = PermitTarget::Untracked(Arc::clone(&self.inner.shared));
+                return Ok((untracked, Ticket::quiet(0)));
             };
             if let Some(ticket) = found.admit_in_streak() {
-                return Ok(OwnedPermit::owned(found, ticket));
+                return Ok((PermitTarget::Owned(found), ticket));
             }
             let circuit = match found.refuse_in_wait() {
                 Ok(rest) => return Err(Refused::in_wait(rest)),
                 Err(circuit) => circuit,
             };
             match found.acquire(circuit) {
-                Admission::Admitted(ticket) => return Ok(OwnedPermit::owned(found, ticket)),
+                Admission::Admitted(ticket) => return Ok((PermitTarget::Owned(found), ticket)),
                 Admission::Refused(refused) => return Err(refused),
                 // Removed since it was looked up: the table has another by now, or none.
                 Admission::Gone => entry = self.entry(peer),

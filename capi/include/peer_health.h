@@ -402,7 +402,8 @@ int32_t ph_registry_new(const struct ph_config *config,
                         uint64_t *registry);
 
 // Frees a registry. Its permits end as abandoned; calls that are going on in other threads end well, and later
-// ones return `PH_E_REGISTRY`. The work is proportional to the permits that the process holds.
+// ones return `PH_E_REGISTRY`. The work is proportional to the permits that the process holds, and to the peers. Each
+// thread keeps the registry that it asked last, without its peers, until it calls with another or ends.
 //
 // Returns `PH_OK`, or `PH_E_REGISTRY`: freeing twice is an error, and harmless.
 int32_t ph_registry_free(uint64_t registry);

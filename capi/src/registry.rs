@@ -107,7 +107,8 @@ pub unsafe extern "C" fn ph_registry_new(config: *const ph_config, registry: *mu
 }
 
 /// Frees a registry. Its permits end as abandoned; calls that are going on in other threads end well, and later
-/// ones return `PH_E_REGISTRY`. The work is proportional to the permits that the process holds.
+/// ones return `PH_E_REGISTRY`. The work is proportional to the permits that the process holds, and to the peers. Each
+/// thread keeps the registry that it asked last, without its peers, until it calls with another or ends.
 ///
 /// Returns `PH_OK`, or `PH_E_REGISTRY`: freeing twice is an error, and harmless.
 #[allow(unsafe_code, reason = "a symbol that C calls")]

@@ -1,9 +1,12 @@
 //! The registries of the process, by number.
 //!
 //! 1. A number is never given twice: its upper bits count, its lower ones name the place in the table.
-//! 2. A look-up takes no lock and writes to no line of cache that threads share.
-//! 3. A registry lives until it is freed and the last call on it has returned.
+//! 2. A look-up takes no lock, and writes to no line of cache that threads share: each thread keeps the registry
+//!    that it asked last.
+//! 3. A registry that is freed loses its peers. What is left of it lives until the last call on it has returned, and
+//!    each thread that keeps it has asked for another, or has ended.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::PoisonError;
@@ -53,18 +56,33 @@ pub(crate) fn add(make: impl FnOnce(u64) -> Entry) -> Answer<u64> {
     Ok(number)
 }
 
+thread_local! {
+    /// The registry that this thread asked last. Empty while it is being asked.
+    static RECENT: Cell<Option<Arc<Entry>>> = const { Cell::new(None) };
+}
+
 /// Runs with a registry that exists.
 #[inline]
 pub(crate) fn with<T>(number: u64, run: impl FnOnce(&Entry) -> Answer<T>) -> Answer<T> {
-    let place = TABLE.get(place_of(number)).map(ArcSwapOption::load);
-    let entry = place.as_ref().and_then(|entry| entry.as_deref());
-    match entry.filter(|entry| entry.number == number) {
-        Some(entry) => run(entry),
-        None => Err(missing(number)),
-    }
+    let entry = match RECENT.try_with(Cell::take) {
+        // Relaxed: pairs with the store in `free`. A call that begins after `free` has returned sees it; one
+        // that goes on beside it ends well.
+        Ok(Some(entry)) if entry.number == number && !entry.freed.load(Ordering::Relaxed) => entry,
+        _ => get(number)?,
+    };
+    let answer = run(&entry);
+    // A thread that is ending keeps nothing.
+    let _ = RECENT.try_with(|recent| recent.set(Some(entry)));
+    answer
 }
 
-/// Takes a registry out of the table, and ends the permits that it gave as abandoned.
+#[cold]
+fn get(number: u64) -> Answer<Arc<Entry>> {
+    let entry = TABLE.get(place_of(number)).and_then(ArcSwapOption::load_full);
+    entry.filter(|entry| entry.number == number).ok_or_else(|| missing(number))
+}
+
+/// Takes a registry out of the table, ends the permits that it gave as abandoned, and removes its peers.
 pub(crate) fn free(number: u64) -> Answer<()> {
     let made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
     let place = TABLE.get(place_of(number)).ok_or_else(|| missing(number))?;
@@ -76,6 +94,13 @@ pub(crate) fn free(number: u64) -> Answer<()> {
     // removal below: a permit is kept before its shard is emptied, or the flag is seen.
     entry.freed.store(true, Ordering::Relaxed);
     tokens::drop_all_of(number);
+    let mut peers = Vec::with_capacity(entry.registry.len());
+    entry.registry.for_each(|peer, _| peers.push(*peer));
+    for peer in peers {
+        entry.registry.remove(&peer);
+    }
+    let kept = RECENT.try_with(Cell::take).ok().flatten();
+    let _ = RECENT.try_with(|recent| recent.set(kept.filter(|kept| kept.number != number)));
     Ok(())
 }
 

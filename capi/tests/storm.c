@@ -1,8 +1,10 @@
 // Eight threads call, settle, look, ban, fetch events and end on one registry: every permit is counted once, and
-// nothing is left. Run under the sanitizers and under valgrind; the argument is the number of calls.
+// nothing is left. Then eight threads call while their registry is freed. Run under the sanitizers and under
+// valgrind; the argument is the number of calls.
 
 #include <peer_health.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -81,6 +83,55 @@ static void *work(void *argument) {
     return NULL;
 }
 
+#define HELD 16
+
+static uint64_t passing;
+
+struct asking {
+    int has_held; // whether it holds its permits, read by another thread
+    uint64_t held[HELD];
+};
+
+// Asks until the registry is freed, and holds the last permits.
+static void *ask_until_freed(void *argument) {
+    struct asking *asking = argument;
+    uint8_t peer[32] = {9};
+    uint64_t token;
+    for (int n = 0;; n++) {
+        int32_t code = ph_acquire(passing, peer, sizeof peer, &token, NULL);
+        if (code == PH_E_REGISTRY) break;
+        EXPECT(code == PH_OK);
+        if (n >= HELD) code = ph_settle(passing, asking->held[n % HELD], PH_SUCCESS, PH_ERROR_NONE, NULL);
+        asking->held[n % HELD] = token;
+        EXPECT(code == PH_OK || code == PH_E_REGISTRY);
+        if (n == HELD) __atomic_store_n(&asking->has_held, 1, __ATOMIC_RELAXED);
+        sched_yield();
+    }
+    EXPECT(ph_end_wait(passing, peer, sizeof peer) == PH_E_REGISTRY);
+    return NULL;
+}
+
+// A registry that is freed leaves no permit, not even one that was being given.
+static void free_beside_calls(long rounds) {
+    for (long round = 0; round < rounds; round++) {
+        ph_config config = {.struct_size = sizeof config};
+        EXPECT(ph_config_default(&config) == PH_OK);
+        EXPECT(ph_registry_new(&config, &passing) == PH_OK);
+        struct asking asking[THREADS] = {{0}};
+        pthread_t threads[THREADS];
+        for (int n = 0; n < THREADS; n++)
+            EXPECT(pthread_create(&threads[n], NULL, ask_until_freed, &asking[n]) == 0);
+        for (int n = 0; n < THREADS; n++)
+            while (!__atomic_load_n(&asking[n].has_held, __ATOMIC_RELAXED)) sched_yield();
+        EXPECT(ph_registry_free(passing) == PH_OK);
+        for (int n = 0; n < THREADS; n++) EXPECT(pthread_join(threads[n], NULL) == 0);
+        for (int n = 0; n < THREADS * HELD; n++) {
+            uint64_t held = asking[n / HELD].held[n % HELD];
+            EXPECT(ph_settle(passing, held, PH_SUCCESS, PH_ERROR_NONE, NULL) == PH_E_REGISTRY);
+        }
+    }
+}
+
 int main(int argc, char **argv) {
     long calls = argc > 1 ? atol(argv[1]) : 100000;
     calls_each = calls / THREADS;
@@ -108,6 +159,7 @@ int main(int argc, char **argv) {
     EXPECT(all->late >= late);
     EXPECT(all->opened > 0 && all->abandoned > 0 && totals.peers <= 100);
     EXPECT(ph_registry_free(registry) == PH_OK);
+    free_beside_calls(calls / 500);
     printf("%ld calls, %llu admitted, %llu events lost\n", calls_each * THREADS, (unsigned long long)admitted,
            (unsigned long long)lost);
     return 0;

@@ -1,17 +1,20 @@
 //! A connection pool that asks the registry before it dials, and tells it how the call went.
 
+mod call;
+
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use iroh::endpoint::{Connection, VarInt};
+use iroh::endpoint::Connection;
 use iroh::{Endpoint, EndpointId};
-use iroh_util::connection_pool::{ConnectionPool, ConnectionRef, Options};
-use peer_health::{AsFailure, Failure, Fault, HealthRegistry};
-use tokio::time::{Instant, timeout};
+use iroh_util::connection_pool::{ConnectionPool, Options};
+use peer_health::iroh::Codes;
+use peer_health::{AsFailure, Failure, HealthRegistry};
+use tokio::time::Instant;
 
-use crate::blame::{Blame, Share};
+use crate::blame::Blame;
 use crate::pool_error::PoolError;
 
 /// As the deadline of a coordinator's attempt.
@@ -28,13 +31,16 @@ const DEADLINE: Duration = Duration::from_secs(10);
 /// - Calls to a peer share its dial and its connection. When these fail, all such calls fail, and the first
 ///   of them counts: the others report [`Fault::Nobody`]. So a peer that restarts under thirty calls has
 ///   failed once.
+/// - A connection that the peer has closed is closed by the pool once more, and the errors of its streams then
+///   say that this side closed it. Such a call is judged by the peer's close, with the pool's
+///   [codes](Self::with_codes).
 /// - A call that is dropped is abandoned, counts nothing, and leaves the connection in the pool.
 /// - A coordinator or a driver on the same registry holds a permit already: its operation makes its call by
 ///   [`call_admitted`](Self::call_admitted), which takes none.
 /// - Hooks with [inferred failures](peer_health::iroh::HealthHooks::with_inferred_failures) take permits too:
 ///   those on the same registry must leave out the pool's ALPN.
 ///
-/// A clone shares everything but the deadline. The connections are closed when the last clone is dropped.
+/// A clone shares everything but the deadline and the codes. The connections are closed when the last clone is dropped.
 ///
 /// ```
 /// use iroh::address_lookup::memory::MemoryLookup;
@@ -88,14 +94,8 @@ pub struct HealthPool {
     registry: HealthRegistry<EndpointId>,
     pool: ConnectionPool,
     blame: Arc<Blame>,
+    codes: Codes,
     deadline: Duration,
-}
-
-/// The end of a call that gave no result.
-struct Ended<E> {
-    error: PoolError<E>,
-    /// The call's share, if other calls fail by the same event.
-    shared: Option<Share>,
 }
 
 impl HealthPool {
@@ -132,7 +132,7 @@ impl HealthPool {
         options: Options,
     ) -> Self {
         let pool = ConnectionPool::new(endpoint, alpn, options);
-        Self { registry, pool, blame: Arc::default(), deadline: DEADLINE }
+        Self { registry, pool, blame: Arc::default(), codes: Codes::default(), deadline: DEADLINE }
     }
 
     /// Gives calls another deadline, dial and all; the default is 10 s. The dial has a limit of its own, the
@@ -166,6 +166,35 @@ impl HealthPool {
     #[must_use]
     pub fn with_deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
+        self
+    }
+
+    /// Gives the codes by which a peer closes a connection a meaning, where the errors of a call no longer say
+    /// that the peer closed it. The default gives none a meaning; a pool of iroh-blobs has [`Codes::blobs`].
+    /// The errors of a call are judged by its own classification, as always.
+    ///
+    /// ```
+    /// # use iroh::{Endpoint, RelayMode, SecretKey, endpoint::presets::Minimal};
+    /// # use iroh_util::connection_pool::Options;
+    /// # use peer_health::HealthRegistry;
+    /// # use peer_health_iroh::HealthPool;
+    /// use peer_health::iroh::Codes;
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+    /// # let builder = Endpoint::builder(Minimal).relay_mode(RelayMode::Disabled);
+    /// # let builder = builder.clear_address_lookup().clear_ip_transports();
+    /// # let us = builder.bind_addr("127.0.0.1:0")?.bind().await?;
+    /// let registry = HealthRegistry::new();
+    /// let pool = HealthPool::new(registry, us, iroh_blobs::ALPN, Options::default())
+    ///     .with_codes(Codes::blobs());
+    /// assert!(pool.registry().is_empty());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn with_codes(mut self, codes: Codes) -> Self {
+        self.codes = codes;
         self
     }
 
@@ -325,55 +354,6 @@ impl HealthPool {
         op: impl FnOnce(Connection) -> F,
     ) -> Result<T, Failure> {
         self.judged(peer, op, E::as_failure).await.map_err(|(_, failure)| failure)
-    }
-
-    /// Makes the call that was admitted; with an error comes what is to be reported.
-    async fn judged<T, E, F: Future<Output = Result<T, E>>>(
-        &self,
-        peer: &EndpointId,
-        op: impl FnOnce(Connection) -> F,
-        classify: impl FnOnce(&E) -> Failure,
-    ) -> Result<T, (PoolError<E>, Failure)> {
-        let Ended { error, shared } = match self.make(peer, op).await {
-            Ok(value) => return Ok(value),
-            Err(ended) => ended,
-        };
-        let failure = error.judge(classify);
-        let told_before = failure.counts() && shared.is_some_and(|share| !share.is_first());
-        let failure = if told_before { failure.with_fault(Fault::Nobody) } else { failure };
-        Err((error, failure))
-    }
-
-    /// Dials if need be, and calls.
-    async fn make<T, E, F: Future<Output = Result<T, E>>>(
-        &self,
-        peer: &EndpointId,
-        op: impl FnOnce(Connection) -> F,
-    ) -> Result<T, Ended<E>> {
-        if self.deadline.is_zero() {
-            return Err(Ended { error: PoolError::TimedOut(self.deadline), shared: None });
-        }
-        let share = self.blame.share(*peer);
-        // Outlives the call, so that a connection that is in use is not idle.
-        let mut held: Option<ConnectionRef> = None;
-        let call = async {
-            let got = self.pool.get_or_connect(*peer).await.map_err(PoolError::Connect)?;
-            let connection = held.insert(got);
-            op((**connection).clone()).await.map_err(PoolError::Failed)
-        };
-        let error = match timeout(self.deadline, call).await {
-            Ok(Ok(value)) => return Ok(value),
-            Ok(Err(error)) => error,
-            Err(_) => PoolError::TimedOut(self.deadline),
-        };
-        if let (PoolError::TimedOut(_), Some(connection)) = (&error, &held) {
-            // Not `ConnectionPool::close`, which closes the peer's connection of that moment: it may be a
-            // younger one, on which others are served. The pool hands out none that is closed.
-            connection.close(VarInt::from_u32(0), b"timed out");
-        }
-        // An error on a connection that goes on is the call's own.
-        let own = held.as_ref().is_some_and(|connection| connection.close_reason().is_none());
-        Err(Ended { error, shared: (!own).then_some(share) })
     }
 }
 

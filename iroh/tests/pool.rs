@@ -13,6 +13,7 @@ use iroh::{Endpoint, EndpointId, SecretKey};
 use iroh_util::connection_pool::{ConnectionPool, Options, PoolConnectError};
 use loopback::{Process, address, bound, counts, dead, finding, in_time, lenient, node, strict};
 use n0_error::e;
+use peer_health::iroh::{Codes, Ending};
 use peer_health::{Clock, Failure, Fault, HealthConfig, HealthRegistry, Reason, SyncError};
 use peer_health_iroh::{HealthPool, PoolError, connect_failure};
 use tokio::sync::mpsc;
@@ -191,6 +192,42 @@ async fn calls_on_one_connection_that_the_peer_closes_blame_it_once() {
         assert!(matches!(error, PoolError::Failed(_)), "{error:?}");
     }
     assert_eq!(counts(pool.registry(), peer.id()), [0, 1, 23, 0]);
+}
+
+/// Closes the connection as the pool does, whose task may learn of the peer's close before a call does.
+async fn close_again(connection: Connection) -> Result<(), Failure> {
+    connection.closed().await;
+    close_first(connection).await
+}
+
+async fn close_first(connection: Connection) -> Result<(), Failure> {
+    connection.close(0_u32.into(), b"drop");
+    let error = connection.open_bi().await.unwrap_err();
+    assert_eq!(error, ConnectionError::LocallyClosed);
+    Err(error.into())
+}
+
+#[tokio::test]
+async fn a_close_of_the_peer_is_the_peers_though_this_side_closes_after_it() {
+    let (us, list) = finding(ALPN).await;
+    let pool = HealthPool::new(lenient(), us, ALPN, Options::default());
+    let planned = Codes::new(|code| (code.into_inner() == 7).then_some(Ending::Planned));
+    let fault = |id| pool.registry().snapshot(&id).unwrap().last_error.unwrap().fault();
+
+    let leave = |connection: Connection| async move { connection.close(7_u32.into(), b"bye") };
+    let left = Process::start(SecretKey::generate(), ALPN, leave);
+    let id = left.address.id;
+    list.set_endpoint_info(left.address.clone());
+    in_time(pool.call(&id, close_again)).await.unwrap_err();
+    assert_eq!((counts(pool.registry(), id), fault(id)), ([0, 1, 0, 0], Fault::Peer));
+    in_time(pool.clone().with_codes(planned).call(&id, close_again)).await.unwrap_err();
+    assert_eq!(counts(pool.registry(), id), [0, 1, 1, 0], "the code says that it was planned");
+
+    let stays = Process::start(SecretKey::generate(), ALPN, answer);
+    let id = stays.address.id;
+    list.set_endpoint_info(stays.address.clone());
+    in_time(pool.call(&id, close_first)).await.unwrap_err();
+    assert_eq!((counts(pool.registry(), id), fault(id)), ([0, 0, 1, 0], Fault::Local));
 }
 
 #[tokio::test]

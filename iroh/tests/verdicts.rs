@@ -12,10 +12,11 @@ use iroh_blobs::api::Store;
 use iroh_blobs::protocol::GetRequest;
 use iroh_blobs::store::mem::MemStore;
 use iroh_blobs::{ALPN, BlobsProtocol, Hash};
+use iroh_util::connection_pool::Options;
 use loopback::{Process, address, bound, counts, finding, in_time, lenient, strict};
-use peer_health::iroh::REFUSED_RETRY_AFTER;
+use peer_health::iroh::{Codes, REFUSED_RETRY_AFTER};
 use peer_health::{Failure, Fault, HealthConfig};
-use peer_health_iroh::{HealthyProviders, get_failure};
+use peer_health_iroh::{HealthPool, HealthyProviders, get_failure};
 
 /// Closes each connection with the code, as soon as it is asked for something.
 async fn close(connection: Connection, code: u32) {
@@ -24,12 +25,16 @@ async fn close(connection: Connection, code: u32) {
     }
 }
 
-/// Asks the provider for a blob in both ways; returns the wait and the failure that each leads to.
-async fn both(provider: Process) -> [(Option<Duration>, Failure); 2] {
+fn closing<F: Future<Output = ()> + Send + 'static>(serve: fn(Connection) -> F) -> Process {
+    Process::start(SecretKey::generate(), ALPN, serve)
+}
+
+/// Asks the provider for a blob in three ways; returns the wait and the failure that each leads to.
+async fn each_way(provider: Process) -> [(Option<Duration>, Failure); 3] {
     let (us, list) = finding(ALPN).await;
     list.set_endpoint_info(provider.address.clone());
     let (id, store) = (provider.address.id, Store::from(MemStore::new()));
-    let (hash, registries) = (Hash::new(b"first"), [strict(), strict()]);
+    let (hash, registries) = (Hash::new(b"first"), [strict(), strict(), strict()]);
 
     let providers = HealthyProviders::new(registries[0].clone(), [id]);
     let downloader = providers.downloader(&store, &us);
@@ -40,6 +45,12 @@ async fn both(provider: Process) -> [(Option<Duration>, Failure); 2] {
     let failure = get_failure(&in_time(get).await.unwrap_err());
     registries[1].acquire(&id).unwrap().failure(failure);
 
+    let pool = HealthPool::new(registries[2].clone(), us, ALPN, Options::default());
+    let pool = pool.with_codes(Codes::blobs());
+    let get =
+        |connection| store.remote().execute_get(connection, GetRequest::blob(hash)).complete();
+    in_time(pool.call_with(&id, get, get_failure)).await.unwrap_err();
+
     registries.map(|registry| {
         let wait = registry.acquire(&id).err().and_then(|refused| refused.retry_after);
         (wait, (*registry.snapshot(&id).unwrap().last_error.unwrap()).clone())
@@ -48,8 +59,8 @@ async fn both(provider: Process) -> [(Option<Duration>, Failure); 2] {
 
 #[tokio::test]
 async fn a_code_of_blobs_means_the_same_whoever_asks() {
-    let [providers, own] = both(Process::start(SecretKey::generate(), ALPN, |c| close(c, 1))).await;
-    assert_eq!(providers, own);
+    let [providers, own, pool] = each_way(closing(|c| close(c, 1))).await;
+    assert_eq!((&providers, &pool), (&own, &own));
     assert_eq!(
         own.0,
         Some(HealthConfig::default().open_max),
@@ -57,12 +68,12 @@ async fn a_code_of_blobs_means_the_same_whoever_asks() {
     );
     assert_eq!(own.1.fault(), Fault::Peer);
 
-    let [providers, own] = both(Process::start(SecretKey::generate(), ALPN, |c| close(c, 2))).await;
-    assert_eq!(providers, own);
+    let [providers, own, pool] = each_way(closing(|c| close(c, 2))).await;
+    assert_eq!((&providers, &pool), (&own, &own));
     assert_eq!(own.0, Some(REFUSED_RETRY_AFTER), "it limits us");
 
-    let [providers, own] = both(Process::start(SecretKey::generate(), ALPN, |c| close(c, 3))).await;
-    assert_eq!(providers, own);
+    let [providers, own, pool] = each_way(closing(|c| close(c, 3))).await;
+    assert_eq!((&providers, &pool), (&own, &own));
     assert_eq!((own.0, own.1.fault()), (None, Fault::Document), "it lacks the blob");
 }
 

@@ -53,7 +53,7 @@ type Meaning = Own<Box<dyn Fn(VarInt) -> Option<Ending> + Send + Sync>>;
 /// |---|---|---|---|
 /// | iroh 1.4 | close 0, no reason | an endpoint closed, a connection dropped | `Peer` |
 /// | | stop 0 | a receiving stream dropped | `Peer` |
-/// | iroh-gossip 0.101 | close 0 `close from disconnect` | it is done with the connection; those of peers that left, and all but the newest, it leaves open mostly | `Nobody`, planned |
+/// | iroh-gossip 0.101 | close 0 `close from disconnect` | it can neither read nor write on the connection; those of peers that left, and all but the newest, it leaves open | `Nobody`, planned |
 /// | | close 0, no reason (the connection dropped) | gossip shut down | `Peer` |
 /// | iroh-docs 0.101 | close 0, no reason (the connection dropped) | after each sync | `Peer`; planned with [`docs`](Self::docs) |
 /// | iroh-util 0.7, pool | close 0 `unused`, `drop`, `discarded` | idle; closed by its owner; came too late | `Nobody`, planned |

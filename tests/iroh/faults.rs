@@ -15,7 +15,7 @@
 //! | own hook refuses | `hooks::a_dial_that_our_hook_refuses_is_neutral_and_no_packet_leaves` |
 //! | the peer's hook refuses | `errors::hooks::a_refusal_by_the_hook_of_the_peer_counts_though_the_dial_went_well` |
 //! | peer closes or drops the connection | `errors::connections::a_peer_that_closes_with_a_code_counts_and_is_quoted`, `errors::connections::a_peer_that_drops_the_connection_counts`, `hooks::it_is_told_how_a_connection_ended` |
-//! | peer bans us | `bans::a_banned_peer_is_refused_inbound_and_told_so_and_is_no_news`, `bans::a_banned_node_blames_what_bans_it_though_its_handshakes_succeed` |
+//! | peer bans us | `bans::a_banned_peer_is_refused_inbound_and_told_so_and_is_no_news`, `bans::a_banned_node_blames_what_bans_it_though_its_handshakes_succeed`, `bans::a_connection_that_is_older_than_a_ban_does_not_lift_it` |
 //! | peer needs the connection no longer | `bans::a_reason_of_irohs_crates_decides_where_the_code_is_that_of_a_drop`, and by gossip itself in `iroh/tests` |
 //! | dial of a protocol that reports nothing | `inferred`, and by gossip, docs and blobs in `iroh/tests` |
 //! | stream reset or stopped | `errors::streams::a_stream_that_the_peer_resets_is_a_protocol_error_of_the_peer`, `errors::streams::a_stream_that_the_peer_stops_is_a_protocol_error_of_the_peer`, `codes::a_code_means_what_the_protocol_says` |

@@ -3,13 +3,15 @@
 use std::time::Duration;
 
 use iroh::address_lookup::memory::MemoryLookup;
-use iroh::endpoint::{Connection, ConnectionError, ReadError};
+use iroh::endpoint::{Connection, ConnectionError, QuicTransportConfig, ReadError};
 use iroh::protocol::{AcceptError, ProtocolHandler, Router};
 use iroh::{Endpoint, SecretKey};
 use iroh_blobs::BlobsProtocol;
 use iroh_blobs::get::request::get_blob;
 use iroh_blobs::protocol::{ERR_INTERNAL, ERR_LIMIT, ERR_PERMISSION};
 use iroh_blobs::store::mem::MemStore;
+use iroh_gossip::net::{GOSSIP_ALPN, Gossip};
+use iroh_gossip::proto::TopicId;
 use iroh_util::access_limit::AccessLimit;
 use iroh_util::connection_pool::{ConnectionPool, Options};
 use peer_health::iroh::{BANNED_RETRY_AFTER, Codes, Ending, REFUSED_RETRY_AFTER};
@@ -71,6 +73,31 @@ async fn a_pool_that_needs_a_connection_no_longer_blames_nobody() {
     }
     drop(used);
     in_time(router.shutdown()).await.unwrap();
+}
+
+#[tokio::test]
+async fn gossip_that_is_done_with_a_connection_blames_nobody() {
+    let known = MemoryLookup::new();
+    // Gossip is done when it can neither write nor read. Four bytes are less than it writes first, so it waits
+    // here for more room until it is told to stop.
+    let narrow = QuicTransportConfig::builder().stream_receive_window(4_u32.into()).build();
+    let us = builder(SecretKey::generate(), &known).transport_config(narrow);
+    let us = bound(us.alpns(vec![GOSSIP_ALPN.to_vec()]), &known).await;
+    let peer = bound(builder(SecretKey::generate(), &known), &known).await;
+    let gossip = Gossip::builder().spawn(peer.clone());
+    let topic = TopicId::from_bytes([1; 32]);
+    let _topic = in_time(gossip.subscribe(topic, vec![us.id()])).await.unwrap();
+
+    let incoming = in_time(us.accept()).await.unwrap();
+    let connection = in_time(incoming.into_future()).await.unwrap();
+    in_time(connection.accept_uni()).await.unwrap().stop(0_u32.into()).unwrap();
+    let mut stream = in_time(connection.open_uni()).await.unwrap();
+    let longer_than_a_message = [u8::MAX; 4];
+    in_time(stream.write_all(&longer_than_a_message)).await.unwrap();
+    let end = in_time(connection.closed()).await;
+    assert_close(&end, 0, "close from disconnect");
+    assert_eq!(Failure::from(&end).fault(), Fault::Nobody);
+    assert_eq!(Codes::default().ending(&end), Ending::Planned);
 }
 
 #[tokio::test]

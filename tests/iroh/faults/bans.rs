@@ -97,6 +97,46 @@ async fn a_banned_node_blames_what_bans_it_though_its_handshakes_succeed() {
     assert_eq!(theirs.status(&us.id()), Status::HalfOpen);
 }
 
+#[tokio::test]
+async fn a_connection_that_is_older_than_a_ban_does_not_lift_it() {
+    let (registry, hand) = support::registry(touchy(OPEN_TIMEOUT));
+    let (tell, mut turns) = mpsc::unbounded_channel();
+    let _listening = registry.listen(move |event| {
+        let _ = tell.send((event.peer, event.kind));
+    });
+    let hooks = HealthHooks::new(registry.clone()).with_inferred_failures(SECOND).unwrap();
+    let bans = strict_registry();
+    let us = bound(node().hooks(HealthHooks::new(bans.clone()))).await;
+    let (other, caller) = (bound(node()).await, bound(node().hooks(hooks)).await);
+    let mut older = Vec::new();
+    for peer in [&us, &other] {
+        let theirs = answering(peer);
+        older.push(in_time(caller.connect(address_of(peer), ALPN)).await.unwrap());
+        older.push(in_time(theirs).await.unwrap().unwrap());
+    }
+
+    bans.force_open(&caller.id()).unwrap();
+    let _end = refused(&caller, &us).await;
+    let (peer, opened) = in_time(turns.recv()).await.unwrap();
+    assert!(peer == us.id() && matches!(opened, EventKind::Opened { .. }), "{opened:?}");
+    hand.advance(peer_health::HealthConfig::default().open_max);
+
+    // Each connection tells that it lasts once in a second. Between two that the other peer's tells there is
+    // one of the older connection to the peer that bans.
+    for _ in 0..2 {
+        registry.acquire(&other.id()).unwrap().failure(support::network());
+        hand.advance(OPEN_TIMEOUT);
+        loop {
+            let (peer, turn) = in_time(turns.recv()).await.unwrap();
+            assert_eq!(peer, other.id(), "{turn:?}");
+            if turn == EventKind::Closed {
+                break;
+            }
+        }
+    }
+    assert_eq!(registry.status(&us.id()), Status::Open);
+}
+
 /// How a connection ended that the peer closed like this.
 async fn closed(code: u32, reason: &[u8]) -> (Connection, ConnectionError) {
     let pair = Pair::new().await;

@@ -275,6 +275,7 @@ impl HealthPool {
     /// # use iroh_util::connection_pool::Options;
     /// # use peer_health::HealthRegistry;
     /// use iroh_blobs::{Hash, api::Store, protocol::GetRequest, store::mem::MemStore};
+    /// use peer_health::iroh::Codes;
     /// use peer_health_iroh::{HealthPool, get_failure};
     ///
     /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
@@ -282,8 +283,8 @@ impl HealthPool {
     /// # let builder = builder.clear_address_lookup().clear_ip_transports();
     /// # let us = builder.bind_addr("127.0.0.1:0")?.bind().await?;
     /// # let nobody = SecretKey::generate().public();
-    /// let pool =
-    ///     HealthPool::new(HealthRegistry::new(), us, iroh_blobs::ALPN, Options::default());
+    /// let pool = HealthPool::new(HealthRegistry::new(), us, iroh_blobs::ALPN, Options::default())
+    ///     .with_codes(Codes::blobs());
     /// let store: Store = MemStore::new().into();
     /// let hello = GetRequest::blob(Hash::new("hello"));
     /// let get = |connection| store.remote().execute_get(connection, hello).complete();

@@ -59,6 +59,29 @@ fn p08_an_admission_in_a_streak_is_of_no_earlier_phase() {
     });
 }
 
+/// P8: the note beside the word is of the value for which the word counts, though a failure of the phase before
+/// notes its own meanwhile: who is admitted by it counts.
+#[test]
+fn p08_an_admission_after_a_failure_of_an_earlier_phase_counts() {
+    two([2125, 23104], || {
+        let peer = Peer::new(config(9, 1));
+        let (a, b) = (peer.hand(), peer.hand());
+        let early = b.admitted();
+        both(
+            move || {
+                a.control(Control::Reset);
+                a.fail(a.admitted());
+            },
+            || b.fail(early),
+        );
+        let hand = peer.hand();
+        let next = hand.admitted();
+        assert_eq!((next.generation, hand.fail(next)), (1, Recorded::Counted));
+        assert_eq!(peer.circuit().health.run.streak, 2);
+        peer.finish();
+    });
+}
+
 /// P3: of a success and a failure in a streak one comes first; neither is lost, and the total has both.
 #[test]
 fn p03_a_success_that_ends_a_streak_clears_what_came_before_it() {

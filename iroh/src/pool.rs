@@ -32,15 +32,16 @@ const DEADLINE: Duration = Duration::from_secs(10);
 ///   of them counts: the others report [`Fault::Nobody`]. So a peer that restarts under thirty calls has
 ///   failed once.
 /// - A connection that the peer has closed is closed by the pool once more, and the errors of its streams then
-///   say that this side closed it. Such a call is judged by the peer's close, with the pool's
-///   [codes](Self::with_codes).
+///   say that this side closed it. A call that failed then by a fault of this side is judged by the peer's
+///   close, with the pool's [codes](Self::with_codes).
 /// - A call that is dropped is abandoned, counts nothing, and leaves the connection in the pool.
 /// - A coordinator or a driver on the same registry holds a permit already: its operation makes its call by
 ///   [`call_admitted`](Self::call_admitted), which takes none.
 /// - Hooks with [inferred failures](peer_health::iroh::HealthHooks::with_inferred_failures) take permits too:
 ///   those on the same registry must leave out the pool's ALPN.
 ///
-/// A clone shares everything but the deadline and the codes. The connections are closed when the last clone is dropped.
+/// A clone shares everything but the deadline and the codes. The connections are closed when the last clone is
+/// dropped.
 ///
 /// ```
 /// use iroh::address_lookup::memory::MemoryLookup;

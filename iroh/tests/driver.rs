@@ -8,28 +8,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use iroh::SecretKey;
-use iroh::endpoint::Connection;
 use iroh_util::connection_pool::Options;
-use loopback::{Process, counts, finding, in_time};
-use peer_health::{EventKind, Failure, HealthConfig, HealthRegistry, Status, SyncCoordinator};
+use loopback::{ALPN, Process, answer, ask, counts, finding, in_time};
+use peer_health::{EventKind, HealthConfig, HealthRegistry, Status, SyncCoordinator};
 use peer_health_iroh::HealthPool;
 use tokio::sync::mpsc;
-
-const ALPN: &[u8] = b"peer-health-iroh/test";
-
-async fn answer(connection: Connection) {
-    while let Ok((mut send, _)) = connection.accept_bi().await {
-        let _ = send.write_all(b"!").await;
-        let _ = send.finish();
-    }
-}
-
-async fn ask(connection: Connection) -> Result<(), Failure> {
-    let (mut send, mut receive) = connection.open_bi().await?;
-    send.write_all(b"?").await?;
-    receive.read_exact(&mut [0]).await?;
-    Ok(())
-}
 
 #[tokio::test]
 async fn a_peer_that_dies_and_returns_is_called_again_by_the_driver_that_holds_the_permits() {
@@ -60,7 +43,7 @@ async fn a_peer_that_dies_and_returns_is_called_again_by_the_driver_that_holds_t
             async move {
                 let end = pool.call_admitted(&peer, ask).await;
                 match &end {
-                    Ok(()) => drop(done.send(())),
+                    Ok(_) => drop(done.send(())),
                     Err(_) => drop(failed.fetch_add(1, Ordering::Relaxed)),
                 }
                 end

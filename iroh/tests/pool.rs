@@ -11,31 +11,16 @@ use std::time::Duration;
 use iroh::endpoint::{ConnectError, Connection, ConnectionError};
 use iroh::{Endpoint, EndpointId, SecretKey};
 use iroh_util::connection_pool::{ConnectionPool, Options, PoolConnectError};
-use loopback::{Process, address, bound, counts, dead, finding, in_time, lenient, node, strict};
+use loopback::{
+    ALPN, Process, address, answer, ask, bound, counts, dead, finding, in_time, lenient, node,
+    strict,
+};
 use n0_error::e;
 use peer_health::iroh::{Codes, Ending};
 use peer_health::{Clock, Failure, Fault, HealthConfig, HealthRegistry, Reason, SyncError};
 use peer_health_iroh::{HealthPool, PoolError, connect_failure};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-
-const ALPN: &[u8] = b"peer-health-iroh/test";
-
-/// Answers each stream with a byte.
-async fn answer(connection: Connection) {
-    while let Ok((mut send, _)) = connection.accept_bi().await {
-        let _ = send.write_all(b"!").await;
-        let _ = send.finish();
-    }
-}
-
-/// Asks for the byte; returns which connection it came by.
-async fn ask(connection: Connection) -> Result<usize, Failure> {
-    let (mut send, mut receive) = connection.open_bi().await?;
-    send.write_all(b"?").await?;
-    receive.read_exact(&mut [0]).await?;
-    Ok(connection.stable_id())
-}
 
 /// Accepts connections and hands them over, which keeps them open.
 fn accepting(endpoint: &Endpoint) -> mpsc::UnboundedReceiver<Connection> {

@@ -14,10 +14,28 @@ use std::time::Duration;
 use iroh::address_lookup::memory::MemoryLookup;
 use iroh::endpoint::{Builder, Connection};
 use iroh::{Endpoint, EndpointAddr, EndpointId, SecretKey};
-use peer_health::{Clock, HealthConfig, HealthRegistry, PeerTotals};
+use peer_health::{Clock, Failure, HealthConfig, HealthRegistry, PeerTotals};
 use tokio::sync::oneshot;
 
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
+
+pub(crate) const ALPN: &[u8] = b"peer-health-iroh/test";
+
+/// Answers each stream with a byte.
+pub(crate) async fn answer(connection: Connection) {
+    while let Ok((mut send, _)) = connection.accept_bi().await {
+        let _ = send.write_all(b"!").await;
+        let _ = send.finish();
+    }
+}
+
+/// Asks for the byte; returns which connection it came by.
+pub(crate) async fn ask(connection: Connection) -> Result<usize, Failure> {
+    let (mut send, mut receive) = connection.open_bi().await?;
+    send.write_all(b"?").await?;
+    receive.read_exact(&mut [0]).await?;
+    Ok(connection.stable_id())
+}
 
 pub(crate) fn node(key: SecretKey, alpn: &[u8]) -> Builder {
     endpoint::node(alpn).secret_key(key)

@@ -152,6 +152,13 @@ impl<K> PeerEntry<K> {
         self
     }
 
+    /// Brings what a look at the entry reads into the cache, ahead of the look.
+    #[inline]
+    pub(crate) fn prefetch(&self) {
+        self.tracker.prefetch();
+        std::hint::black_box(self.hash);
+    }
+
     /// Ends the tracker: see [`Tracker::remove`].
     pub(crate) fn remove(&self) -> (Option<PeerTotals>, Emitted) {
         self.tracker.remove(&self.shared.context)

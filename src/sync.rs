@@ -48,6 +48,18 @@ pub(crate) fn prefetch(word: &AtomicU64) {
     let _ = word.load(Ordering::Relaxed);
 }
 
+/// Loads the counts of an `Arc` for their line of cache alone: as [`prefetch`].
+#[inline]
+pub(crate) fn prefetch_counts<T>(value: &Arc<T>) {
+    std::hint::black_box(Arc::strong_count(value));
+}
+
+/// The same, by a weak reference.
+#[inline]
+pub(crate) fn prefetch_weak<T>(value: &Weak<T>) {
+    std::hint::black_box(value.strong_count());
+}
+
 /// The hasher of keys, with a seed of its own for each table. A model needs equal ones in every execution.
 pub(crate) use foldhash::quality::RandomState as KeyHasher;
 

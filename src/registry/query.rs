@@ -2,21 +2,28 @@
 
 use std::time::Duration;
 
-use super::table::{GROUP, ahead};
+use super::table::GROUP;
 use super::{HealthRegistry, PeerKey, RegistryInner};
 use crate::config::HealthConfig;
 use crate::config::rules::Rules;
 use crate::outcome::{NextAdmission, Status};
 use crate::peer::PeerEntry;
 use crate::snapshot::{PeerTotals, Snapshot, Totals};
-use crate::sync::{Arc, Loaded, Weak};
+use crate::sync::{Arc, Loaded, Weak, prefetch_weak};
 use crate::time::{Tick, ago};
 
-/// Shows those of these entries that are still there. No lock is held.
-pub(super) fn visit<K>(group: &[Weak<PeerEntry<K>>], see: impl FnMut(&PeerEntry<K>)) {
-    let group: Vec<_> = group.iter().filter_map(Weak::upgrade).collect();
-    ahead(group.iter().map(|entry| &**entry));
+/// Takes some of these entries, and shows those that are still there. No lock is held. Returns whether there
+/// were any. It holds an eighth of the entries at most, and a constant number: the registry can evict the others
+/// meanwhile.
+fn visit<K>(left: &mut Vec<Weak<PeerEntry<K>>>, see: impl FnMut(&PeerEntry<K>)) -> bool {
+    let count = left.len().div_ceil(8).min(GROUP);
+    let from = left.len() - count;
+    left[from..].iter().for_each(prefetch_weak);
+    // Each reference goes while its entry is in the cache.
+    let group: Vec<_> = left.drain(from..).filter_map(|entry| entry.upgrade()).collect();
+    group.iter().for_each(|entry| entry.prefetch());
     group.iter().map(|entry| &**entry).for_each(see);
+    count > 0
 }
 
 impl<K: PeerKey> HealthRegistry<K> {
@@ -162,10 +169,8 @@ impl<K: PeerKey> HealthRegistry<K> {
         let rest = self.inner.shared.ledger.totals();
         let mut left = self.inner.table.entries();
         let pieces = std::iter::from_fn(move || {
-            let piece = left.split_off(left.len().saturating_sub(GROUP));
-            let mut sum = (!piece.is_empty()).then(PeerTotals::default)?;
-            visit(&piece, |entry| sum.add(entry.tracker.totals()));
-            Some(sum)
+            let mut sum = PeerTotals::default();
+            visit(&mut left, |entry| sum.add(entry.tracker.totals())).then_some(sum)
         });
         (rest, pieces)
     }
@@ -201,9 +206,8 @@ impl<K: PeerKey> HealthRegistry<K> {
 impl<K: PeerKey> RegistryInner<K> {
     /// Shows all entries to `see`, some at a time, while no lock is held.
     pub(super) fn each(&self, mut see: impl FnMut(&PeerEntry<K>)) {
-        for group in self.table.entries().chunks(GROUP) {
-            visit(group, &mut see);
-        }
+        let mut left = self.table.entries();
+        while visit(&mut left, &mut see) {}
     }
 }
 

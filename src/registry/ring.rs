@@ -10,7 +10,6 @@
 //! that the hand has passed, or one that has yet to come. So a round misses no entry that was there from its
 //! beginning to its end; it may see one twice.
 
-use super::table::ahead;
 use crate::peer::{NOWHERE, PeerEntry};
 use crate::sync::{Arc, Mutex, Ordering};
 
@@ -106,7 +105,7 @@ impl<K> EntryRing<K> {
             let mut slots = segment.lock();
             let top = hand.below.min(slots.len());
             let bottom = top.saturating_sub(count - seen);
-            ahead(slots[bottom..top].iter().rev().map(|slot| &*slot.entry));
+            slots[bottom..top].iter().rev().for_each(|slot| slot.entry.tracker.prefetch());
             slots[bottom..top].iter_mut().rev().for_each(&mut see);
             #[cfg(all(test, feature = "tracing"))]
             super::evict::tests::note_looks(top - bottom);

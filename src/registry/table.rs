@@ -19,7 +19,9 @@ use super::ring::EntryRing;
 use crate::circuit::{Circuit, Emitted};
 use crate::foreign::Own;
 use crate::peer::{Announcement, PeerEntry, RegistryShared};
-use crate::sync::{Arc, AtomicU64, AtomicUsize, KeyHasher, Mutex, Ordering, Swap, Weak};
+use crate::sync::{
+    Arc, AtomicU64, AtomicUsize, KeyHasher, Mutex, Ordering, Swap, Weak, prefetch_counts,
+};
 use crate::tracker::Tracker;
 
 pub(super) type Map<K> = DashMap<Keyed<K>, (), StoredHash>;
@@ -56,16 +58,8 @@ impl<K> Drop for Reservation<'_, K> {
     }
 }
 
-/// The number of entries that are prefetched together.
-pub(super) const GROUP: usize = 32;
-
-/// Touches entries that the caller is about to use: their memory comes into the cache side by side, and not
-/// one after the other.
-pub(super) fn ahead<'a, K: 'a>(entries: impl Iterator<Item = &'a PeerEntry<K>>) {
-    for entry in entries {
-        entry.tracker.prefetch();
-    }
-}
+/// The number of entries whose memory is brought into the cache side by side, and not one after the other.
+pub(super) const GROUP: usize = 128;
 
 impl<K> Table<K> {
     /// Returns the number of tracked peers; one that is being added may count already.
@@ -253,13 +247,15 @@ impl<K: PeerKey> Table<K> {
     pub(super) fn entries(&self) -> Vec<Weak<PeerEntry<K>>> {
         let mut entries = Vec::with_capacity(self.len());
         let mut keys = self.map.iter();
+        // The group has its memory before a shard is locked.
+        let mut group = Vec::with_capacity(GROUP);
         loop {
-            let group: Vec<_> = keys.by_ref().take(GROUP).collect();
+            group.extend(keys.by_ref().take(GROUP));
             if group.is_empty() {
                 return entries;
             }
-            ahead(group.iter().map(|found| &*found.key().0));
-            entries.extend(group.iter().map(|found| Arc::downgrade(&found.key().0)));
+            group.iter().for_each(|found| prefetch_counts(&found.key().0));
+            entries.extend(group.drain(..).map(|found| Arc::downgrade(&found.key().0)));
         }
     }
 }

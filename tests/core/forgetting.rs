@@ -261,13 +261,19 @@ fn a_sweep_that_is_held_up_takes_nobody_early() {
 }
 
 #[test]
-fn who_looked_at_all_peers_leaves_room_for_newcomers() {
-    let (registry, _) = registry(HealthConfig::default().with_max_peers(4));
-    for peer in 0..4 {
-        registry.acquire(&peer).unwrap().success();
+fn who_looks_at_all_peers_leaves_room_for_newcomers() {
+    let room_while_shown = |peers: u32| {
+        let (registry, _) = registry(HealthConfig::default().with_max_peers(peers as usize));
+        for peer in 0..peers {
+            registry.acquire(&peer).unwrap().success();
+        }
+        let mut tracked = Vec::new();
+        registry.for_each(|_, _| tracked.push(registry.acquire(&1000).unwrap().is_tracked()));
+        assert!(registry.acquire(&1001).unwrap().is_tracked(), "at once, not a second later");
+        tracked[0]
+    };
+    assert!(!room_while_shown(1), "the one peer is held while it is shown");
+    for peers in [2, 4, 50, 500] {
+        assert!(room_while_shown(peers), "of {peers} peers not all are held at a time");
     }
-    let mut tracked = Vec::new();
-    registry.for_each(|_, _| tracked.push(registry.acquire(&9).unwrap().is_tracked()));
-    assert!(!tracked[0], "all are held while the first is shown");
-    assert!(registry.acquire(&10).unwrap().is_tracked(), "at once, not a second later");
 }

@@ -42,6 +42,10 @@ pub(crate) fn fence(order: Ordering) {
 /// No thread decides by what it reads, so a model leaves it out.
 pub(crate) fn prefetch(_: &AtomicU64) {}
 
+pub(crate) fn prefetch_counts<T>(_: &Arc<T>) {}
+
+pub(crate) fn prefetch_weak<T>(_: &Weak<T>) {}
+
 thread_local! {
     /// Whether a model runs: always on one system thread. Outside of a model, `std`'s types do all this.
     static MODELLING: Flag<bool> = const { Flag::new(false) };

@@ -13,6 +13,7 @@ pub(crate) use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, 
 pub(crate) use std::sync::{Arc, Weak};
 use std::sync::{PoisonError, TryLockError};
 
+pub(crate) use crossbeam_utils::CachePadded;
 use crossbeam_utils::atomic::AtomicCell;
 
 /// A lock that ignores poison: what it holds is valid at every moment, also after a panic.
@@ -66,6 +67,16 @@ pub(crate) use foldhash::quality::RandomState as KeyHasher;
 /// A count for display, or a time that the tracker notes outside a circuit: it orders nothing, so a model
 /// does not look at it.
 pub(crate) type Total = AtomicU64;
+
+/// Returns the number of this thread: threads have different ones, as far as they fit.
+pub(crate) fn thread_number() -> usize {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    thread_local! {
+        // Relaxed: pairs with itself in other threads, each of which gets another number.
+        static NUMBER: usize = NEXT.fetch_add(1, Ordering::Relaxed);
+    }
+    NUMBER.try_with(|number| *number).unwrap_or_default()
+}
 
 /// A word of a clock's door. A read of the time is no event of a circuit's history: a checker of histories
 /// passes over these words by their type.

@@ -29,6 +29,7 @@ mod link;
 mod next_admission;
 mod outage;
 mod quiet;
+mod striped;
 mod take;
 mod totals;
 

@@ -78,8 +78,7 @@ impl Tracker {
 
     /// Counts a refused call.
     pub(crate) fn count_refusal(&self, reason: Reason) {
-        // Relaxed: pairs with nothing; a total.
-        self.record.get_or_make().refused(reason).fetch_add(1, Ordering::Relaxed);
+        self.record.get_or_make().refused(reason).raise();
     }
 
     /// Counts the transitions into Open of a step that was made.

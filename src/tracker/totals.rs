@@ -5,6 +5,7 @@
 //! may lag behind calls that are ending.
 
 use super::latest::{Dated, Latest};
+use super::striped::StripedTotal;
 use crate::circuit::{Noted, Outcome};
 use crate::error::Failure;
 use crate::outcome::Reason;
@@ -39,7 +40,7 @@ struct More {
     /// last failure.
     announced: Total,
     opened: Total,
-    refused: [Total; 3],
+    refused: [StripedTotal; 3],
     neutral: Total,
     abandoned: Total,
     late: Total,
@@ -210,7 +211,7 @@ impl Record {
         self.more.get().map_or(0, |more| more.reported_successes.load(Ordering::Relaxed))
     }
 
-    pub(super) fn refused(&self, reason: Reason) -> &Total {
+    pub(super) fn refused(&self, reason: Reason) -> &StripedTotal {
         let [open, probes_in_flight, forced_open] = &self.more.get_or_make().refused;
         match reason {
             Reason::Open => open,
@@ -225,7 +226,7 @@ impl Record {
         let Some(more) = self.more.get() else {
             return PeerTotals { failed, ..PeerTotals::default() };
         };
-        let [open, probes_in_flight, forced_open] = more.refused.each_ref().map(&read);
+        let [open, probes_in_flight, forced_open] = more.refused.each_ref().map(|total| total.sum(&read));
         PeerTotals {
             succeeded: 0,
             failed,

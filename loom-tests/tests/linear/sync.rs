@@ -20,6 +20,12 @@ pub(crate) use std::sync::atomic::Ordering;
 /// No thread decides by what it reads, so a model leaves it out.
 pub(crate) fn prefetch(_: &AtomicU64) {}
 
+pub(crate) use crossbeam_utils::CachePadded;
+
+pub(crate) fn thread_number() -> usize {
+    0
+}
+
 thread_local! {
     /// Whether the model never replaces the configuration.
     static SETTINGS_STAY: Flag<bool> = const { Flag::new(false) };

@@ -122,3 +122,36 @@ fn r14_of_two_announcements_the_later_one_counts() {
         peer.finish();
     });
 }
+
+/// R24: of refusals at once each counts, also where a thread that has lost to others makes the stripes.
+#[test]
+fn r24_each_of_three_refusals_at_once_counts() {
+    three([1122, 292], || {
+        totals_count(true);
+        let peer = Peer::new(config(9, 1));
+        let [a, b, c] = [peer.hand(), peer.hand(), peer.hand()];
+        both(move || a.refuse(), || both(move || b.refuse(), || c.refuse()));
+        assert_eq!(peer.totals().refused.open, 3);
+        peer.finish();
+    });
+}
+
+/// R24: nor does one get lost that meets the stripes while they are made.
+#[test]
+fn r24_each_refusal_counts_while_the_stripes_are_made() {
+    two([237, 341], || {
+        totals_count(true);
+        let peer = Peer::new(config(9, 1));
+        let (a, b) = (peer.hand(), peer.hand());
+        both(
+            move || a.refuse(),
+            || {
+                b.refuse();
+                b.refuse();
+                b.refuse();
+            },
+        );
+        assert_eq!(peer.totals().refused.open, 4);
+        peer.finish();
+    });
+}

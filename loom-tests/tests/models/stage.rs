@@ -13,7 +13,7 @@ use crate::config::HealthConfig;
 use crate::error::{Failure, SyncError};
 use crate::event::EventKind;
 use crate::outage::PeerSource;
-use crate::outcome::{Recorded, Refused, Status};
+use crate::outcome::{Reason, Recorded, Refused, Status};
 use crate::peer::PeerEntry;
 use crate::snapshot::PeerTotals;
 use crate::sync::Arc;
@@ -293,6 +293,10 @@ impl Hand {
         let (totals, emitted) = self.tracker.remove(&self.context);
         self.tell(emitted);
         totals
+    }
+
+    pub(crate) fn refuse(&self) {
+        self.tracker.count_refusal(Reason::Open);
     }
 
     pub(crate) fn is_open(&self) -> bool {

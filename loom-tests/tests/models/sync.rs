@@ -46,6 +46,13 @@ pub(crate) fn prefetch_counts<T>(_: &Arc<T>) {}
 
 pub(crate) fn prefetch_weak<T>(_: &Weak<T>) {}
 
+pub(crate) use crossbeam_utils::CachePadded;
+
+/// All threads raise one stripe.
+pub(crate) fn thread_number() -> usize {
+    0
+}
+
 thread_local! {
     /// Whether a model runs: always on one system thread. Outside of a model, `std`'s types do all this.
     static MODELLING: Flag<bool> = const { Flag::new(false) };

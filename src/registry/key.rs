@@ -37,6 +37,15 @@ impl<K: Hash + Eq + Clone + Debug + Send + Sync + 'static> PeerKey for K {}
 /// An entry in the map, where it stands for its key.
 pub(crate) struct Keyed<K>(pub(crate) Arc<PeerEntry<K>>);
 
+impl<K: Eq + 'static> Keyed<K> {
+    /// Returns whether this is the entry of a key with that hash. It compares hashes first: the map compares all
+    /// whose hashes begin alike, and a key's own `Eq`, which may panic, concerns no other peer (R25).
+    #[inline]
+    pub(crate) fn is_of(&self, key: &K, hash: u64) -> bool {
+        self.0.hash == hash && same::<K>(&self.0.key, key)
+    }
+}
+
 /// A question to the map: it names a peer by its key or by its entry, and by the hash of its key.
 pub(crate) trait AsKey<K> {
     /// Returns the key, if the question holds one.
@@ -121,8 +130,7 @@ impl<K> Hash for dyn AsKey<K> + '_ {
     }
 }
 
-/// Compares hashes first: the map compares all whose hashes begin alike, and a key's own `Eq`, which may
-/// panic, concerns no other peer (R25).
+/// Compares hashes first, as [`Keyed::is_of`].
 impl<K: Eq + 'static> PartialEq for dyn AsKey<K> + '_ {
     #[inline]
     fn eq(&self, other: &Self) -> bool {
@@ -143,7 +151,7 @@ impl<K> Hash for Keyed<K> {
 
 impl<K: Eq + 'static> PartialEq for Keyed<K> {
     fn eq(&self, other: &Self) -> bool {
-        self.0.hash == other.0.hash && same::<K>(&self.0.key, &other.0.key)
+        self.is_of(&other.0.key, other.0.hash)
     }
 }
 

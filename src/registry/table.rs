@@ -108,9 +108,15 @@ impl<K: PeerKey> Table<K> {
         self.find(&KeyRef(key, self.hasher.hash_one(key)))
     }
 
+    /// Reads the shard through the map's raw interface: there the comparison of keys is a part of the search,
+    /// while `DashMap::get` would make several calls through a table of functions.
     #[inline]
-    fn find(&self, key: &KeyRef<'_, K>) -> Option<Arc<PeerEntry<K>>> {
-        self.map.get(key as &dyn AsKey<K>).map(|found| Arc::clone(&found.key().0))
+    fn find(&self, &KeyRef(key, hash): &KeyRef<'_, K>) -> Option<Arc<PeerEntry<K>>> {
+        #[allow(clippy::cast_possible_truncation, reason = "so does the map")]
+        let shard = &self.map.shards()[self.map.determine_shard(hash as usize)];
+        let shard = shard.read();
+        let (found, _) = shard.get(hash, |(found, _)| found.is_of(key, hash))?;
+        Some(Arc::clone(&found.0))
     }
 
     /// Returns the peer's entry, made if there is room for it, and counts a use. A `patient` caller waits

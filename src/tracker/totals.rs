@@ -226,7 +226,8 @@ impl Record {
         let Some(more) = self.more.get() else {
             return PeerTotals { failed, ..PeerTotals::default() };
         };
-        let [open, probes_in_flight, forced_open] = more.refused.each_ref().map(|total| total.sum(&read));
+        let [open, probes_in_flight, forced_open] =
+            more.refused.each_ref().map(|total| total.sum(&read));
         PeerTotals {
             succeeded: 0,
             failed,

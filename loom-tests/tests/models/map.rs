@@ -12,27 +12,44 @@ use loom::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 type Shard<K, V> = Vec<(K, V)>;
 
+pub(crate) struct ShardLock<K, V>(RwLock<Shard<K, V>>);
+
 pub(crate) struct DashMap<K, V, S> {
-    shards: [RwLock<Shard<K, V>>; 2],
+    shards: [ShardLock<K, V>; 2],
     hasher: S,
+}
+
+impl<K, V> ShardLock<K, V> {
+    pub(crate) fn read(&self) -> ShardGuard<'_, K, V> {
+        ShardGuard(self.0.read().unwrap())
+    }
+}
+
+/// A shard that is read, as the raw interface of DashMap shows it.
+pub(crate) struct ShardGuard<'a, K, V>(RwLockReadGuard<'a, Shard<K, V>>);
+
+impl<K, V> ShardGuard<'_, K, V> {
+    pub(crate) fn get(&self, _: u64, is_it: impl FnMut(&&(K, V)) -> bool) -> Option<&(K, V)> {
+        self.0.iter().find(is_it)
+    }
 }
 
 impl<K: Hash + Eq, V, S: BuildHasher> DashMap<K, V, S> {
     pub(crate) fn with_hasher_and_shard_amount(hasher: S, _: usize) -> Self {
-        Self { shards: Default::default(), hasher }
+        let [a, b] = [Shard::new(), Shard::new()].map(RwLock::new).map(ShardLock);
+        Self { shards: [a, b], hasher }
+    }
+
+    pub(crate) fn shards(&self) -> &[ShardLock<K, V>] {
+        &self.shards
+    }
+
+    pub(crate) fn determine_shard(&self, hash: usize) -> usize {
+        hash % 2
     }
 
     fn shard<Q: Hash + ?Sized>(&self, key: &Q) -> &RwLock<Shard<K, V>> {
-        &self.shards[usize::from(self.hasher.hash_one(key) % 2 == 1)]
-    }
-
-    pub(crate) fn get<Q: Hash + Eq + ?Sized>(&self, key: &Q) -> Option<Ref<'_, K, V>>
-    where
-        K: Borrow<Q>,
-    {
-        let guard = self.shard(key).read().unwrap();
-        let place = guard.iter().position(|(k, _)| k.borrow() == key)?;
-        Some(Ref { guard, place })
+        &self.shards[usize::from(self.hasher.hash_one(key) % 2 == 1)].0
     }
 
     pub(crate) fn entry(&self, key: K) -> Entry<'_, K, V> {
@@ -59,17 +76,6 @@ impl<K: Hash + Eq, V, S: BuildHasher> DashMap<K, V, S> {
 
     pub(crate) fn iter(&self) -> Iter<'_, K, V> {
         self.into_iter()
-    }
-}
-
-pub(crate) struct Ref<'a, K, V> {
-    guard: RwLockReadGuard<'a, Shard<K, V>>,
-    place: usize,
-}
-
-impl<K, V> Ref<'_, K, V> {
-    pub(crate) fn key(&self) -> &K {
-        &self.guard[self.place].0
     }
 }
 
@@ -121,7 +127,7 @@ impl<K, V> RefMulti<'_, K, V> {
 type Locked<'a, K, V> = std::rc::Rc<RwLockReadGuard<'a, Shard<K, V>>>;
 
 pub(crate) struct Iter<'a, K, V> {
-    shards: std::slice::Iter<'a, RwLock<Shard<K, V>>>,
+    shards: std::slice::Iter<'a, ShardLock<K, V>>,
     current: Option<(Locked<'a, K, V>, usize)>,
 }
 
@@ -139,7 +145,7 @@ impl<'a, K, V> Iterator for Iter<'a, K, V> {
             // One shard is locked at a time: the last one's lock goes first.
             self.current = None;
             let shard = self.shards.next()?;
-            self.current = Some((std::rc::Rc::new(shard.read().unwrap()), 0));
+            self.current = Some((std::rc::Rc::new(shard.0.read().unwrap()), 0));
         }
     }
 }

@@ -113,8 +113,9 @@ impl Tracker {
         View { value, copy }
     }
 
-    /// Returns a value that was loaded, or a later one, and what the word said while it was in place.
-    #[inline]
+    /// Returns a value that was loaded, or a later one, and what the word said while it was in place. Inlined, or
+    /// each failure would copy what was found.
+    #[inline(always)]
     fn value_and_word(&self, mut value: Loaded<Circuit>) -> Found {
         loop {
             // Of a circuit that is not Closed the word says nothing.

@@ -13,15 +13,16 @@ use crate::sync::{Arc, Loaded, Weak, prefetch_weak};
 use crate::time::{Tick, ago};
 
 /// Takes some of these entries, and shows those that are still there. No lock is held. Returns whether there
-/// were any. It holds an eighth of the entries at most, and a constant number: the registry can evict the others
-/// meanwhile.
+/// were any. It holds one in eight of the entries that are left, and a constant number at most: the registry can
+/// evict the others meanwhile.
 fn visit<K>(left: &mut Vec<Weak<PeerEntry<K>>>, see: impl FnMut(&PeerEntry<K>)) -> bool {
     let count = left.len().div_ceil(8).min(GROUP);
-    let from = left.len() - count;
-    left[from..].iter().for_each(prefetch_weak);
-    // Each reference goes while its entry is in the cache.
-    let group: Vec<_> = left.drain(from..).filter_map(|entry| entry.upgrade()).collect();
+    // Each weak reference goes while its entry is in the cache.
+    let entries = left.drain(left.len() - count..).filter_map(|entry| entry.upgrade());
+    let group: Vec<_> = entries.collect();
     group.iter().for_each(|entry| entry.prefetch());
+    let next = left.len().saturating_sub(GROUP);
+    left[next..].iter().for_each(prefetch_weak);
     group.iter().map(|entry| &**entry).for_each(see);
     count > 0
 }
@@ -130,8 +131,9 @@ impl<K: PeerKey> HealthRegistry<K> {
     ///
     /// Each snapshot is one state of its peer; together they are no single moment. A peer that is
     /// added or removed meanwhile may be shown or not; none is shown twice. No lock is held while
-    /// `show` runs: it may call any method. To be shown is no use of a peer. The work is proportional to
-    /// the table; it holds up others for as long as a list of one shard's peers takes (R28).
+    /// `show` runs: it may call any method. To be shown is no use of a peer; while it runs, a few peers cannot
+    /// be evicted, one in eight at most, rounded up. The work is proportional to the table; it holds up others
+    /// for as long as a list of one shard's peers takes (R28).
     ///
     /// ```
     /// let registry = peer_health::HealthRegistry::<u32>::new();

@@ -68,7 +68,7 @@ pub(crate) use foldhash::quality::RandomState as KeyHasher;
 /// does not look at it.
 pub(crate) type Total = AtomicU64;
 
-/// Returns the number of this thread: threads have different ones, as far as they fit.
+/// Returns the number of this thread; no other thread has it.
 pub(crate) fn thread_number() -> usize {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     thread_local! {

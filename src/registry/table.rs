@@ -110,7 +110,7 @@ impl<K: PeerKey> Table<K> {
 
     /// Reads the shard through the map's raw interface: there the comparison of keys is a part of the search,
     /// while `DashMap::get` would make several calls through a table of functions.
-    #[inline]
+    #[inline(always)]
     fn find(&self, &KeyRef(key, hash): &KeyRef<'_, K>) -> Option<Arc<PeerEntry<K>>> {
         #[allow(clippy::cast_possible_truncation, reason = "so does the map")]
         let shard = &self.map.shards()[self.map.determine_shard(hash as usize)];
@@ -138,6 +138,9 @@ impl<K: PeerKey> Table<K> {
         }
     }
 
+    /// Apart from the lookup, whose frame is small.
+    #[cold]
+    #[inline(never)]
     fn insert(
         &self,
         shared: &Arc<RegistryShared<K>>,

@@ -39,7 +39,7 @@ pub(crate) fn fence(order: Ordering) {
     }
 }
 
-/// No thread decides by what it reads, so a model leaves it out.
+/// No thread decides by what these read, so a model leaves them out.
 pub(crate) fn prefetch(_: &AtomicU64) {}
 
 pub(crate) fn prefetch_counts<T>(_: &Arc<T>) {}

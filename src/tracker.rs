@@ -223,7 +223,11 @@ impl Tracker {
             self.touch(now);
         }
         if found.admits_all() {
-            return (Admission::Admitted(found.ticket(now, None)), Emitted::default());
+            // The sticky flag spares most calls the look at the configuration.
+            let starts = context.asks_for_starts() && context.rules().asks_for_starts();
+            let quiet = Ticket::quiet(found.generation);
+            let ticket = if starts { found.ticket(now, None) } else { quiet };
+            return (Admission::Admitted(ticket), Emitted::default());
         }
         self.advance(context, now, |circuit, at| circuit.admit(at))
     }

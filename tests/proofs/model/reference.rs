@@ -28,6 +28,8 @@ pub(crate) struct Ticket {
     pub(crate) at: u64,
     /// Whether slow calls were asked for when it was given.
     timed: bool,
+    /// Whether a rule asked for the start of calls when it was given (R14).
+    started: bool,
     pub(crate) probe: Option<u64>,
 }
 

@@ -40,6 +40,7 @@ impl Reference {
             }
         }
         let (number, timed) = (self.number(), self.config.slow_call.is_some());
+        let started = timed || self.config.streak_gap.is_some();
         let peer = self.known();
         let mut probe = None;
         match &mut peer.state {
@@ -56,7 +57,7 @@ impl Reference {
             }
             _ => {}
         }
-        Ok(Ticket { life: peer.life, phase: peer.phase, at: now, timed, probe })
+        Ok(Ticket { life: peer.life, phase: peer.phase, at: now, timed, started, probe })
     }
 
     /// Whether a half-open phase has reached its maximum age (R6).

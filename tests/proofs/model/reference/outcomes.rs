@@ -69,7 +69,7 @@ impl Reference {
         let opened = match end.how {
             How::Success => self.verdict(false, slow, None),
             How::Failure => {
-                self.failed_call(ticket.at);
+                self.failed_call(ticket.started.then_some(ticket.at));
                 self.verdict(true, slow, wish)
             }
             _ => return Recorded::Neutral,
@@ -77,13 +77,13 @@ impl Reference {
         opened.map_or(Recorded::Counted, |retry_after| Recorded::Opened { retry_after })
     }
 
-    /// The streak after a failure whose call began at `start` (R14).
-    pub(super) fn failed_call(&mut self, start: u64) {
+    /// The streak after a failure whose call began at `start`, if that is known (R14).
+    pub(super) fn failed_call(&mut self, start: Option<u64>) {
         let now = self.now;
         let window = self.config.streak_gap.map_or(0, nanos);
         let peer = self.known();
         if matches!(peer.state, State::Closed | State::MetricsOnly) {
-            let quiet = start.saturating_sub(peer.last_failure);
+            let quiet = start.map_or(0, |start| start.saturating_sub(peer.last_failure));
             let broken = window > 0 && quiet > window;
             peer.streak = if broken { 1 } else { peer.streak.saturating_add(1) };
             peer.last_failure = now;

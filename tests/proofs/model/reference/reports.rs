@@ -36,7 +36,7 @@ impl Reference {
                     return Reply::Now;
                 }
                 State::Closed | State::MetricsOnly => {
-                    self.failed_call(start);
+                    self.failed_call(Some(start));
                     if self.verdict(true, false, None).is_some() {
                         return Reply::CircuitOpen;
                     }

@@ -156,11 +156,27 @@ impl Reading {
         Self(bits)
     }
 
-    /// Returns whether this is a word that counts, and `rest` the word at rest of the same value.
+    /// Returns whether this is a word that counts or is at rest, and `rest` the word at rest of the same value.
     #[inline]
     pub(crate) fn counts_for(self, rest: Self) -> bool {
-        // Of one epoch, the upper halves differ by the state alone.
-        self.0 & STATE == COUNTING && (self.0 ^ rest.0) >> 32 == (COUNTING ^ AT_REST) >> 32
+        match self.0 & STATE {
+            // Of one epoch, the upper halves differ by the state alone.
+            COUNTING => (self.0 ^ rest.0) >> 32 == (COUNTING ^ AT_REST) >> 32,
+            AT_REST => self == rest,
+            _ => false,
+        }
+    }
+
+    /// Returns the run of a word that counts or is at rest.
+    #[inline]
+    pub(crate) fn run(self) -> FailureRun {
+        if self.0 & STATE == AT_REST { FailureRun::default() } else { unpack(self.0) }
+    }
+
+    /// Returns the word of the same value that counts this run; `None` if that does not fit.
+    #[inline]
+    pub(crate) fn counting(self, run: FailureRun) -> Option<Self> {
+        Some(Self(COUNTING | self.0 & u64::from(EPOCH) << 32 | u64::from(pack(run)?)))
     }
 
     /// Returns what this reading says of the value of `epoch`.

@@ -228,6 +228,16 @@ impl Rules {
         self.streak_gap > 0 || self.slow_call.is_some()
     }
 
+    /// The streak that opens a circuit, or the largest number if none does; 0 if another rule may look at a
+    /// failure.
+    pub(crate) fn streak_alone(&self) -> u32 {
+        let others = self.looks_at_successes() || self.asks_for_starts();
+        match others || self.outage_limit.is_some() {
+            true => 0,
+            false => self.streak.unwrap_or(u32::MAX),
+        }
+    }
+
     /// Whether a call that took this long is slow (R15: at the threshold it is).
     pub(crate) fn is_slow(&self, latency: Option<u64>) -> bool {
         matches!((self.slow_call, latency), (Some(slow), Some(took)) if took >= slow)

@@ -4,7 +4,7 @@ use super::link::OwnLink;
 use crate::config::rules::Rules;
 use crate::error::Failure;
 use crate::outage::{OutageLimiter, PeerSource};
-use crate::sync::{Arc, AtomicU8, Loaded, Ordering, Swap, Total};
+use crate::sync::{Arc, AtomicU8, AtomicU32, Loaded, Ordering, Swap, Total};
 use crate::time::{Clock, Tick};
 
 /// The bit of `looking` that asks for the time of the next success.
@@ -22,6 +22,8 @@ pub(crate) struct Context {
     looking: AtomicU8,
     /// 1 from the first configuration on that asked when a call began: see [`Rules::asks_for_starts`].
     timing: AtomicU8,
+    /// [`Rules::streak_alone`] of the first configuration; 0 from the next one on.
+    streak_alone: AtomicU32,
     /// The time of the latest success that was asked for its time; zero, which is that of the beginning,
     /// before the first.
     succeeded_at: Total,
@@ -38,10 +40,11 @@ impl Context {
         let looking = AtomicU8::new(rules.looks_at_successes().into());
         let timing = AtomicU8::new(rules.asks_for_starts().into());
         let limiting = AtomicU8::new(rules.outage_limit.is_some().into());
+        let streak_alone = AtomicU32::new(rules.streak_alone());
         let (rules, outage) = (Swap::new(rules), OutageLimiter::new(None));
         let succeeded_at = Total::new(0);
         let link = OwnLink::default();
-        Self { clock, rules, looking, timing, succeeded_at, limiting, outage, link }
+        Self { clock, rules, looking, timing, streak_alone, succeeded_at, limiting, outage, link }
     }
 
     /// Returns this context with the peers that the outage limiter counts.
@@ -63,6 +66,8 @@ impl Context {
     /// Replaces the configuration (R18).
     pub(crate) fn configure(&self, rules: Arc<Rules>) {
         let limited = rules.outage_limit.is_some();
+        // Relaxed: pairs with `streak_alone`, as below.
+        self.streak_alone.store(0, Ordering::Relaxed);
         if rules.looks_at_successes() {
             // Relaxed: pairs with `looks_at_successes`. A thread that has seen the new configuration has
             // acquired what came before it, and sees this too. A bit of `DATING` may be lost: see `date_next`.
@@ -138,6 +143,15 @@ impl Context {
     pub(crate) fn asks_for_starts(&self) -> bool {
         // Relaxed: pairs with `configure`, as explained there.
         self.timing.load(Ordering::Relaxed) == 1
+    }
+
+    /// Returns the streak that opens a circuit, if that is all that the configuration asks of a failure; 0 if it
+    /// may ask more. Once a configuration has followed the first, this stays 0, which costs a failure a look at
+    /// the configuration and at the circuit.
+    #[inline]
+    pub(crate) fn streak_alone(&self) -> u32 {
+        // Relaxed: pairs with `configure`, as explained there.
+        self.streak_alone.load(Ordering::Relaxed)
     }
 
     /// Returns whether the configuration may have an outage limit. Once one had, this stays true.

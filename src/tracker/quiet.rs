@@ -1,7 +1,8 @@
-//! The answers that need no step: an admission to a peer in a streak, the success that ends the streak, and a
-//! refusal while a wait lasts. In a streak the word tells that the circuit is Closed, and a note beside it
-//! the generation; where a rule may ask for more, the call goes the long way.
+//! The answers that need no step: an admission to a peer in a streak, the failure that extends the streak, the
+//! success that ends it, and a refusal while a wait lasts. In a streak the word tells that the circuit is
+//! Closed, and a note beside it the generation; where a rule may ask for more, the call goes the long way.
 
+use super::totals::Record;
 use super::{Context, Tracker};
 use crate::circuit::{Circuit, Ticket};
 use crate::sync::Loaded;
@@ -12,15 +13,39 @@ impl Tracker {
     /// Admits a call to a peer in a streak. The permit's end notes the peer's use (R26).
     #[inline]
     pub(crate) fn admit_in_streak(&self, context: &Context) -> Option<Ticket> {
-        let (_, rest) = self.counting()?;
+        let (_, _, rest) = self.counting()?;
         let generation = rest.generation()?;
         let quiet = !context.looks_at_successes() && !context.asks_for_starts();
         quiet.then_some(Ticket::quiet(generation))
     }
 
+    /// Counts a failure that begins or extends a streak, and changes nothing else. Returns the generation, the
+    /// errors without a success before it, and the era that counts its error.
+    #[inline]
+    pub(super) fn extend_streak(
+        &self,
+        context: &Context,
+        ticket: Option<&Ticket>,
+        errs: bool,
+    ) -> Option<(u64, u32, u32)> {
+        loop {
+            let (record, word, rest) = self.counting()?;
+            let (generation, era, run) = (rest.generation()?, record.era(), word.run());
+            let next = run.failed(errs);
+            // The configuration is read after the word: as in `run_after`.
+            let opens = next.streak >= context.streak_alone();
+            if opens || ticket.is_some_and(|ticket| ticket.generation != generation) {
+                return None;
+            }
+            if self.word.count_to(word, word.counting(next)?) {
+                return Some((generation, run.errors, era));
+            }
+        }
+    }
+
     /// Counts a success that ends a streak, and changes nothing else. Returns whether it did.
     pub(super) fn end_streak(&self, context: &Context, generation: u64) -> bool {
-        let Some((word, rest)) = self.counting() else { return false };
+        let Some((_, word, rest)) = self.counting() else { return false };
         // The configuration is read after the word: as in `run_after`.
         let ended = rest.generation() == Some(generation)
             && !context.looks_at_successes()
@@ -46,10 +71,11 @@ impl Tracker {
         Ok(rest)
     }
 
-    /// Returns the word and the word at rest of the same value, if the word counts and that is known.
-    fn counting(&self) -> Option<(Reading, Reading)> {
+    /// Returns the record, the word, and the word at rest of the same value, if the word counts and that is known.
+    #[inline]
+    fn counting(&self) -> Option<(&Record, Reading, Reading)> {
         let word = self.word.read();
-        let rest = self.record.get()?.rest(word)?;
-        Some((word, rest))
+        let record = self.record.get()?;
+        Some((record, word, record.rest(word)?))
     }
 }

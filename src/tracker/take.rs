@@ -180,6 +180,14 @@ impl Tracker {
 
     /// Counts a call that changes the run of a Closed circuit alone; `None` if it may change more.
     fn count(&self, context: &Context, call: &Call<'_>, now: Option<Tick>) -> Option<Taken> {
+        if call.outcome == Outcome::Failure
+            && let errs = call.error.get().is_some()
+            && let Some(counted) = self.extend_streak(context, call.ticket, errs)
+        {
+            let (generation, errors, era) = counted;
+            let reported = Reported::Recorded(Recorded::Counted.into());
+            return Some(Taken { reported, generation, errors, era: Some(era), answers: false });
+        }
         loop {
             let Found { value, word, about } = self.value_and_word(self.circuit.load());
             let (About::Counting(run), Some(word)) = (about, word) else { return None };
@@ -195,7 +203,7 @@ impl Tracker {
             };
             if next == run || self.word.count(word, Published { run: next, ..public })? {
                 if let (true, Some(rest)) = (next != FailureRun::default(), public.at_rest()) {
-                    self.record.get_or_make().know_rest(rest);
+                    self.record.get_or_make().know_rest(rest, value.health.era);
                 }
                 let recorded = match call.outcome {
                     Outcome::Success | Outcome::Failure => Recorded::Counted,

@@ -25,8 +25,8 @@ pub(crate) struct Record {
     failed_at: Total,
     /// The time of the peer's last use in trouble (R26).
     used_at: AtomicU64,
-    /// The word at rest of a value that counted a failure, as a thread found it. The note stays true of that
-    /// value, so it needs no order with anything: a reader compares its epoch with that of the word.
+    /// The word at rest of a value that counted a failure, as a thread found it: a note that stays true of that
+    /// value. A reader compares its epoch with that of the word.
     rest: Total,
     last: Latest<Last>,
     /// The counters that few peers need.
@@ -165,21 +165,35 @@ impl Record {
         }
     }
 
-    /// Notes the word at rest of the value that counts now.
-    pub(super) fn know_rest(&self, rest: Reading) {
-        // Relaxed, twice: pairs with `rest`; see there.
-        if self.rest.load(Ordering::Relaxed) != rest.bits() {
-            self.rest.store(rest.bits(), Ordering::Relaxed);
+    /// Notes the word at rest of the value that counts now, and before it the value's era.
+    pub(super) fn know_rest(&self, rest: Reading, era: u32) {
+        // Relaxed: pairs with the Release below; of its own note the thread needs no more.
+        if self.rest.load(Ordering::Relaxed) == rest.bits() {
+            return;
         }
+        let next = |seen: u64| is_newer(tag(era), seen).then_some(tag(era));
+        // Relaxed, twice: pairs with itself in other threads, with `note` and with `era`.
+        let _ = self.errors.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next);
+        // Release: pairs with the Acquire in `rest`: a thread that finds the note finds this era, or a later one.
+        self.rest.store(rest.bits(), Ordering::Release);
     }
 
-    /// Returns the word at rest of the value to which `word` belongs, if it counts and the note is of that
-    /// value.
+    /// Returns the word at rest of the value to which `word` belongs, if it counts or is at rest, and the note
+    /// is of that value. The note stays true of its value.
     #[inline]
     pub(super) fn rest(&self, word: Reading) -> Option<Reading> {
-        // Relaxed: pairs with `know_rest`; the note is true whenever it was made.
-        let rest = Reading::from_bits(self.rest.load(Ordering::Relaxed));
+        // Acquire: pairs with the Release in `know_rest`.
+        let rest = Reading::from_bits(self.rest.load(Ordering::Acquire));
         word.counts_for(rest).then_some(rest)
+    }
+
+    /// Returns the era of the value whose note was found, if that value is still in place: threads note no later
+    /// era before they have replaced it.
+    #[allow(clippy::cast_possible_truncation, reason = "24 bits")]
+    pub(super) fn era(&self) -> u32 {
+        // Relaxed: pairs with `know_rest` and `note`. The thread compares and swaps the word after this: if
+        // that succeeds, the thread that freezes the word, and all that come after it, acquire this load.
+        (self.errors.load(Ordering::Relaxed) >> 40) as u32
     }
 
     /// Notes that `is_circuit_open` returned false during a streak: a call that is reported later may have

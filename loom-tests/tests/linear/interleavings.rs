@@ -34,7 +34,7 @@ fn a_success_clears_the_streak_and_a_failure_beside_it_leaves_none_or_one() {
     }
     let after_it = "counted | counted -> closed 0, streak 0, 0 out";
     let before_it = "counted | counted -> closed 0, streak 1, 0 out";
-    every_interleaving(50, model, &[after_it, before_it]);
+    every_interleaving(15, model, &[after_it, before_it]);
 }
 
 #[test]

@@ -225,7 +225,7 @@ fn p03_a_streak_that_was_seen_is_cleared() {
 /// The word takes two steps at once, from a circuit at rest and back to it: see `word`.
 #[test]
 fn p03_of_two_who_put_a_circuit_at_rest_none_is_wrong() {
-    two_bounded([47, 3824], || {
+    two_bounded([44, 4492], || {
         let place = Place::new(&config(3, 1));
         fail(place.permit());
         let (a, b, c) = (place.permit(), place.permit(), place.permit());

@@ -104,7 +104,7 @@ fn p02_what_is_counted_beside_a_step_is_in_it_or_after_it() {
 /// the frozen run equals the one it read, and yet consists of other calls.
 #[test]
 fn p02_who_replaces_a_value_sees_what_came_before_its_calls() {
-    two_bounded([10193, 590], || {
+    two_bounded([12600, 447], || {
         let peer = Peer::new(config(9, 1));
         let (a, b) = (peer.hand(), peer.hand());
         a.fail(a.admitted());

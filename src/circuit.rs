@@ -48,7 +48,7 @@ pub(crate) use news::News;
 pub(crate) use open::Open;
 pub(crate) use report::Reported;
 pub(crate) use step::{Emitted, Step};
-pub(crate) use ticket::Ticket;
+pub(crate) use ticket::{Start, Ticket};
 
 /// The state of a circuit that threads must see together.
 #[derive(Debug, Clone)]
@@ -136,6 +136,13 @@ pub(crate) struct StepContext<'a> {
     pub(crate) held: bool,
 }
 
+impl StepContext<'_> {
+    /// Returns the start of a call that is admitted now.
+    fn start(self) -> Start {
+        Start::at(self.now, self.rules.asks_for_starts())
+    }
+}
+
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Admission {
     Admitted(Ticket),
@@ -186,7 +193,7 @@ impl Circuit {
         };
         match &self.phase {
             Phase::Closed(_) | Phase::MetricsOnly(_) | Phase::Disabled => {
-                Step::stay(Admission::Admitted(self.ticket(at.now, None)))
+                Step::stay(Admission::Admitted(self.ticket(at.start(), None)))
             }
             Phase::Open(open) => self.admit_open(open, at),
             Phase::HalfOpen(half_open) => self.admit_half_open(half_open, at),
@@ -212,8 +219,10 @@ impl Circuit {
             return Step::stay(Recorded::Late.into());
         }
         match &self.phase {
-            Phase::Closed(window) => self.tally(window, ticket.start, report, true, at),
-            Phase::MetricsOnly(window) => self.tally(window, ticket.start, report, false, at),
+            Phase::Closed(window) => self.tally(window, ticket.start.asked(), report, true, at),
+            Phase::MetricsOnly(window) => {
+                self.tally(window, ticket.start.asked(), report, false, at)
+            }
             Phase::HalfOpen(half_open) => self.settle_half_open(half_open, ticket, report, at),
             Phase::Disabled => Step::stay(Recorded::Neutral.into()),
             // These phases give no permits.

@@ -4,7 +4,7 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::time::Duration;
 use std::{fmt, mem};
 
-use crate::circuit::{Outcome, Ticket};
+use crate::circuit::{Outcome, Start, Ticket};
 use crate::error::{Failure, Fault, IntoFailure};
 use crate::foreign::guarded;
 use crate::outcome::Recorded;
@@ -160,7 +160,7 @@ impl<'h, K> Permit<'h, K> {
         let context = hold.context();
         let began = |now: Tick| {
             let began = self.latency.map(|took| Tick(now.0.saturating_sub(took)));
-            began.or(self.ticket.start)
+            began.or(self.ticket.start.time())
         };
         context.link.excuses(failure, || context.clock.now(), began, self.ticket.probe.is_some())
     }
@@ -265,7 +265,7 @@ impl<K> PermitTarget<'_, K> {
     fn succeed(
         self,
         generation: u64,
-        start: Option<Tick>,
+        start: Start,
         probe: Option<u32>,
         latency: Option<u64>,
     ) -> Recorded {

@@ -64,8 +64,8 @@ pub(crate) fn prefetch_weak<T>(value: &Weak<T>) {
 /// The hasher of keys, with a seed of its own for each table. A model needs equal ones in every execution.
 pub(crate) use foldhash::quality::RandomState as KeyHasher;
 
-/// A count for display, or a time that the tracker notes outside a circuit: it orders nothing, so a model
-/// does not look at it.
+/// A count for display, or what the tracker notes outside a circuit: a model looks at it where it is about the
+/// order of these.
 pub(crate) type Total = AtomicU64;
 
 /// Returns the number of this thread; no other thread has it.

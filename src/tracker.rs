@@ -10,7 +10,7 @@
 use std::ops::Deref;
 
 use crate::circuit::{
-    Admission, Circuit, Control, Emitted, Outcome, Reported, Step, StepContext, Ticket,
+    Admission, Circuit, Control, Emitted, Outcome, Reported, Start, Step, StepContext, Ticket,
 };
 use crate::error::Failure;
 use crate::outage::Grant;
@@ -223,10 +223,9 @@ impl Tracker {
             self.touch(now);
         }
         if found.admits_all() {
-            // The sticky flag spares most calls the look at the configuration.
-            let starts = context.asks_for_starts() && context.rules().asks_for_starts();
-            let quiet = Ticket::quiet(found.generation);
-            let ticket = if starts { found.ticket(now, None) } else { quiet };
+            // The flag spares most calls the look at the configuration.
+            let asked = context.asks_for_starts() && context.rules().asks_for_starts();
+            let ticket = found.ticket(Start::at(now, asked), None);
             return (Admission::Admitted(ticket), Emitted::default());
         }
         self.advance(context, now, |circuit, at| circuit.admit(at))

@@ -163,7 +163,7 @@ impl Circuit {
             return Step::stay(Admission::Refused(Refused::by_probes(frees)));
         };
         let (next, id) = half_open.with_probe(slot, at.now);
-        let ticket = self.ticket(at.now, Some(id));
+        let ticket = self.ticket(at.start(), Some(id));
         Step::to(self.with_half_open(self.health, next), Admission::Admitted(ticket))
     }
 
@@ -175,7 +175,7 @@ impl Circuit {
                 .map(|wait| Admission::Refused(Refused::new(Reason::Open, Some(wait)))),
             Some(true) => {
                 let closed = self.close();
-                let ticket = closed.ticket(at.now, None);
+                let ticket = closed.ticket(at.start(), None);
                 Step::emit(closed, EventKind::Closed, Admission::Admitted(ticket))
             }
             None => {

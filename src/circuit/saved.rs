@@ -139,7 +139,7 @@ mod tests {
         assert_eq!(restored(due, 0, at(&rules, 0)).admit(at(&rules, 0)).reply, {
             Admission::Admitted(crate::circuit::Ticket {
                 generation: 6,
-                start: Some(Tick(0)),
+                start: crate::circuit::Start::Read(Tick(0)),
                 probe: Some(0),
             })
         });

@@ -103,7 +103,7 @@ impl Tracker {
         self.record.get().map(|record| record.errors(circuit.health.era)).unwrap_or_default()
     }
 
-    /// Returns whether the tracker ever noted an error.
+    /// Returns whether the tracker ever noted an error, or is about to.
     pub(crate) fn has_errors(&self) -> bool {
         self.record.get().is_some_and(Record::has_errors)
     }

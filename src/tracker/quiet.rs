@@ -71,7 +71,8 @@ impl Tracker {
         Ok(rest)
     }
 
-    /// Returns the record, the word, and the word at rest of the same value, if the word counts and that is known.
+    /// Returns the record, the word, and the word at rest of the same value, if the word counts or is at rest, and
+    /// that is known.
     #[inline]
     fn counting(&self) -> Option<(&Record, Reading, Reading)> {
         let word = self.word.read();

@@ -65,7 +65,7 @@ impl Call<'_> {
     }
 
     pub(super) fn latency(&self, now: Tick) -> Option<u64> {
-        let start = self.ticket.and_then(|ticket| ticket.start);
+        let start = self.ticket.and_then(|ticket| ticket.start.time());
         self.latency.or(start.map(|start| now.since(start)))
     }
 

@@ -99,8 +99,8 @@ impl Record {
             // No view shows an error of an earlier era.
             false => is_newer(tag(era), seen).then_some(tag(era) + 1),
         };
-        // Relaxed, twice: pairs with itself in other threads and with `errors`; of a total a
-        // read-modify-write sees the latest value.
+        // Relaxed, twice: pairs with itself in other threads, with `know_rest`, `errors` and `era`; of a
+        // total a read-modify-write sees the latest value.
         let Ok(before) = self.errors.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next)
         else {
             return;
@@ -172,7 +172,7 @@ impl Record {
             return;
         }
         let next = |seen: u64| is_newer(tag(era), seen).then_some(tag(era));
-        // Relaxed, twice: pairs with itself in other threads, with `note` and with `era`.
+        // Relaxed, twice: pairs with itself in other threads, and with `note`; with `era` by the Release below.
         let _ = self.errors.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next);
         // Release: pairs with the Acquire in `rest`: a thread that finds the note finds this era, or a later one.
         self.rest.store(rest.bits(), Ordering::Release);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use peer_health::{Failure, Fault, HealthConfig, Recorded, Status, SyncError};
+use peer_health::{Failure, Fault, HealthConfig, Recorded, Status, SyncError, Window};
 
 use crate::support::{SECOND, network, registry, touchy};
 
@@ -51,6 +51,21 @@ fn a_dial_that_fails_late_counts_against_nobody_for_thirty_seconds_after_the_ret
     assert_eq!(fails(), Recorded::Neutral);
     hand.advance(Duration::from_nanos(1));
     assert!(matches!(fails(), Recorded::Opened { .. }));
+}
+
+#[test]
+fn so_is_one_whose_start_a_closed_circuit_noted_for_a_window() {
+    let config = HealthConfig::default().with_window(Window::count(8)).with_min_calls(8);
+    let (registry, hand) = registry::<u32>(config.with_failure_rate(1.0));
+    assert_eq!(registry.acquire(&7).unwrap().failure(network()), Recorded::Counted);
+    let before = registry.acquire(&7).unwrap();
+    hand.advance(SECOND);
+    registry.set_link_up(false);
+    registry.set_link_up(true);
+    hand.advance(40 * SECOND);
+    let after = registry.acquire(&7).unwrap();
+    assert_eq!(before.failure(network()), Recorded::Neutral);
+    assert_eq!(after.failure(network()), Recorded::Counted);
 }
 
 #[test]

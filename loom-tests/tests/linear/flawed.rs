@@ -64,7 +64,7 @@ impl Tracker {
 
     fn settle(&self, ticket: Ticket, ending: &Ending) -> Recorded {
         let now = self.clock.now();
-        let latency = ticket.start.map(|start| now.since(start));
+        let latency = ticket.start.time().map(|start| now.since(start));
         let (outcome, failure) = (ending.outcome(), ending.failure());
         let report = Report { outcome, failure, latency, noted: Noted::default() };
         match self.flaw {

@@ -2,7 +2,7 @@
 //! operation read.
 
 use crate::circuit::{
-    Admission, Circuit, Noted, Phase, Report, Reported, Settled, Step, StepContext, Ticket,
+    Admission, Circuit, Noted, Phase, Report, Reported, Settled, Start, Step, StepContext, Ticket,
 };
 use crate::config::rules::Rules;
 use crate::outcome::{NextAdmission, Recorded};
@@ -28,7 +28,7 @@ pub(crate) fn apply(
             // Where no rule will ask for the start of the call, the ticket may do without it, also if the
             // thread read the time for a wait that was over.
             let started = matches!(&entry.answer,
-                Answer::Admission(Admission::Admitted(ticket)) if ticket.start.is_some());
+                Answer::Admission(Admission::Admitted(ticket)) if ticket.start.time().is_some());
             if asked && now.is_none() {
                 return None;
             }
@@ -36,7 +36,7 @@ pub(crate) fn apply(
             steps(circuit, step, |admission| {
                 Answer::Admission(match admission {
                     Admission::Admitted(ticket) if !asked && !started && ticket.probe.is_none() => {
-                        Admission::Admitted(Ticket { start: None, ..ticket })
+                        Admission::Admitted(Ticket { start: Start::Unread, ..ticket })
                     }
                     known => known,
                 })
@@ -47,7 +47,7 @@ pub(crate) fn apply(
             steps(circuit, step, |settled| Answer::Recorded(settled.recorded))
         }
         (Act::Settle(ticket, ending), Some(now)) => {
-            let latency = ticket.start.map(|start| now.since(start));
+            let latency = ticket.start.time().map(|start| now.since(start));
             let step = circuit.settle(*ticket, outcome(ending, latency), at(now));
             steps(circuit, step, |settled| match ending {
                 // A drop answers nothing.

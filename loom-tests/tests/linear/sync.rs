@@ -130,7 +130,7 @@ atomics!(AtomicU8: u8, AtomicU32: u32, AtomicU64: u64, AtomicUsize: usize);
 /// A read of the time is no scheduling point: it lies between two (see `subject::Time`).
 pub(crate) type TimeWord = std::sync::atomic::AtomicU64;
 
-/// The word orders nothing, so it is no step of a model.
+/// A count or a note beside the circuit is no step of a model.
 pub(crate) type Total = std::sync::atomic::AtomicU64;
 
 /// The first thread to need it makes it; which of several at once makes no difference.

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::collections::VecDeque;
 
-use crate::circuit::{Admission, Control, Outcome, Ticket};
+use crate::circuit::{Admission, Control, Outcome, Start, Ticket};
 use crate::config::HealthConfig;
 use crate::outcome::Recorded;
 use crate::stage::{Hand, LEASE, OPEN, Peer, both, config, two, two_bounded};
@@ -64,7 +64,7 @@ impl Actor {
                 if let Admission::Admitted(ticket) = &mut admission {
                     self.held.push_back(*ticket);
                     // The time is noted where the clock was read for another reason, too.
-                    ticket.start = None;
+                    ticket.start = Start::Unread;
                 }
                 format!("{admission:?}")
             }

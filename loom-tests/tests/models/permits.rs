@@ -282,7 +282,7 @@ fn p13_who_is_admitted_to_a_later_phase_is_admitted_by_its_configuration() {
                 place.entry.tell(&place.entry.tracker.control(context, Control::Reset).1);
             },
         );
-        assert!(ticket.generation == 0 || ticket.start.is_some(), "{ticket:?}");
+        assert!(ticket.generation == 0 || ticket.start.asked().is_some(), "{ticket:?}");
         owned(&place.entry, ticket).success();
         place.finish(1);
     });

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use crate::circuit::{Control, Outcome};
+use crate::circuit::{Control, Outcome, Start};
 use crate::config::{HealthConfig, Window};
 use crate::outcome::{Recorded, Status};
-use crate::stage::{Peer, both, config, two, two_bounded};
+use crate::stage::{Hand, Peer, both, config, two, two_bounded};
 use crate::sync::{settings_change, totals_count};
 use crate::time::Tick;
 use crate::word::FailureRun;
@@ -96,6 +96,67 @@ fn p13_a_lowered_threshold_is_honoured_in_a_streak() {
         assert_eq!((peer.circuit().status(), peer.totals().opened), (Status::Open, 1));
         peer.finish();
     });
+}
+
+/// P13: a call whose start a new configuration asks for extends no streak by the threshold of the first one; and of
+/// two new ones that come at once either stays, whole.
+#[test]
+fn p13_a_streak_goes_by_the_configuration_that_stays() {
+    two_bounded([210, 53], || {
+        settings_change(true);
+        let peer = Peer::new(config(9, 1));
+        let gap = config(9, 1).with_streak_gap(Duration::from_nanos(5));
+        let a = peer.hand();
+        let b = a.twin();
+        a.fail(a.admitted());
+        a.at(6);
+        // Returns the streak that the failure of a call leaves.
+        let fails = |hand: &Hand, streak: u32| {
+            let ticket = hand.admitted();
+            hand.fail(ticket);
+            let left = if ticket.start.asked().is_some() { 1 } else { streak + 1 };
+            assert_eq!(hand.circuit().health.run.streak, left);
+            left
+        };
+        let c = a.twin();
+        let (_, left) = both(
+            move || a.configure(&gap),
+            || {
+                let left = fails(&b, 1);
+                b.configure(&config(9, 1));
+                left
+            },
+        );
+        c.at(12);
+        fails(&c, left);
+        peer.finish();
+    });
+}
+
+/// R14: a call for whose start no rule asked when it was admitted breaks no streak. One thread, no model.
+#[test]
+fn r14_a_start_that_no_rule_asked_for_breaks_no_streak() {
+    settings_change(true);
+    let windowed = config(9, 1).with_window(Window::count(8));
+    let peer = Peer::new(windowed.clone());
+    let hand = peer.hand();
+    hand.fail(hand.admitted());
+    hand.at(6);
+    let unasked = hand.admitted();
+    hand.configure(&windowed.with_streak_gap(Duration::from_nanos(5)));
+    hand.fail(unasked);
+    assert_eq!((unasked.start, peer.circuit().health.run.streak), (Start::Read(Tick(6)), 2));
+    settings_change(false);
+}
+
+/// R15: a failure after an error that is no failure is in the window. One thread, no model.
+#[test]
+fn r15_a_failure_after_a_neutral_error_is_in_the_window() {
+    let peer = Peer::new(config(9, 1).with_window(Window::count(8)));
+    let hand = peer.hand();
+    hand.report(Outcome::Neutral);
+    hand.fail(hand.admitted());
+    assert_eq!(peer.circuit().window_counts(Tick(0)).failures, 1);
 }
 
 /// R24: an error that extends a streak belongs to the era of the value that counted it: a reset that comes before
@@ -230,7 +291,7 @@ fn r14_an_admission_in_a_streak_knows_when_it_began() {
     hand.report(Outcome::Neutral);
     hand.at(6);
     let late = hand.admitted();
-    assert_eq!(late.start, Some(Tick(6)));
+    assert_eq!(late.start, Start::Asked(Tick(6)));
     hand.fail(late);
     assert_eq!(peer.circuit().health.run.streak, 1);
 }

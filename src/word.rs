@@ -31,6 +31,10 @@
 //! that one circuit 2^29 times, for a minute without a pause, while it stands between two loads; a permit
 //! names the generation, which never wraps. A note of the word at rest is taken for that of another value
 //! only if 2^30 replacements lie between, and no call was counted in the last of them.
+//!
+//! A run has no version. A thread takes a streak for the one that it read if, while it stands between its load
+//! and its compare-and-swap, that streak ended and another one became as long. If the configuration was
+//! replaced meanwhile, too, its failure is counted by the threshold before: the next failure opens.
 
 use crate::config::rules::Rules;
 use crate::sync::{AtomicU64, Ordering, prefetch};

@@ -74,9 +74,16 @@ fn each_error_of_the_pool_is_judged() {
 
 /// The variants of an enum in the source of a package, as cargo found it.
 fn variants(package: &str, file: &str, name: &str) -> Vec<String> {
-    let mut cargo = Command::new(env!("CARGO"));
-    let metadata = cargo.args(["metadata", "--format-version", "1", "--offline"]).output().unwrap();
-    let metadata = String::from_utf8(metadata.stdout).unwrap();
+    let cargo = |args: &[&str]| {
+        let output = Command::new(env!("CARGO")).args(args).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let version = cargo(&["-vV"]);
+    let host = version.lines().find_map(|line| line.strip_prefix("host: ")).unwrap();
+    // Of other platforms cargo may have fetched nothing.
+    let of_host = ["metadata", "--format-version", "1", "--offline", "--filter-platform", host];
+    let metadata = cargo(&of_host);
     let (before, _) = metadata.split_once(&format!("/{package}/Cargo.toml\"")).expect("it is used");
     let root = before.rsplit_once('"').unwrap().1;
     let source = std::fs::read_to_string(format!("{root}/{package}/{file}")).unwrap();

@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::circuit::{Control, Outcome, Start};
 use crate::config::{HealthConfig, Window};
 use crate::outcome::{Recorded, Status};
+use crate::snapshot::PeerTotals;
 use crate::stage::{Hand, Peer, both, config, two, two_bounded};
 use crate::sync::{settings_change, totals_count};
 use crate::time::Tick;
@@ -19,23 +20,9 @@ fn run(streak: u32, errors: u32) -> FailureRun {
 #[test]
 fn p09_a_late_success_ends_no_streak_of_a_later_phase() {
     two([5671, 14214], || {
-        let peer = Peer::new(config(9, 1));
-        let (a, b) = (peer.hand(), peer.hand());
-        a.fail(a.admitted());
-        let late = b.admitted();
-        let (_, recorded) = both(
-            move || {
-                a.control(Control::Reset);
-                a.fail(a.admitted());
-            },
-            || b.succeed(late),
-        );
-        assert_eq!((peer.circuit().health.run, peer.circuit().generation), (run(1, 1), 1));
-        assert_eq!(peer.rests(), None);
-        let totals = peer.totals();
+        let (recorded, totals) = settled_beside_a_later_streak(Outcome::Success);
         let counted = u64::from(recorded == Recorded::Counted);
         assert_eq!((totals.succeeded, totals.late), (counted, 1 - counted));
-        peer.finish();
     });
 }
 
@@ -43,22 +30,30 @@ fn p09_a_late_success_ends_no_streak_of_a_later_phase() {
 #[test]
 fn p09_a_late_failure_extends_no_streak_of_a_later_phase() {
     two([2857, 23541], || {
-        let peer = Peer::new(config(9, 1));
-        let (a, b) = (peer.hand(), peer.hand());
-        a.fail(a.admitted());
-        let late = b.admitted();
-        let (_, recorded) = both(
-            move || {
-                a.control(Control::Reset);
-                a.fail(a.admitted());
-            },
-            || b.fail(late),
-        );
-        assert_eq!((peer.circuit().health.run, peer.circuit().generation), (run(1, 1), 1));
-        let (totals, counted) = (peer.totals(), u64::from(recorded == Recorded::Counted));
+        let (recorded, totals) = settled_beside_a_later_streak(Outcome::Failure);
+        let counted = u64::from(recorded == Recorded::Counted);
         assert_eq!((totals.failed, totals.late), (2 + counted, 1 - counted));
-        peer.finish();
     });
+}
+
+/// Settles a permit beside a reset and the first failure after that, which leaves a streak of one.
+fn settled_beside_a_later_streak(outcome: Outcome) -> (Recorded, PeerTotals) {
+    let peer = Peer::new(config(9, 1));
+    let (a, b) = (peer.hand(), peer.hand());
+    a.fail(a.admitted());
+    let late = b.admitted();
+    let (_, recorded) = both(
+        move || {
+            a.control(Control::Reset);
+            a.fail(a.admitted());
+        },
+        || b.settle(late, outcome),
+    );
+    assert_eq!((peer.circuit().health.run, peer.circuit().generation), (run(1, 1), 1));
+    assert_eq!(peer.rests(), None);
+    let totals = peer.totals();
+    peer.finish();
+    (recorded, totals)
 }
 
 /// P2: of two failures in a streak neither is lost.
@@ -149,14 +144,34 @@ fn r14_a_start_that_no_rule_asked_for_breaks_no_streak() {
     settings_change(false);
 }
 
-/// R15: a failure after an error that is no failure is in the window. One thread, no model.
+/// R14, R15, R30: a failure goes by its streak alone only where no other rule looks at it. One thread, no model.
 #[test]
-fn r15_a_failure_after_a_neutral_error_is_in_the_window() {
-    let peer = Peer::new(config(9, 1).with_window(Window::count(8)));
+fn r14_a_streak_decides_alone_where_no_other_rule_looks() {
+    let plain = || config(9, 1);
+    let second = Duration::from_secs(1);
+    let alone = |config: HealthConfig| config.check().unwrap().streak_alone();
+    assert_eq!((alone(plain()), alone(plain().with_failure_threshold(None))), (9, u32::MAX));
+    assert_eq!(alone(plain().with_window(Window::count(8))), 0);
+    assert_eq!(alone(plain().with_slow_call(second)), 0);
+    assert_eq!(alone(plain().with_streak_gap(second)), 0);
+    assert_eq!(alone(plain().with_outage_guard(true)), 0);
+}
+
+/// P8: the word at rest of a value stands in the place of no other, though both are of one phase. One thread, no
+/// model.
+#[test]
+fn p08_a_success_at_rest_leaves_the_word_of_its_value() {
+    let peer = Peer::new(config(9, 1).with_streak_gap(Duration::from_nanos(5)));
     let hand = peer.hand();
+    hand.fail(hand.admitted());
+    // An error that is no failure notes this value; the failure replaces it.
     hand.report(Outcome::Neutral);
     hand.fail(hand.admitted());
-    assert_eq!(peer.circuit().window_counts(Tick(0)).failures, 1);
+    hand.succeed(hand.admitted());
+    hand.succeed(hand.admitted());
+    let totals = peer.totals();
+    assert_eq!((peer.rests(), totals.succeeded, totals.failed), (Some(0), 2, 2));
+    peer.finish();
 }
 
 /// R24: an error that extends a streak belongs to the era of the value that counted it: a reset that comes before

@@ -1,7 +1,7 @@
 //! The mutants: those that are written down, and those that follow from the orderings.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
@@ -129,22 +129,34 @@ impl WrittenMutant {
 }
 
 impl Mutant {
-    /// Whether it applies, one edit after the other, and changes something.
-    fn check(&self, root: &Path) -> Result<()> {
-        let mut changed: Vec<(&str, String)> = Vec::new();
+    /// Whether it was written down for a code that may have changed since.
+    pub(crate) fn written(&self) -> bool {
+        self.edits.iter().all(|edit| edit.at.is_none())
+    }
+
+    /// The files with this mutant, one edit after the other, in the file tree at `root`.
+    pub(crate) fn files(&self, root: &Path) -> Result<Vec<(PathBuf, String)>> {
+        let mut files: Vec<(PathBuf, String)> = Vec::new();
         for edit in &self.edits {
-            let place = match changed.iter().position(|(file, _)| *file == edit.file) {
+            let path = root.join(&edit.file);
+            let place = match files.iter().position(|(other, _)| *other == path) {
                 Some(place) => place,
                 None => {
-                    changed.push((&edit.file, fs::read_to_string(root.join(&edit.file))?));
-                    changed.len() - 1
+                    let text = fs::read_to_string(&path)?;
+                    files.push((path, text));
+                    files.len() - 1
                 }
             };
-            changed[place].1 = edit.apply(&changed[place].1)?;
+            files[place].1 = edit.apply(&files[place].1)?;
         }
-        for (file, text) in changed {
-            if fs::read_to_string(root.join(file))? == text {
-                return Err(format!("CHANGES NOTHING in {file}").into());
+        Ok(files)
+    }
+
+    /// Whether it applies, and changes something.
+    fn check(&self, root: &Path) -> Result<()> {
+        for (path, text) in self.files(root)? {
+            if fs::read_to_string(&path)? == text {
+                return Err(format!("CHANGES NOTHING in {}", path.display()).into());
             }
         }
         Ok(())

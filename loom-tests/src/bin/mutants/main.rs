@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use list::{List, Mutant};
-use models::{Copy, Fate};
+use models::{Compiled, Copy, Fate};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -28,7 +28,7 @@ loom-tests/mutants/run --apply NAME
 
   --third N   only every third mutant, beginning with the Nth (1 to 3)
   --all       names all models, not the first alone; each must have killed one at least
-  --check     builds nothing: does each mutant apply?
+  --check     runs no model: does each mutant apply, and do the models compile with it?
   --apply     makes this one in the library itself, to be looked at
   NAME        only those whose names begin with these words: `P4`, `ordering-src/window.rs`
 
@@ -87,8 +87,9 @@ fn run(options: &Options) -> Result<usize> {
         println!("{complaint}");
     }
     if options.check {
-        println!("{} mutants, {} complaints", mutants.len() + excused.len(), complaints.len());
-        return Ok(complaints.len());
+        let (count, broken) = (mutants.len() + excused.len(), check(root, &mutants)?);
+        println!("{count} mutants, {} complaints", complaints.len() + broken);
+        return Ok(complaints.len() + broken);
     }
 
     if !options.names.is_empty() {
@@ -144,6 +145,31 @@ fn run(options: &Options) -> Result<usize> {
     Ok(bad)
 }
 
+/// How many of these do not compile, of those that were written down: one that the orderings gave does.
+fn check(root: &Path, mutants: &[Mutant]) -> Result<usize> {
+    let copy = Copy::new(root)?;
+    broken(&copy, &[])?;
+    broken(&copy, &mutants.iter().filter(|mutant| mutant.written()).collect::<Vec<_>>())
+}
+
+/// How many of these do not compile: all are made together, and halves of them where that fails.
+fn broken(copy: &Copy, mutants: &[&Mutant]) -> Result<usize> {
+    let Compiled { good, made, left } = copy.compile(mutants)?;
+    let mut count = match made.as_slice() {
+        _ if good => 0,
+        [] => return Err("the models do not compile without any mutant".into()),
+        [mutant] => usize::from(!tell(mutant, &Fate::Broken)),
+        made => {
+            let (some, others) = made.split_at(made.len() / 2);
+            broken(copy, some)? + broken(copy, others)?
+        }
+    };
+    if !left.is_empty() {
+        count += broken(copy, &left)?;
+    }
+    Ok(count)
+}
+
 /// Prints what became of a mutant; whether it is what should.
 fn tell(mutant: &Mutant, fate: &Fate) -> bool {
     let (good, what) = match fate {
@@ -176,11 +202,9 @@ impl Mutant {
     /// Makes the bug in the file tree at `root`. Gives what the files were.
     fn apply(&self, root: &Path) -> Result<Vec<(PathBuf, String)>> {
         let mut before = Vec::new();
-        for edit in &self.edits {
-            let path = root.join(&edit.file);
-            let text = fs::read_to_string(&path)?;
-            fs::write(&path, edit.apply(&text)?)?;
-            before.push((path, text));
+        for (path, text) in self.files(root)? {
+            before.push((path.clone(), fs::read_to_string(&path)?));
+            fs::write(path, text)?;
         }
         Ok(before)
     }

@@ -30,6 +30,13 @@ pub(crate) enum Fate {
     Broken,
 }
 
+/// Whether the models compile with the bugs that could be made together.
+pub(crate) struct Compiled<'m> {
+    pub(crate) good: bool,
+    pub(crate) made: Vec<&'m Mutant>,
+    pub(crate) left: Vec<&'m Mutant>,
+}
+
 /// How a run of the models ended.
 enum End {
     Passed,
@@ -81,9 +88,7 @@ impl Copy {
     ) -> Result<Fate> {
         let before = mutant.apply(&self.tree)?;
         let end = self.run(bounded, !all, limit);
-        for (path, text) in before.into_iter().rev() {
-            fs::write(path, text)?;
-        }
+        restore(before)?;
         Ok(match end? {
             End::Passed => Fate::Alive(Vec::new()),
             End::Failed { wrong, missed } if wrong.is_empty() => Fate::Alive(missed),
@@ -94,36 +99,59 @@ impl Copy {
         })
     }
 
+    /// Makes these bugs, as far as they leave each other's text alone, compiles the models, and takes
+    /// the bugs back.
+    pub(crate) fn compile<'m>(&self, mutants: &[&'m Mutant]) -> Result<Compiled<'m>> {
+        let mut cargo = self.cargo("check", Duration::from_secs(600));
+        cargo.stderr(fs::File::create(self.scratch.join("log"))?);
+        let mut before = Vec::new();
+        let apply =
+            |mutant: &&Mutant| mutant.apply(&self.tree).map(|files| before.extend(files)).is_ok();
+        let (made, left): (Vec<_>, Vec<_>) = mutants.iter().copied().partition(apply);
+        let status = cargo.status();
+        restore(before)?;
+        if made.is_empty() && !left.is_empty() {
+            return Err("no mutant applies to the copy".into());
+        }
+        Ok(Compiled { good: status?.success(), made, left })
+    }
+
     /// The names of all models.
     pub(crate) fn models(&self) -> Result<BTreeSet<String>> {
-        let output = self.cargo(true, Duration::from_secs(1800)).arg("--list").output()?;
+        let output = self.tests(true, Duration::from_secs(1800)).arg("--list").output()?;
         let listed = String::from_utf8_lossy(&output.stdout).into_owned();
         Ok(listed.lines().filter_map(|line| line.strip_suffix(": test")).map(short).collect())
     }
 
-    fn cargo(&self, bounded: bool, limit: Duration) -> Command {
+    fn cargo(&self, subcommand: &str, limit: Duration) -> Command {
         // `timeout` ends what cargo has started, too.
         let mut cargo = Command::new("timeout");
         cargo
             .arg(limit.as_secs().to_string())
-            .args(["cargo", "test", "--quiet", "--release", "--offline"])
+            .args(["cargo", subcommand, "--quiet", "--release", "--offline"])
             .args(["--config", r#"profile.release.package."*".opt-level = 1"#])
-            .args(["-p", "loom-tests", "--test", "models", "--"])
-            // The tests in the library's own files are no models.
-            .args(["--skip", "production::"])
+            .args(["-p", "loom-tests", "--test", "models"])
             .current_dir(&self.tree)
             .env("CARGO_TARGET_DIR", self.scratch.join("target"))
+            .env("CARGO_PROFILE_RELEASE_INCREMENTAL", "true");
+        cargo
+    }
+
+    fn tests(&self, bounded: bool, limit: Duration) -> Command {
+        let mut cargo = self.cargo("test", limit);
+        cargo
+            // The tests in the library's own files are no models.
+            .args(["--", "--skip", "production::"])
             .env("RUST_BACKTRACE", "0")
             // Most of the time would go into building. Only dependencies are worth it always.
-            .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", if bounded { "0" } else { "1" })
-            .env("CARGO_PROFILE_RELEASE_INCREMENTAL", "true");
+            .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", if bounded { "0" } else { "1" });
         cargo
     }
 
     /// Runs the models; if `bounded`, with few preemptions; if `first`, until one has failed.
     fn run(&self, bounded: bool, first: bool, limit: Duration) -> Result<End> {
         let (output, end) = std::io::pipe()?;
-        let mut cargo = self.cargo(bounded, limit);
+        let mut cargo = self.tests(bounded, limit);
         cargo.args(["--format", "pretty"]).stdout(end.try_clone()?).stderr(end);
         if bounded {
             cargo.env("MODELS_BOUNDED", "1");
@@ -168,6 +196,14 @@ impl Copy {
 
 fn short(model: &str) -> String {
     model.rsplit("::").next().unwrap_or_default().to_owned()
+}
+
+/// Takes bugs back: gives files the texts that they had before.
+fn restore(before: Vec<(PathBuf, String)>) -> Result<()> {
+    for (path, text) in before.into_iter().rev() {
+        fs::write(path, text)?;
+    }
+    Ok(())
 }
 
 /// Makes one file tree like another, but for builds and the history. Files that are alike stay as

@@ -70,8 +70,8 @@ impl Context {
         self.streak_alone.store(0, Ordering::Relaxed);
         if rules.looks_at_successes() {
             // Relaxed: pairs with `looks_at_successes`. A thread that has seen the new configuration has
-            // acquired what came before it, and sees this too. A bit of `DATING` may be lost: see `date_next`.
-            self.looking.store(1, Ordering::Relaxed);
+            // acquired what came before it, and sees this too. The other bit is that of `ask` and `date`.
+            self.looking.fetch_or(1, Ordering::Relaxed);
         }
         if rules.asks_for_starts() {
             // Relaxed: pairs with `asks_for_starts`, as above.

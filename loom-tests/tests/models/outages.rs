@@ -357,3 +357,24 @@ fn r30_a_peer_that_answers_beside_its_trip_ends_the_outage() {
         drop(listening);
     });
 }
+
+/// R30, R18: so it is where the limiter is switched on meanwhile.
+#[test]
+fn r30_a_peer_that_answers_once_the_guard_is_on_ends_the_outage() {
+    two_narrowly([165, 73], || {
+        settings_change(true);
+        let (town, [x]) = Town::new(config(1, 1).with_max_peers(300));
+        let (success, over) = (town.registry.acquire(&1).unwrap(), town.recoveries());
+        let registry = town.registry.clone();
+        let (_, recorded) = both(
+            move || registry.set_config(guarded(1)).unwrap(),
+            || {
+                let recorded = fail(x);
+                success.success();
+                recorded
+            },
+        );
+        let held = usize::from(!opened(&recorded));
+        assert_eq!(over.0.load(Ordering::Relaxed), held);
+    });
+}

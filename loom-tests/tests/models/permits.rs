@@ -287,3 +287,29 @@ fn p13_who_is_admitted_to_a_later_phase_is_admitted_by_its_configuration() {
         place.finish(1);
     });
 }
+
+/// P13 on the quiet path: a success whose time was asked for answers the question beside a configuration that
+/// looks at successes, and whoever comes after both is in its window. So it is if the question comes meanwhile.
+#[test]
+fn p13_a_time_that_is_asked_for_hides_no_configuration() {
+    for (asks_before, floors) in [(true, [29, 6]), (false, [17, 5])] {
+        two(floors, move || {
+            settings_change(true);
+            let place = Place::new(&config(3, 1));
+            let entry = Arc::clone(&place.entry);
+            let ask = |entry: &PeerEntry<u8>| entry.shared.context.date_next(Tick(0));
+            if asks_before {
+                ask(&entry);
+            }
+            let windowed = config(3, 1).with_window(Window::count(4));
+            both(
+                move || if asks_before { entry.shared.context.date() } else { ask(&entry) },
+                || place.entry.shared.context.configure(Arc::new(windowed.check().unwrap())),
+            );
+            place.permit().success();
+            place.permit().success();
+            assert!(place.circuit().window_counts(Tick(0)).total > 0);
+            place.finish(2);
+        });
+    }
+}

@@ -128,6 +128,28 @@ fn p13_a_streak_goes_by_the_configuration_that_stays() {
     });
 }
 
+/// P13: whoever is admitted in a streak of a phase that began under a configuration which asks for starts, has one.
+#[test]
+fn p13_who_is_admitted_in_a_later_streak_is_admitted_by_its_configuration() {
+    two_bounded([1063, 5271], || {
+        settings_change(true);
+        let peer = Peer::new(config(9, 1));
+        let a = peer.hand();
+        let b = a.twin();
+        a.fail(a.admitted());
+        let (_, ticket) = both(
+            move || {
+                a.configure(&config(9, 1).with_slow_call(Duration::from_secs(1)));
+                a.control(Control::Reset);
+                a.fail(a.admitted());
+            },
+            || b.admitted(),
+        );
+        assert!(ticket.generation == 0 || ticket.start.asked().is_some(), "{ticket:?}");
+        peer.finish();
+    });
+}
+
 /// R14: a call for whose start no rule asked when it was admitted breaks no streak. One thread, no model.
 #[test]
 fn r14_a_start_that_no_rule_asked_for_breaks_no_streak() {
@@ -291,6 +313,30 @@ fn r15_a_success_that_ends_a_streak_is_in_a_window_that_came_meanwhile() {
         );
         let counts = peer.circuit().window_counts(Tick(0));
         assert_eq!(counts.total - counts.failures, 1, "{counts:?}");
+        peer.finish();
+    });
+}
+
+/// R15, R18: so is one that ends a streak with an error in it which came after the configuration, whoever looked
+/// for a window before that.
+#[test]
+fn r15_a_success_after_an_error_is_in_a_window_that_came_before_the_error() {
+    two_bounded([415, 1333], || {
+        settings_change(true);
+        let peer = Peer::new(config(9, 1));
+        let a = peer.hand();
+        let b = a.twin();
+        a.fail(a.admitted());
+        let success = b.admitted();
+        both(
+            move || {
+                a.configure(&config(9, 1).with_window(Window::count(8)));
+                a.report(Outcome::Neutral);
+            },
+            || b.succeed(success),
+        );
+        let (circuit, counts) = (peer.circuit(), peer.circuit().window_counts(Tick(0)));
+        assert!(circuit.health.run.errors == 1 || counts.total == 1, "{circuit:?}");
         peer.finish();
     });
 }

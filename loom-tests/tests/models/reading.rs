@@ -2,7 +2,8 @@
 
 use crate::circuit::{Circuit, Phase};
 use crate::outcome::Status;
-use crate::stage::{OPEN, Peer, both, config, three, two};
+use crate::stage::{OPEN, Peer, both, config, three, two, two_bounded};
+use crate::sync::totals_count;
 use crate::time::Tick;
 
 /// Checks what holds of every single state of a circuit that opens at two and closes after two.
@@ -79,6 +80,21 @@ fn r26_a_later_use_is_not_undone_by_an_earlier_one() {
         hand.fail(hand.admitted());
         let (early, late) = (peer.hand_at(1), peer.hand_at(2));
         both(move || early.is_open(), || late.is_open());
+        assert_eq!(hand.unused_since(), Some(Tick(2)));
+    });
+}
+
+/// R26: so it is of two failures.
+#[test]
+fn r26_a_later_failure_is_not_undone_by_an_earlier_one() {
+    two_bounded([382, 1214], || {
+        totals_count(true);
+        let peer = Peer::new(config(9, 1));
+        let hand = peer.hand();
+        hand.fail(hand.admitted());
+        let (early, late) = (peer.hand_at(1), peer.hand_at(2));
+        let (x, y) = (early.admitted(), late.admitted());
+        both(move || early.fail(x), || late.fail(y));
         assert_eq!(hand.unused_since(), Some(Tick(2)));
     });
 }

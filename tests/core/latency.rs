@@ -34,6 +34,15 @@ fn what_was_stated_is_averaged_whether_the_permit_is_owned_or_borrowed() {
 }
 
 #[test]
+fn a_success_that_ends_a_streak_is_averaged_too() {
+    let (registry, _) = support::registry(HealthConfig::default().with_failure_threshold(9));
+    registry.acquire(&7).unwrap().failure(network());
+    registry.acquire(&7).unwrap().with_latency(8 * MS).success();
+    assert_eq!(registry.snapshot(&7).unwrap().consecutive_failures, 0);
+    assert_eq!(latency(&registry), Some(8 * MS));
+}
+
+#[test]
 fn only_successes_that_count_are_averaged() {
     let (registry, hand) = registry(HealthConfig::default());
     let late = registry.acquire(&7).unwrap();

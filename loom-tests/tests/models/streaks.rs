@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::circuit::Outcome;
 use crate::event::EventKind;
 use crate::outcome::{Recorded, Status};
-use crate::stage::{Peer, both, config, opened, three, two, two_bounded};
+use crate::stage::{Peer, both, config, opened, three, two, two_bounded, two_narrowly};
 
 /// P1: of the failures that reach the threshold exactly one opens the circuit; one generation more.
 #[test]
@@ -185,6 +185,29 @@ fn p02_an_announcement_loses_no_failure() {
         let (_, open) = both(move || a.fail(x), || b.is_open());
         assert!(!open);
         assert_eq!(peer.circuit().health.run.streak, 2);
+        peer.finish();
+    });
+}
+
+/// R14: a streak lasts from the latest of its failures, also where a thread that brought an earlier time was
+/// counted after it.
+#[test]
+fn r14_a_streak_lasts_from_the_latest_of_its_failures() {
+    two_narrowly([22035, 1479], || {
+        let peer = Peer::new(config(9, 1).with_streak_gap(Duration::from_nanos(5)));
+        let (a, b) = (peer.hand_at(10), peer.hand_at(6));
+        let (x, y) = (a.admitted(), b.admitted());
+        both(
+            move || a.fail(x),
+            || {
+                b.fail(y);
+                b.at(14);
+                b.fail(b.admitted())
+            },
+        );
+        // Where the failure at 10 comes last, that of the call that began at 14 has broken the streak.
+        let streak = peer.circuit().health.run.streak;
+        assert!(streak == 2 || streak == 3, "a streak of {streak}");
         peer.finish();
     });
 }

@@ -41,6 +41,26 @@ fn when_those_who_answered_fall_silent_too_the_rest_stays_closed() {
 }
 
 #[test]
+fn who_has_answered_within_a_second_proves_it_however_often_peers_are_counted_meanwhile() {
+    for answers in [false, true] {
+        let node = Node::of(8, config());
+        let opened: Vec<_> = (1..=5).filter(|peer| node.opens(*peer)).collect();
+        assert_eq!(opened, [1, 2, 3, 4]);
+        // The next count begins the second.
+        node.hand.advance(SECOND);
+        assert!(!node.opens(5));
+        if answers {
+            node.succeed(8);
+        }
+        // Newcomers make the next trip count again, before the second is over.
+        (1000..1010).for_each(|stranger| drop(node.registry.acquire(&stranger)));
+        assert!(!node.opens(6));
+        node.hand.advance(2 * SECOND);
+        assert_eq!(node.opens(7), answers);
+    }
+}
+
+#[test]
 fn strangers_are_not_held_back_and_take_no_room() {
     let node = Node::of(10, config());
     for stranger in 1000..1200 {

@@ -151,18 +151,15 @@ impl Record {
         Noted { successes, failed_at, announced }
     }
 
-    /// Notes a counted failure; a call announced before it does not begin the next one (R14).
+    /// Notes a counted failure; a call that was announced by then does not begin the next one (R14).
     pub(super) fn fail_at(&self, now: Tick) {
         // Relaxed: pairs with `noted`.
         self.failed_at.fetch_max(now.0, Ordering::Relaxed);
-        // Relaxed, three times: pairs with `announce`: this is the next failure after it. A call that
-        // another thread announces meanwhile stays.
-        let Some(More { announced: last, .. }) = self.more.get() else { return };
-        let announced = last.load(Ordering::Relaxed);
-        if announced > 0 {
-            let over = Ordering::Relaxed; // Relaxed: as above
-            let _ = last.compare_exchange(announced, 0, over, over);
-        }
+        let Some(More { announced, .. }) = self.more.get() else { return };
+        // Relaxed, twice: pairs with `announce`. A call that another thread announces at a later time stays.
+        let (relaxed, by_then) = (Ordering::Relaxed, 1..=now.0.saturating_add(1));
+        let over = |at: u64| by_then.contains(&at).then_some(0);
+        let _ = announced.fetch_update(relaxed, relaxed, over);
     }
 
     /// Notes the word at rest of the value that counts now, and before it the value's era.

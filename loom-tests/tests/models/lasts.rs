@@ -123,6 +123,25 @@ fn r14_of_two_announcements_the_later_one_counts() {
     });
 }
 
+/// R14: a failure that is noted beside a later announcement leaves it: the report that follows began then.
+#[test]
+fn r14_an_announcement_outlasts_a_failure_of_an_earlier_time() {
+    two_bounded([241, 349], || {
+        totals_count(true);
+        let peer = Peer::new(config(9, 1).with_streak_gap(Duration::from_nanos(5)));
+        let (a, b) = (peer.hand_at(2), peer.hand());
+        b.fail(b.admitted());
+        b.is_open();
+        b.at(4);
+        let x = a.admitted();
+        both(move || a.fail(x), || b.is_open());
+        b.at(9);
+        b.report(Outcome::Failure);
+        assert_eq!(peer.circuit().health.run.streak, 3);
+        peer.finish();
+    });
+}
+
 /// R24: of refusals at once each counts, also where a thread that has lost to others makes the stripes.
 #[test]
 fn r24_each_of_three_refusals_at_once_counts() {
